@@ -1,0 +1,521 @@
+/* Parses, evaluates, emits and prints expressions. Called by the model reader (params, attributes,
+ * noise), the elaborator and, for conditions of loops, the runtime's loop interpreter. */
+#include "graph/expr.h"
+#include "graph/base/check.h"
+#include "graph/op.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH_MAX 64
+
+/* --- parsing ------------------------------------------------------------------------------ */
+
+struct parser {
+    struct diags *diags;
+    struct arena *arena;
+    const char *text, *at;
+    struct span span;
+    int depth;
+    bool failed;
+};
+
+static struct span span_at(const struct parser *p, const char *from, const char *to)
+{
+    struct span s = p->span;
+    s.column += (uint32_t)(from - p->text);
+    s.length = to > from ? (uint32_t)(to - from) : 1;
+    return s;
+}
+
+static const struct expr *fail(struct parser *p, const char *from, const char *what)
+{
+    if (!p->failed)
+        diag_error(p->diags, FAULT_CONFIG, span_at(p, from, from + 1), "in the expression `%s`: %s",
+                   p->text, what);
+    p->failed = true;
+    return NULL;
+}
+
+static void skip_blanks(struct parser *p)
+{
+    while (*p->at == ' ' || *p->at == '\t' || *p->at == '\n')
+        p->at++;
+}
+
+static bool is_name(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Takes TOKEN if it comes next; a word must not go on with a letter. */
+static bool take(struct parser *p, const char *token)
+{
+    skip_blanks(p);
+    size_t n = strlen(token);
+    if (strncmp(p->at, token, n) != 0)
+        return false;
+    if (is_name(token[0]) && is_name(p->at[n]))
+        return false;
+    p->at += n;
+    return true;
+}
+
+static const struct expr *parse_or(struct parser *p);
+
+static const struct expr *make(struct parser *p, const char *op, const char *from,
+                               const struct expr *a, const struct expr *b)
+{
+    if (!a || p->failed)
+        return NULL;
+    struct expr *e = arena_alloc(p->arena, sizeof *e);
+    e->kind = EXPR_CALL;
+    e->span = span_at(p, from, p->at);
+    e->name = op;
+    e->args[0] = a;
+    e->args[1] = b;
+    e->count = b ? 2 : 1;
+    return e;
+}
+
+static const struct expr *parse_number(struct parser *p)
+{
+    const char *from = p->at;
+    bool integer = true;
+    while (isdigit((unsigned char)*p->at))
+        p->at++;
+    if (*p->at == '.') {
+        integer = false;
+        p->at++;
+        while (isdigit((unsigned char)*p->at))
+            p->at++;
+    }
+    if ((*p->at == 'e' || *p->at == 'E') &&
+        (isdigit((unsigned char)p->at[1]) ||
+         ((p->at[1] == '-' || p->at[1] == '+') && isdigit((unsigned char)p->at[2])))) {
+        integer = false;
+        p->at += 2;
+        while (isdigit((unsigned char)*p->at))
+            p->at++;
+    }
+    struct expr *e = arena_alloc(p->arena, sizeof *e);
+    e->kind = EXPR_NUMBER;
+    e->span = span_at(p, from, p->at);
+    char *text = arena_strndup(p->arena, from, (size_t)(p->at - from));
+    if (integer) {
+        e->number.kind = NUMBER_INT;
+        for (const char *c = text; *c; c++)
+            if (!size_mul(e->number.i, 10, &e->number.i) ||
+                !size_add(e->number.i, *c - '0', &e->number.i))
+                return fail(p, from, "the number is too large");
+    } else {
+        e->number.kind = NUMBER_REAL;
+        e->number.r = strtod(text, NULL);
+    }
+    return e;
+}
+
+/* One-argument functions, and the two-argument max, min and pow. */
+static const char *function(const char *name, uint32_t *args)
+{
+    static const char *const one[] = {"exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh"};
+    static const char *const two[] = {"max", "min", "pow"};
+    for (size_t i = 0; i < sizeof one / sizeof *one; i++)
+        if (strcmp(one[i], name) == 0)
+            return *args = 1, one[i];
+    for (size_t i = 0; i < sizeof two / sizeof *two; i++)
+        if (strcmp(two[i], name) == 0)
+            return *args = 2, two[i];
+    return NULL;
+}
+
+static const struct expr *parse_name(struct parser *p)
+{
+    const char *from = p->at;
+    while (is_name(*p->at) || (*p->at == '.' && is_name(p->at[1])))
+        p->at++;
+    char *name = arena_strndup(p->arena, from, (size_t)(p->at - from));
+    if (take(p, "(")) {
+        uint32_t want;
+        const char *op = function(name, &want);
+        if (!op)
+            return fail(p, from, "there is no such function; there are exp log log1p expm1 sqrt sin "
+                                 "cos tanh max min pow");
+        const struct expr *a = parse_or(p), *b = NULL;
+        if (want == 2) {
+            if (a && !take(p, ","))
+                return fail(p, p->at, "this function takes two arguments");
+            b = a ? parse_or(p) : NULL;
+            if (!b)
+                return NULL;
+        }
+        if (a && !take(p, ")"))
+            return fail(p, p->at, "a `)` is missing here");
+        return make(p, op, from, a, b);
+    }
+    struct expr *e = arena_alloc(p->arena, sizeof *e);
+    e->span = span_at(p, from, from + strlen(name));
+    if (strcmp(name, "true") == 0 || strcmp(name, "false") == 0) {
+        e->kind = EXPR_NUMBER;
+        e->number = (struct number){.kind = NUMBER_BOOL, .i = name[0] == 't'};
+    } else {
+        e->kind = EXPR_NAME;
+        e->name = name;
+    }
+    return e;
+}
+
+static const struct expr *parse_atom(struct parser *p)
+{
+    skip_blanks(p);
+    if (take(p, "(")) {
+        const struct expr *e = parse_or(p);
+        if (e && !take(p, ")"))
+            return fail(p, p->at, "a `)` is missing here");
+        return e;
+    }
+    if (isdigit((unsigned char)*p->at) || (*p->at == '.' && isdigit((unsigned char)p->at[1])))
+        return parse_number(p);
+    if (isalpha((unsigned char)*p->at) || *p->at == '_')
+        return parse_name(p);
+    return fail(p, p->at, *p->at ? "a number or a name is missing here" : "it ends too early");
+}
+
+static const struct expr *parse_unary(struct parser *p);
+
+static const struct expr *parse_power(struct parser *p)
+{
+    const char *from = p->at;
+    const struct expr *a = parse_atom(p);
+    if (a && (take(p, "**") || take(p, "^"))) {
+        const struct expr *b = parse_unary(p);
+        return b ? make(p, "pow", from, a, b) : NULL;
+    }
+    return a;
+}
+
+static const struct expr *parse_unary(struct parser *p)
+{
+    skip_blanks(p);
+    const char *from = p->at;
+    if (++p->depth > DEPTH_MAX)
+        return fail(p, from, "it is nested too deeply");
+    const struct expr *e =
+        take(p, "-") ? make(p, "neg", from, parse_unary(p), NULL) : parse_power(p);
+    p->depth--;
+    return e;
+}
+
+/* Left-associative levels; OPS and NAMES are parallel and end with NULL. */
+static const struct expr *parse_level(struct parser *p, const char *const *ops,
+                                      const char *const *names,
+                                      const struct expr *(*next)(struct parser *))
+{
+    skip_blanks(p);
+    const char *from = p->at;
+    const struct expr *a = next(p);
+    for (bool more = true; a && more;) {
+        more = false;
+        for (int i = 0; ops[i] && !more; i++) {
+            if (!take(p, ops[i]))
+                continue;
+            const struct expr *b = next(p);
+            a = b ? make(p, names[i], from, a, b) : NULL;
+            more = true;
+        }
+    }
+    return a;
+}
+
+static const struct expr *parse_product(struct parser *p)
+{
+    static const char *const ops[] = {"*", "/", NULL}, *const names[] = {"mul", "div"};
+    return parse_level(p, ops, names, parse_unary);
+}
+
+static const struct expr *parse_sum(struct parser *p)
+{
+    static const char *const ops[] = {"+", "-", NULL}, *const names[] = {"add", "sub"};
+    return parse_level(p, ops, names, parse_product);
+}
+
+static const struct expr *parse_comparison(struct parser *p)
+{
+    skip_blanks(p);
+    const char *from = p->at;
+    const struct expr *a = parse_sum(p);
+    if (!a)
+        return NULL;
+    /* Only less and equal exist; the others are written with them. */
+    static const struct {
+        const char *text, *op;
+        bool swap, negate;
+    } forms[] = {{"<=", "less", true, true},   {">=", "less", false, true},
+                 {"==", "equal", false, false}, {"!=", "equal", false, true},
+                 {"<", "less", false, false},   {">", "less", true, false}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (!take(p, forms[i].text))
+            continue;
+        const struct expr *b = parse_sum(p);
+        if (!b)
+            return NULL;
+        const struct expr *e =
+            make(p, forms[i].op, from, forms[i].swap ? b : a, forms[i].swap ? a : b);
+        return forms[i].negate ? make(p, "not", from, e, NULL) : e;
+    }
+    return a;
+}
+
+static const struct expr *parse_not(struct parser *p)
+{
+    skip_blanks(p);
+    const char *from = p->at;
+    if (++p->depth > DEPTH_MAX)
+        return fail(p, from, "it is nested too deeply");
+    const struct expr *e =
+        take(p, "not") ? make(p, "not", from, parse_not(p), NULL) : parse_comparison(p);
+    p->depth--;
+    return e;
+}
+
+static const struct expr *parse_and(struct parser *p)
+{
+    static const char *const ops[] = {"and", NULL};
+    return parse_level(p, ops, ops, parse_not);
+}
+
+static const struct expr *parse_or(struct parser *p)
+{
+    static const char *const ops[] = {"or", NULL};
+    return parse_level(p, ops, ops, parse_and);
+}
+
+const struct expr *expr_parse(struct diags *diags, struct arena *arena, const char *text,
+                              struct span span)
+{
+    struct parser p = {.diags = diags, .arena = arena, .text = text, .at = text, .span = span};
+    const struct expr *e = parse_or(&p);
+    skip_blanks(&p);
+    if (e && *p.at)
+        return fail(&p, p.at, *p.at == ')' ? "this `)` has no `(`" : "an operator is missing here");
+    return e;
+}
+
+/* --- evaluation --------------------------------------------------------------------------- */
+
+static bool eval_error(struct diags *diags, const struct expr *e, const char *what)
+{
+    if (diags)
+        diag_error(diags, FAULT_CONFIG, e->span, "%s", what);
+    return false;
+}
+
+static bool eval_int(struct diags *diags, const struct expr *e, int64_t a, int64_t b,
+                     struct number *out)
+{
+    const char *op = e->name;
+    bool fits = true;
+    out->kind = NUMBER_INT;
+    if (strcmp(op, "add") == 0)
+        fits = size_add(a, b, &out->i);
+    else if (strcmp(op, "sub") == 0)
+        fits = !__builtin_sub_overflow(a, b, &out->i);
+    else if (strcmp(op, "mul") == 0)
+        fits = size_mul(a, b, &out->i);
+    else if (strcmp(op, "max") == 0)
+        out->i = a > b ? a : b;
+    else if (strcmp(op, "min") == 0)
+        out->i = a < b ? a : b;
+    else if (strcmp(op, "div") == 0) {
+        if (b == 0)
+            return eval_error(diags, e, "this divides by zero");
+        if (b == -1)
+            fits = !__builtin_sub_overflow((int64_t)0, a, &out->i);
+        else if (a % b != 0) {
+            if (diags) {
+                diag_error(diags, FAULT_CONFIG, e->span, "%lld does not divide by %lld",
+                           (long long)a, (long long)b);
+                diag_hint(diags, "write one of them with a point (%lld.0) for a real number",
+                          (long long)b);
+            }
+            return false;
+        } else
+            out->i = a / b;
+    } else
+        BUG_ON(true);
+    return fits || eval_error(diags, e, "this number is too large");
+}
+
+static bool eval_real(struct diags *diags, const struct expr *e, double a, double b,
+                      struct number *out)
+{
+    const char *op = e->name;
+    out->kind = NUMBER_REAL;
+    static const struct {
+        const char *name;
+        double (*f)(double);
+    } one[] = {{"exp", exp}, {"log", log},   {"log1p", log1p}, {"expm1", expm1},
+               {"sqrt", sqrt}, {"sin", sin}, {"cos", cos},     {"tanh", tanh}};
+    for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
+        if (strcmp(op, one[i].name) == 0) {
+            out->r = one[i].f(a);
+            return isfinite(out->r) || !diags || eval_error(diags, e, "this is not a finite number");
+        }
+    }
+    out->r = strcmp(op, "add") == 0   ? a + b
+             : strcmp(op, "sub") == 0 ? a - b
+             : strcmp(op, "mul") == 0 ? a * b
+             : strcmp(op, "div") == 0 ? a / b
+             : strcmp(op, "pow") == 0 ? pow(a, b)
+             : strcmp(op, "max") == 0 ? fmax(a, b)
+                                      : fmin(a, b);
+    return isfinite(out->r) || !diags || eval_error(diags, e, "this is not a finite number");
+}
+
+static bool eval_call(struct diags *diags, const struct expr *e, const struct number *v,
+                      struct number *out)
+{
+    const char *op = e->name;
+    bool truth = strcmp(op, "and") == 0 || strcmp(op, "or") == 0 || strcmp(op, "not") == 0;
+    for (uint32_t i = 0; i < e->count; i++)
+        if ((v[i].kind == NUMBER_BOOL) != truth && strcmp(op, "equal") != 0)
+            return eval_error(diags, e->args[i],
+                              truth ? "this must be true or false" : "this must be a number");
+    if (truth || strcmp(op, "less") == 0 || strcmp(op, "equal") == 0) {
+        double a = number_real(v[0]), b = e->count > 1 ? number_real(v[1]) : 0;
+        out->kind = NUMBER_BOOL;
+        out->i = strcmp(op, "and") == 0   ? v[0].i && v[1].i
+                 : strcmp(op, "or") == 0  ? v[0].i || v[1].i
+                 : strcmp(op, "not") == 0 ? !v[0].i
+                 : strcmp(op, "less") == 0 ? a < b
+                                           : a == b;
+        return true;
+    }
+    bool integers = v[0].kind == NUMBER_INT && (e->count == 1 || v[1].kind == NUMBER_INT);
+    if (strcmp(op, "neg") == 0) {
+        *out = v[0];
+        if (integers && __builtin_sub_overflow((int64_t)0, v[0].i, &out->i))
+            return eval_error(diags, e, "this number is too large");
+        out->r = -v[0].r;
+        return true;
+    }
+    if (integers && e->count == 2 && strcmp(op, "pow") != 0)
+        return eval_int(diags, e, v[0].i, v[1].i, out);
+    return eval_real(diags, e, number_real(v[0]), e->count > 1 ? number_real(v[1]) : 0, out);
+}
+
+bool expr_eval(struct diags *diags, const struct expr *expr, const struct expr_scope *scope,
+               struct number *out)
+{
+    struct number v[2] = {0};
+    switch (expr->kind) {
+    case EXPR_NUMBER:
+        *out = expr->number;
+        return true;
+    case EXPR_NAME:
+        if (scope->lookup(scope->context, expr->name, out))
+            return true;
+        if (diags) {
+            diag_error(diags, FAULT_CONFIG, expr->span, "no number is called `%s` here", expr->name);
+            const char *near = scope->nearest ? scope->nearest(scope->context, expr->name) : NULL;
+            if (near)
+                diag_hint(diags, "did you mean `%s`?", near);
+        }
+        return false;
+    case EXPR_CALL:
+        for (uint32_t i = 0; i < expr->count; i++)
+            if (!expr_eval(diags, expr->args[i], scope, &v[i]))
+                return false;
+        return eval_call(diags, expr, v, out);
+    }
+    return false;
+}
+
+/* --- emission ----------------------------------------------------------------------------- */
+
+uint32_t expr_emit(struct graph *graph, const struct expr *expr, const char *name, uint32_t value,
+                   const struct origin *origin)
+{
+    if (expr->kind == EXPR_NAME) {
+        if (strcmp(expr->name, name) == 0)
+            return value;
+        diag_error(graph->diags, FAULT_CONFIG, expr->span, "`%s` is unknown here: only `%s` is given",
+                   expr->name, name);
+        return VALUE_NONE;
+    }
+    struct node_call call = {.origin = origin};
+    struct type scalar = type_scalar(DT_F64);
+    union attr number;
+    uint32_t in[2];
+    if (expr->kind == EXPR_NUMBER) {
+        number.real = number_real(expr->number);
+        call.op = op_find(graph->table, "const");
+        call.attr = &number;
+        call.types = &scalar;
+    } else {
+        for (uint32_t i = 0; i < expr->count; i++) {
+            in[i] = expr_emit(graph, expr->args[i], name, value, origin);
+            if (!in[i])
+                return VALUE_NONE;
+        }
+        call.op = op_find(graph->table, expr->name);
+        call.in = in;
+        call.in_count = expr->count;
+    }
+    BUG_ON(!call.op);
+    uint32_t id = graph_call(graph, &call);
+    return id == NODE_NONE ? VALUE_NONE : graph->nodes[id].out[0];
+}
+
+/* --- printing ----------------------------------------------------------------------------- */
+
+static const char *infix(const char *op)
+{
+    static const char *const table[][2] = {{"add", "+"},   {"sub", "-"},    {"mul", "*"},
+                                           {"div", "/"},   {"pow", "^"},    {"less", "<"},
+                                           {"equal", "=="}, {"and", "and"}, {"or", "or"}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i][0], op) == 0)
+            return table[i][1];
+    return NULL;
+}
+
+char *real_print(struct arena *arena, double value)
+{
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return arena_strdup(arena, text);
+}
+
+char *expr_print(struct arena *arena, const struct expr *expr)
+{
+    if (expr->kind == EXPR_NAME)
+        return arena_strdup(arena, expr->name);
+    if (expr->kind == EXPR_NUMBER) {
+        if (expr->number.kind == NUMBER_BOOL)
+            return arena_strdup(arena, expr->number.i ? "true" : "false");
+        if (expr->number.kind == NUMBER_INT)
+            return arena_printf(arena, "%lld", (long long)expr->number.i);
+        char *text = real_print(arena, expr->number.r);
+        return strpbrk(text, ".e") ? text : arena_printf(arena, "%s.0", text);
+    }
+    char *a = expr_print(arena, expr->args[0]);
+    if (expr->count == 1) {
+        if (strcmp(expr->name, "neg") == 0)
+            return arena_printf(arena, "(-%s)", a); /* in parentheses: -a ^ b is -(a ^ b) */
+        if (strcmp(expr->name, "not") == 0)
+            return arena_printf(arena, "(not %s)", a);
+        return arena_printf(arena, "%s(%s)", expr->name, a);
+    }
+    char *b = expr_print(arena, expr->args[1]);
+    const char *sign = infix(expr->name);
+    return sign ? arena_printf(arena, "(%s %s %s)", a, sign, b)
+                : arena_printf(arena, "%s(%s, %s)", expr->name, a, b);
+}
