@@ -1,0 +1,198 @@
+/* What the likelihood bound needs besides its integrand: where sampling starts, what that costs,
+ * and what the last step costs. Costs are f64, in nats, one for each position.
+ *
+ * -log p(x0) <= integral of dsigma score_entropy + base_cost + reconstruction, all at the two ends
+ * of the same range of sigma; p is the law of the sampler base_draw, reverse steps, denoise. */
+#include "ops/chain.h"
+#include "ops/ops.h"
+#include "ops/reverse.h"
+#include "ops/rules.h"
+
+static const char *const result_x[] = {"x", NULL};
+static const char *const result_cost[] = {"cost", NULL};
+
+static void bound_cost(const struct op_call *call, struct op_cost *out)
+{
+    chain_cost(call, 40, out);
+}
+
+/* Under absorb with alpha(T) = eps > 0 the base is (1 - eps) delta_M + eps p_theta(. | all masks),
+ * p_theta being the score row normalised over the tokens; the score is then needed. */
+static bool expect_base_score(const struct op_call *call)
+{
+    if (call->chain->kind == CHAIN_ABSORB && !op_has(call, 2))
+        return op_error(call, "the absorbing process needs `log_score`: what the network says "
+                              "where every token is masked, at this sigma");
+    return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
+           chain_expect_scores(call, 2, 0);
+}
+
+/* base_draw: where sampling starts at the finite noise sigma.
+ *   uniform  x itself, the stationary draw
+ *   absorb   with probability alpha a token of the score row, else the mask */
+static const struct op_input base_draw_inputs[] = {
+    {"x", IN_TOKEN, 0, "token [rows, length]: a stationary draw", DOMAIN_ANY},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
+    {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
+     "f32 [rows, length, states]: log scores at x and sigma; absorb needs them", DOMAIN_ANY},
+    {0},
+};
+
+static bool base_draw_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return expect_base_score(call);
+}
+
+static void base_draw_reference(const struct ref_call *call)
+{
+    const struct chain *chain = call->chain;
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        int64_t row = p / walk.length;
+        call->out[0].data[p] = call->in[0].data[p];
+        if (chain->kind == CHAIN_UNIFORM)
+            continue;
+        const double *log_score = call->in[2].data + p * chain->states;
+        struct chain_noise noise = chain_noise(chain, ref_time(&call->in[1], row));
+        struct chain_law law = law_base(chain, &noise, ref_others(chain, chain->mask, log_score));
+        call->out[0].data[p] = ref_law_draw(chain, &law, log_score,
+                                            ref_uniform(call, row, p % walk.length), chain->mask);
+    }
+}
+
+static const struct op_case base_draw_cases[] = {
+    {"token[2,3] f64[2] f32[2,3,6]", NULL, "absorb 5"},
+    {"token[3,7] f64[] f32[3,7,4]", NULL, "absorb 3"},
+    {"token[3,5] f64[3] _", NULL, "uniform 7"},
+    {0},
+};
+
+const struct op op_base_draw = {
+    .name = "base_draw",
+    .doc = "Draws where sampling starts when the noise at the start is finite.",
+    .inputs = base_draw_inputs,
+    .results = result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = base_draw_shape,
+    .cost = bound_cost,
+    .inplace = 1,
+    .reference = base_draw_reference,
+    .cases = base_draw_cases,
+};
+
+/* base_cost: the divergence of P_sigma[. | x0] from the law of base_draw, exactly
+ *   absorb   -eps log p_theta(x0 | all masks), eps = alpha(sigma)
+ *   uniform  sum over y of P[y][x0] log(N P[y][x0]) */
+static const struct op_input base_cost_inputs[] = {
+    {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens", DOMAIN_REAL_TOKEN},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
+    {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
+     "f32 [rows, length, states]: log scores where every token is masked; absorb needs them",
+     DOMAIN_ANY},
+    {0},
+};
+
+static bool base_cost_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    call->out[0].dtype = DT_F64;
+    call->out[0].process = 0;
+    return expect_base_score(call);
+}
+
+static void base_cost_reference(const struct ref_call *call)
+{
+    const struct chain *chain = call->chain;
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        struct chain_noise noise = chain_noise(chain, ref_time(&call->in[1], p / walk.length));
+        if (chain->kind == CHAIN_UNIFORM) {
+            call->out[0].data[p] = chain_uniform_divergence(chain, &noise);
+            continue;
+        }
+        const double *log_score = call->in[2].data + p * chain->states;
+        double log_p = log_score[(int64_t)call->in[0].data[p]] -
+                       log(ref_others(chain, chain->mask, log_score));
+        call->out[0].data[p] = noise.alpha > 0 ? -noise.alpha * log_p : 0;
+    }
+}
+
+static const struct op_case base_cost_cases[] = {
+    {"token[2,3] f64[2] f32[2,3,6]", NULL, "absorb 5"},
+    {"token[3,7] f64[] f32[3,7,4]", NULL, "absorb 3"},
+    {"token[3,5] f64[3] _", NULL, "uniform 7"},
+    {"token[1,1] f64[1] _", NULL, "uniform 1"},
+    {0},
+};
+
+const struct op op_base_cost = {
+    .name = "base_cost",
+    .doc = "The base term of the likelihood bound for each position, f64, in nats.",
+    .inputs = base_cost_inputs,
+    .results = result_cost,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = base_cost_shape,
+    .cost = bound_cost,
+    .reference = base_cost_reference,
+    .cases = base_cost_cases,
+};
+
+/* reconstruction: -log of the probability that `denoise` draws x0 at x; infinite where that cannot
+ * happen (under absorb, an unmasked x other than x0). */
+static const struct op_input reconstruction_inputs[] = {
+    {"x", IN_TOKEN, 0, "token [rows, length]: tokens at noise sigma", DOMAIN_ANY},
+    {"x0", IN_TOKEN, 0, "token [rows, length]: the clean tokens they came from", DOMAIN_REAL_TOKEN},
+    {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
+    {0},
+};
+
+static bool reconstruction_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    call->out[0].dtype = DT_F64;
+    call->out[0].process = 0;
+    return chain_expect_tokens(call, 0, 0) && chain_expect_tokens(call, 1, 0) &&
+           chain_expect_scores(call, 2, 0) && chain_expect_times(call, 3, 0);
+}
+
+static void reconstruction_reference(const struct ref_call *call)
+{
+    const struct chain *chain = call->chain;
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        const double *log_score = call->in[2].data + p * chain->states;
+        int32_t x0 = (int32_t)call->in[1].data[p];
+        struct chain_law law = ref_decoder(chain, (int32_t)call->in[0].data[p],
+                                           ref_time(&call->in[3], p / walk.length), log_score);
+        call->out[0].data[p] =
+            log(ref_total(chain, &law, log_score)) - log(law_weight(&law, x0, exp(log_score[x0])));
+    }
+}
+
+static const struct op_case reconstruction_cases[] = {
+    {"token[2,3] token[2,3] f32[2,3,6] f64[2]", NULL, "absorb 5"},
+    {"token[1,7] token[1,7] f32[1,7,2] f64[]", NULL, "absorb 1"},
+    {"token[3,5] token[3,5] f32[3,5,7] f64[3]", NULL, "uniform 7"},
+    {"token[11] token[11] f32[11,2] f64[11]", NULL, "uniform 2"},
+    {0},
+};
+
+const struct op op_reconstruction = {
+    .name = "reconstruction",
+    .doc = "The last term of the likelihood bound for each position, f64: the cost of denoise.",
+    .inputs = reconstruction_inputs,
+    .results = result_cost,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = reconstruction_shape,
+    .cost = bound_cost,
+    .reference = reconstruction_reference,
+    .cases = reconstruction_cases,
+};

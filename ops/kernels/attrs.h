@@ -1,0 +1,56 @@
+/* Positions of attributes, shared by the descriptor of an op and its kernels: attr[LINEAR_OUT]. */
+#ifndef SEDGE_KERNEL_ATTRS_H
+#define SEDGE_KERNEL_ATTRS_H
+
+/* Families add their enums here, in the order of their descriptor's attribute table. */
+
+/* elementwise */
+enum { GELU_FORM };
+enum { GELU_TANH, GELU_ERF };
+enum { CAST_TO };
+
+/* leaves and draws */
+enum { CONST_VALUE };
+enum { UNIFORM_SHAPE, UNIFORM_LOW, UNIFORM_HIGH, UNIFORM_STRATIFIED };
+
+/* reductions and layout */
+enum { REDUCE_AXIS, REDUCE_KEEP };
+enum { SPLIT_PARTS, SPLIT_AXIS };
+enum { CONCAT_AXIS };
+enum { SHAPE_DIMS }; /* reshape, sum_to, broadcast_to */
+enum { EXPAND_AXIS };
+enum { SLICE_AXIS, SLICE_FROM, SLICE_SIZE };
+enum { GATHER_AXES };
+enum { SCATTER_ROWS };
+
+/* transformer */
+enum { LINEAR_OUT, LINEAR_BIAS, LINEAR_LAYOUT, LINEAR_INIT, LINEAR_STD };
+enum { LAYOUT_OUT_IN, LAYOUT_IN_OUT };
+enum { WEIGHT_GRAD_LAYOUT };
+enum { EMBEDDING_OUT, EMBEDDING_INIT, EMBEDDING_STD, EMBEDDING_NAME, EMBEDDING_ROWS };
+enum { EMBEDDING_BACKWARD_ROWS };
+enum { NORM_BIAS, NORM_EPS };
+#define NORM_BLOCKS 64 /* partial sums over rows in the backward op: sizes its workspace */
+enum { ATTENTION_HEADS, ATTENTION_CAUSAL };
+/* Scratch of attention: tiles of queries by keys; one slot for each (row, head) at work, so that
+ * no more than ATTENTION_SLOTS are. Panels of any instruction set fit ATTENTION_PAD columns. */
+#define ATTENTION_SLOTS 64
+#define ATTENTION_QUERIES 64
+#define ATTENTION_KEYS 64
+#define ATTENTION_PAD 32
+enum { ROPE_HEADS, ROPE_BASE, ROPE_INVERSE };
+enum { DROPOUT_P };
+enum { FEATURES_SIZE, FEATURES_PERIOD };
+
+/* diffusion */
+enum { SCORE_OUTPUT_SCALE };
+enum { STATIONARY_SHAPE };
+enum { STEP_EXCLUDE };
+enum { EXCLUDE_NONE, EXCLUDE_MASK };
+
+/* optimizer */
+enum { ADAMW_BETA1, ADAMW_BETA2, ADAMW_EPS, ADAMW_DECAY };
+enum { CLIP_NORM, CLIP_SCALE };
+enum { EMA_DECAY };
+
+#endif

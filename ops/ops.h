@@ -1,0 +1,56 @@
+/* Every descriptor by name, for gradient rules and passes that emit nodes, and the table of all. */
+#ifndef SEDGE_OPS_H
+#define SEDGE_OPS_H
+
+#include "graph/op.h"
+
+extern const struct op_table ops_table;
+
+/* leaf.c */
+extern const struct op op_input, op_state, op_const, op_store, op_accumulate, op_gradient;
+/* random.c */
+extern const struct op op_random_uniform;
+/* elementwise.c: unary; broadcast.c: binary with broadcasting (numpy's rule: trailing axes align) */
+extern const struct op op_neg, op_exp, op_log, op_log1p, op_expm1, op_sqrt, op_sin, op_cos, op_tanh,
+    op_not, op_cast;
+extern const struct op op_add, op_sub, op_mul, op_div, op_pow, op_max, op_min, op_less, op_equal,
+    op_and, op_or, op_where;
+/* activation.c */
+extern const struct op op_gelu, op_gelu_backward, op_silu, op_silu_backward;
+/* reduce.c */
+extern const struct op op_sum, op_mean, op_sum_to, op_broadcast_to, op_logsumexp;
+/* layout.c: views, cuts and joins; rows.c: rows picked by index */
+extern const struct op op_reshape, op_expand, op_split, op_concat, op_slice, op_nonzero, op_gather,
+    op_scatter_add;
+/* linear.c */
+extern const struct op op_linear, op_linear_weight_grad;
+/* embedding.c */
+extern const struct op op_embedding, op_embedding_backward;
+/* norm.c */
+extern const struct op op_layer_norm, op_layer_norm_backward;
+/* softmax.c */
+extern const struct op op_softmax, op_softmax_backward, op_log_softmax, op_log_softmax_backward,
+    op_cross_entropy, op_cross_entropy_backward;
+/* attention.c */
+extern const struct op op_attention, op_attention_backward, op_rope;
+/* modulate.c */
+extern const struct op op_modulate, op_modulate_backward, op_gated_add, op_gated_add_backward,
+    op_dropout;
+/* features.c */
+extern const struct op op_timestep_features;
+/* score.c: the head's output, the loss, the projection */
+extern const struct op op_score_output, op_score_output_backward, op_score_entropy,
+    op_score_entropy_backward, op_project_score;
+/* noise.c: the schedule, expanded to nodes of t */
+extern const struct op op_noise;
+/* perturb.c: draws of the forward chain */
+extern const struct op op_perturb, op_stationary;
+/* reverse.c: reverse steps, their weights for tests and other programs, and categorical draws */
+extern const struct op op_tweedie, op_tweedie_weights, op_euler, op_euler_linear,
+    op_euler_weights, op_denoise, op_categorical;
+/* bound.c: what the likelihood bound needs besides the integrand */
+extern const struct op op_base_cost, op_base_draw, op_reconstruction;
+/* optimizer.c */
+extern const struct op op_sum_squares, op_clip_scale, op_adamw, op_ema;
+
+#endif

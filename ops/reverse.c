@@ -1,0 +1,457 @@
+/* Steps of the reverse process: draws, and the weights that they draw from.
+ *
+ * Every step turns the score row of a position into unnormalised weights over the states (struct
+ * chain_law), clamps them at zero and draws by inverse CDF from one 53-bit uniform, sums in double:
+ * an event of probability 1e-12 is as good as any other, and a state of weight 0 is never drawn. */
+#include "ops/reverse.h"
+#include "ops/chain.h"
+#include "ops/kernels/attrs.h"
+#include "ops/ops.h"
+#include "ops/rules.h"
+
+static const char *const result_x[] = {"x", NULL};
+static const char *const result_weights[] = {"weights", NULL};
+static const char *const exclude_choices[] = {"none", "mask", NULL};
+
+#define INPUT_X                                                                                    \
+    {                                                                                              \
+        "x", IN_TOKEN, 0, "token [rows, length]: tokens at the start of the step", DOMAIN_ANY      \
+    }
+#define INPUT_SCORE                                                                                \
+    {                                                                                              \
+        "log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY          \
+    }
+#define INPUT_KEEP                                                                                 \
+    {                                                                                              \
+        "keep", IN_BOOL, INPUT_OPTIONAL | INPUT_NAMED,                                             \
+            "bool [rows, length]: positions that keep their token", DOMAIN_ANY                     \
+    }
+
+double ref_others(const struct chain *chain, int32_t x, const double *log_score)
+{
+    double sum = 0;
+    for (int32_t y = 0; y < chain->tokens; y++)
+        sum += y == x ? 0 : exp(log_score[y]);
+    return sum;
+}
+
+double ref_total(const struct chain *chain, const struct chain_law *law, const double *log_score)
+{
+    double total = 0;
+    for (int32_t y = 0; y < chain->states; y++)
+        total += law_weight(law, y, exp(log_score[y]));
+    return total;
+}
+
+int32_t ref_law_draw(const struct chain *chain, const struct chain_law *law,
+                     const double *log_score, double u, int32_t otherwise)
+{
+    double target = u * ref_total(chain, law, log_score), sum = 0;
+    int32_t last = otherwise;
+    for (int32_t y = 0; y < chain->states; y++) {
+        double weight = law_weight(law, y, exp(log_score[y]));
+        if (!(weight > 0))
+            continue;
+        last = y;
+        sum += weight;
+        if (sum > target)
+            break;
+    }
+    return last;
+}
+
+struct chain_law ref_decoder(const struct chain *chain, int32_t x, double sigma,
+                             const double *log_score)
+{
+    double others = ref_others(chain, x, log_score), least = INFINITY;
+    struct chain_law law = law_decoder(chain, x, sigma, others);
+    for (int32_t y = 0; y < chain->tokens; y++)
+        if (y != x)
+            least = fmin(least, exp(log_score[y]));
+    if (chain->kind == CHAIN_ABSORB || law_positive(&law, least))
+        return law;
+    struct chain_noise noise = chain_noise(chain, sigma);
+    return law_soften(chain, law, &noise, ref_total(chain, &law, log_score), others);
+}
+
+/* The law of a position, from the inputs of the op that CALL is of. */
+typedef struct chain_law law_rule(const struct ref_call *call, int64_t row, int32_t x,
+                                  const double *log_score);
+
+static struct chain_law tweedie_rule(const struct ref_call *call, int64_t row, int32_t x,
+                                     const double *log_score)
+{
+    double delta = fmax(0, ref_time(&call->in[2], row) - ref_time(&call->in[3], row));
+    return law_tweedie(call->chain, x, delta, ref_others(call->chain, x, log_score),
+                       call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK);
+}
+
+static struct chain_law euler_rule(const struct ref_call *call, int64_t row, int32_t x,
+                                   const double *log_score)
+{
+    return law_euler(call->chain, x, ref_time(&call->in[2], row),
+                     ref_others(call->chain, x, log_score));
+}
+
+static struct chain_law euler_linear_rule(const struct ref_call *call, int64_t row, int32_t x,
+                                          const double *log_score)
+{
+    return law_euler_linear(call->chain, x, ref_time(&call->in[2], row),
+                            ref_others(call->chain, x, log_score));
+}
+
+static struct chain_law denoise_rule(const struct ref_call *call, int64_t row, int32_t x,
+                                     const double *log_score)
+{
+    return ref_decoder(call->chain, x, ref_time(&call->in[2], row), log_score);
+}
+
+/* One draw a position; input KEEP, where present, holds positions back. */
+static void draw_all(const struct ref_call *call, law_rule *rule, uint32_t keep)
+{
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        int64_t row = p / walk.length;
+        int32_t x = (int32_t)call->in[0].data[p];
+        const double *log_score = call->in[1].data + p * call->chain->states;
+        call->out[0].data[p] = x;
+        if (ref_has(call, keep) && call->in[keep].data[p] != 0)
+            continue;
+        struct chain_law law = rule(call, row, x, log_score);
+        call->out[0].data[p] =
+            ref_law_draw(call->chain, &law, log_score, ref_uniform(call, row, p % walk.length), x);
+    }
+}
+
+static bool weights_result(struct op_call *call)
+{
+    call->out[0] = call->in[1];
+    call->out[0].dtype = DT_F64;
+    return true;
+}
+
+static void draw_cost(const struct op_call *call, struct op_cost *out)
+{
+    chain_cost(call, 40, out); /* two passes with an exponential in double */
+}
+
+/* tweedie: x_s from x_t by the exact law of one token given the score,
+ *     p(y) ~ [exp(-D Q) s]_y P_D[x][y],   D = sigma_t - sigma_s,
+ * taken at every position at once (tau-leaping). exclude: mask conditions on no mask. */
+static const struct op_input tweedie_inputs[] = {
+    INPUT_X,
+    INPUT_SCORE,
+    {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
+    {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
+    INPUT_KEEP,
+    {0},
+};
+static const struct op_attr tweedie_attrs[] = {
+    [STEP_EXCLUDE] = {"exclude", ATTR_CHOICE, "none", "`mask`: draw real tokens only",
+                      exclude_choices},
+    {0},
+};
+
+static bool tweedie_shape(struct op_call *call)
+{
+    if (call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK && call->chain->kind != CHAIN_ABSORB)
+        return op_error(call, "exclude: mask is for a process that has a mask");
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
+           chain_expect_times(call, 2, 0) && chain_expect_times(call, 3, 0) &&
+           chain_expect_keep(call, 4, 0);
+}
+
+static void tweedie_reference(const struct ref_call *call)
+{
+    draw_all(call, tweedie_rule, 4);
+}
+
+static const struct op_case tweedie_cases[] = {
+    {"token[2,3] f32[2,3,6] f64[2] f64[2] _", NULL, "absorb 5"},
+    {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7]", "exclude=mask", "absorb 3"},
+    {"token[3,5] f32[3,5,7] f64[] f64[3] bool[3,5]", NULL, "uniform 7"},
+    {"token[11] f32[11,2] f64[11] f64[11] _", NULL, "uniform 2"},
+    {0},
+};
+
+const struct op op_tweedie = {
+    .name = "tweedie",
+    .doc = "A reverse step by the exact law of each token given the score.",
+    .inputs = tweedie_inputs,
+    .attrs = tweedie_attrs,
+    .results = result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = tweedie_shape,
+    .cost = draw_cost,
+    .inplace = 1,
+    .reference = tweedie_reference,
+    .cases = tweedie_cases,
+};
+
+/* tweedie_weights: [exp(-D Q) s]_y P_D[x][y] itself. An inexact score can make entries negative. */
+static const struct op_input tweedie_weights_inputs[] = {
+    INPUT_X,
+    INPUT_SCORE,
+    {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
+    {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
+    {0},
+};
+
+static bool tweedie_weights_shape(struct op_call *call)
+{
+    return tweedie_shape(call) && weights_result(call);
+}
+
+static void tweedie_weights_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    int32_t states = call->chain->states;
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        int64_t row = p / walk.length;
+        const double *log_score = call->in[1].data + p * states;
+        struct chain_law law = tweedie_rule(call, row, (int32_t)call->in[0].data[p], log_score);
+        double delta = fmax(0, ref_time(&call->in[2], row) - ref_time(&call->in[3], row));
+        for (int32_t y = 0; y < states; y++)
+            call->out[0].data[p * states + y] = exp(delta) * law_raw(&law, y, exp(log_score[y]));
+    }
+}
+
+static const struct op_case tweedie_weights_cases[] = {
+    {"token[2,3] f32[2,3,6] f64[2] f64[2]", NULL, "absorb 5"},
+    {"token[3,7] f32[3,7,4] f64[3] f64[]", "exclude=mask", "absorb 3"},
+    {"token[3,5] f32[3,5,7] f64[] f64[3]", NULL, "uniform 7"},
+    {0},
+};
+
+const struct op op_tweedie_weights = {
+    .name = "tweedie_weights",
+    .doc = "The unnormalised weights of a tweedie step, f64; negative ones are left as they are.",
+    .inputs = tweedie_weights_inputs,
+    .attrs = tweedie_attrs,
+    .results = result_weights,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = tweedie_weights_shape,
+    .cost = draw_cost,
+    .reference = tweedie_weights_reference,
+    .cases = tweedie_weights_cases,
+};
+
+/* The Euler steps. STEP is a stretch of sigma: dt times dsigma/dt. The reverse rate x -> y is
+ * Q[x][y] s_y; R is its sum. */
+static const struct op_input euler_inputs[] = {
+    INPUT_X,
+    INPUT_SCORE,
+    {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
+    INPUT_KEEP,
+    {0},
+};
+static const struct op_input euler_weights_inputs[] = {
+    INPUT_X,
+    INPUT_SCORE,
+    {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
+    {0},
+};
+
+static bool euler_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
+           chain_expect_times(call, 2, 0) && chain_expect_keep(call, 3, 0);
+}
+
+static const struct op_case step_cases[] = {
+    {"token[2,3] f32[2,3,6] f64[2] _", NULL, "absorb 5"},
+    {"token[3,7] f32[3,7,4] f64[] bool[3,7]", NULL, "absorb 3"},
+    {"token[3,5] f32[3,5,7] f64[3] bool[3,5]", NULL, "uniform 7"},
+    {"token[11] f32[11,2] f64[11] _", NULL, "uniform 2"},
+    {0},
+};
+
+/* euler: jump with probability 1 - exp(-R step), to y in proportion to its rate. */
+static void euler_reference(const struct ref_call *call)
+{
+    draw_all(call, euler_rule, 3);
+}
+
+const struct op op_euler = {
+    .name = "euler",
+    .doc = "A reverse step of frozen rates, at most one jump a position, its probability exact.",
+    .inputs = euler_inputs,
+    .results = result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = euler_shape,
+    .cost = draw_cost,
+    .inplace = 1,
+    .reference = euler_reference,
+    .cases = step_cases,
+};
+
+/* euler_linear: one-hot at x plus step times the reverse rate, clamped at 0. */
+static void euler_linear_reference(const struct ref_call *call)
+{
+    draw_all(call, euler_linear_rule, 3);
+}
+
+const struct op op_euler_linear = {
+    .name = "euler_linear",
+    .doc = "A reverse step of first order: one-hot plus step times rate, clamped at zero.",
+    .inputs = euler_inputs,
+    .results = result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = euler_shape,
+    .cost = draw_cost,
+    .inplace = 1,
+    .reference = euler_linear_reference,
+    .cases = step_cases,
+};
+
+/* euler_weights: what euler_linear draws from, before clamping. */
+static bool euler_weights_shape(struct op_call *call)
+{
+    return euler_shape(call) && weights_result(call);
+}
+
+static void euler_weights_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    int32_t states = call->chain->states;
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        const double *log_score = call->in[1].data + p * states;
+        struct chain_law law =
+            euler_linear_rule(call, p / walk.length, (int32_t)call->in[0].data[p], log_score);
+        for (int32_t y = 0; y < states; y++)
+            call->out[0].data[p * states + y] = law_raw(&law, y, exp(log_score[y]));
+    }
+}
+
+static const struct op_case euler_weights_cases[] = {
+    {"token[2,3] f32[2,3,6] f64[2]", NULL, "absorb 5"},
+    {"token[1,7] f32[1,7,4] f64[]", NULL, "absorb 3"},
+    {"token[3,5] f32[3,5,7] f64[3]", NULL, "uniform 7"},
+    {0},
+};
+
+const struct op op_euler_weights = {
+    .name = "euler_weights",
+    .doc = "One-hot at x plus step times the reverse rate, f64; staying may be negative.",
+    .inputs = euler_weights_inputs,
+    .results = result_weights,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = euler_weights_shape,
+    .cost = draw_cost,
+    .reference = euler_weights_reference,
+    .cases = euler_weights_cases,
+};
+
+/* denoise: the last step, from sigma to clean data. absorb: masked positions draw from the score
+ * row without the mask, the others stand. uniform: Tweedie to 0; where a clamped weight would
+ * leave some token no chance, 1e-3 of s_y P_sigma[x][y] is mixed in, because a decoder that rules
+ * out the truth makes the likelihood bound infinite. `reconstruction` is its cost. */
+static const struct op_input denoise_inputs[] = {
+    INPUT_X,
+    INPUT_SCORE,
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
+    INPUT_KEEP,
+    {0},
+};
+
+static void denoise_reference(const struct ref_call *call)
+{
+    draw_all(call, denoise_rule, 3);
+}
+
+const struct op op_denoise = {
+    .name = "denoise",
+    .doc = "The last reverse step: draws clean tokens from a strictly positive decoder.",
+    .inputs = denoise_inputs,
+    .results = result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = euler_shape,
+    .cost = draw_cost,
+    .inplace = 1,
+    .reference = denoise_reference,
+    .cases = step_cases,
+};
+
+/* categorical: a token in proportion to max(0, weight); 0 where no weight is positive. */
+static const struct op_input categorical_inputs[] = {
+    {"weights", IN_REAL, 0, "f32 or f64 [rows, length, n]: n at most the states", DOMAIN_UNIT},
+    {0},
+};
+
+static bool categorical_shape(struct op_call *call)
+{
+    struct type *out = &call->out[0];
+    *out = call->in[0];
+    if (out->rank < 2)
+        return op_error(call, "`weights` must be [rows, length, n], not %s", rule_print(call, 0));
+    out->rank--;
+    if (out->dim[out->rank].size > call->chain->states || out->dim[out->rank].size < 1)
+        return op_error(call, "the last axis of %s must have 1 to %d entries, one a state",
+                        rule_print(call, 0), (int)call->chain->states);
+    out->dtype = DT_TOKEN;
+    out->process = call->process;
+    return true;
+}
+
+static int64_t weights_draw(const double *weights, int64_t count, double u)
+{
+    double total = 0, sum = 0;
+    int64_t last = 0;
+    for (int64_t y = 0; y < count; y++)
+        total += weights[y] > 0 ? weights[y] : 0;
+    for (int64_t y = 0; y < count; y++) {
+        if (!(weights[y] > 0))
+            continue;
+        last = y;
+        sum += weights[y];
+        if (sum > u * total)
+            break;
+    }
+    return last;
+}
+
+static void categorical_reference(const struct ref_call *call)
+{
+    const struct ref_tensor *weights = &call->in[0];
+    struct chain_walk walk = ref_walk(&call->out[0]);
+    int64_t count = weights->dim[weights->rank - 1];
+    for (int64_t p = 0; p < walk.rows * walk.length; p++)
+        call->out[0].data[p] = (double)weights_draw(
+            weights->data + p * count, count, ref_uniform(call, p / walk.length, p % walk.length));
+}
+
+static const struct op_case categorical_cases[] = {
+    {"f32[2,3,6]", NULL, "absorb 5"},
+    {"f64[3,5,2]", NULL, "absorb 3"},
+    {"f64[1,7,7]", NULL, "uniform 7"},
+    {"f32[11,1]", NULL, "uniform 2"},
+    {0},
+};
+
+const struct op op_categorical = {
+    .name = "categorical",
+    .doc = "Draws tokens in proportion to weights; negative ones count as zero.",
+    .inputs = categorical_inputs,
+    .results = result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = categorical_shape,
+    .cost = draw_cost,
+    .reference = categorical_reference,
+    .cases = categorical_cases,
+};

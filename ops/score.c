@@ -1,0 +1,384 @@
+/* The output of a score network, its loss and its projection.
+ *
+ * s_y = p(x with this position set to y) / p(x); networks return log s, with 0 at y = x. Rows of
+ * the score that cannot be used (absorb: positions that are not masked) carry no loss. */
+#include "ops/chain.h"
+#include "ops/kernels/attrs.h"
+#include "ops/ops.h"
+#include "ops/rules.h"
+
+static const char *const result_log_score[] = {"log_score", NULL};
+static const char *const result_loss[] = {"loss", NULL};
+static const char *const result_dscore[] = {"dlog_score", NULL};
+
+/* score_output: log s_y = raw_y (- log E - log N with scale_by_sigma), 0 at y = x. Under absorb the
+ * true score is p(y | rest) / E: with the two logarithms taken off, what is left for the network to
+ * learn stays of order one at every sigma. */
+static const struct op_input score_output_inputs[] = {
+    {"raw", IN_F32, 0, "f32 [rows, length, states]: what the network put out", DOMAIN_ANY},
+    {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens it saw", DOMAIN_ANY},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {0},
+};
+static const struct op_attr score_output_attrs[] = {
+    [SCORE_OUTPUT_SCALE] = {"scale_by_sigma", ATTR_BOOL, "false",
+                            "take off log(expm1(sigma)) + log(tokens); absorb only", NULL},
+    {0},
+};
+
+static bool score_output_shape(struct op_call *call)
+{
+    if (call->attr[SCORE_OUTPUT_SCALE].flag && call->chain->kind != CHAIN_ABSORB)
+        return op_error(call, "scale_by_sigma is for the absorbing process only");
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 1, 1) && chain_expect_scores(call, 0, 1) &&
+           chain_expect_times(call, 2, 1);
+}
+
+static void score_output_grad(struct grad_call *call)
+{
+    const struct node *node = call->node;
+    if (call->need[0])
+        call->din[0] =
+            emit2(call->graph, &op_score_output_backward, call->dout[0], node->in[1], node);
+}
+
+static void score_output_cost(const struct op_call *call, struct op_cost *out)
+{
+    chain_cost(call, 1, out);
+}
+
+static void score_output_reference(const struct ref_call *call)
+{
+    const struct ref_tensor *x = &call->in[1];
+    struct chain_walk walk = ref_walk(x);
+    int64_t states = call->chain->states;
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        struct chain_noise noise =
+            chain_noise(call->chain, ref_time(&call->in[2], p / walk.length));
+        double shift =
+            call->attr[SCORE_OUTPUT_SCALE].flag ? noise.log_e + log(call->chain->tokens) : 0;
+        for (int64_t y = 0; y < states; y++)
+            call->out[0].data[p * states + y] =
+                y == (int64_t)x->data[p] ? 0 : call->in[0].data[p * states + y] - shift;
+    }
+}
+
+static const struct op_case score_output_cases[] = {
+    {"f32[2,3,6] token[2,3] f64[2]", "scale_by_sigma=true", "absorb 5"},
+    {"f32[3,1,4] token[3,1] f64[]", NULL, "absorb 3"},
+    {"f32[1,7,5] token[1,7] f64[1]", NULL, "uniform 5"},
+    {"f32[5,8] token[5] f64[5]", "scale_by_sigma=true", "absorb 7"},
+    {0},
+};
+
+const struct op op_score_output = {
+    .name = "score_output",
+    .doc = "Turns what a score network put out into log scores: zero at the current token.",
+    .inputs = score_output_inputs,
+    .attrs = score_output_attrs,
+    .results = result_log_score,
+    .result_count = 1,
+    .flags = OP_PROCESS,
+    .rows = ROWS_SEQUENCE,
+    .shape = score_output_shape,
+    .grad = score_output_grad,
+    .cost = score_output_cost,
+    .inplace = 1,
+    .reference = score_output_reference,
+    .cases = score_output_cases,
+};
+
+/* score_output_backward: d raw = d log_score, 0 at y = x. */
+static const struct op_input score_output_backward_inputs[] = {
+    {"dlog_score", IN_F32, 0, "f32 [rows, length, states]: gradient of the log scores", DOMAIN_ANY},
+    {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens", DOMAIN_ANY},
+    {0},
+};
+
+static bool score_output_backward_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 1, 1) && chain_expect_scores(call, 0, 1);
+}
+
+static void score_output_backward_reference(const struct ref_call *call)
+{
+    int64_t states = call->chain->states;
+    for (int64_t i = 0; i < ref_size(&call->in[0]); i++)
+        call->out[0].data[i] =
+            i % states == (int64_t)call->in[1].data[i / states] ? 0 : call->in[0].data[i];
+}
+
+static const struct op_case score_output_backward_cases[] = {
+    {"f32[2,3,6] token[2,3]", NULL, "absorb 5"},
+    {"f32[1,1,2] token[1,1]", NULL, "absorb 1"},
+    {"f32[3,5,7] token[3,5]", NULL, "uniform 7"},
+    {0},
+};
+
+const struct op op_score_output_backward = {
+    .name = "score_output_backward",
+    .doc = "Gradient of score_output with respect to what the network put out.",
+    .inputs = score_output_backward_inputs,
+    .results = result_dscore,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
+    .rows = ROWS_SEQUENCE,
+    .shape = score_output_backward_shape,
+    .cost = score_output_cost,
+    .inplace = 1,
+    .reference = score_output_backward_reference,
+    .cases = score_output_backward_cases,
+};
+
+/* score_entropy: for each position
+ *     sum over y != x of Q[x][y] (s_y - rho_y log s_y + K(rho_y)),   K(a) = a (log a - 1),
+ * with rho_y = P[y][x0] / P[x][x0]: the denoising score entropy of Lou, Meng, Ermon 2024, without
+ * the factor dsigma/dt that makes it the integrand of the likelihood bound. Each term is computed
+ * as rho (exp(d) - 1 - d), d = log s - log rho. */
+static const struct op_input score_entropy_inputs[] = {
+    {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
+    {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
+    {"x0", IN_TOKEN, 0, "token [rows, length]: the clean tokens they came from", DOMAIN_REAL_TOKEN},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {0},
+};
+
+static bool score_entropy_shape(struct op_call *call)
+{
+    call->out[0] = call->in[1];
+    call->out[0].dtype = DT_F64;
+    call->out[0].process = 0;
+    return chain_expect_tokens(call, 1, 1) && chain_expect_tokens(call, 2, 1) &&
+           chain_expect_scores(call, 0, 1) && chain_expect_times(call, 3, 1);
+}
+
+static void score_entropy_grad(struct grad_call *call)
+{
+    const struct node *node = call->node;
+    uint32_t in[] = {node->in[0], node->in[1], node->in[2], node->in[3], call->dout[0]};
+    if (call->need[0])
+        call->din[0] = graph_emit(call->graph, &op_score_entropy_backward, in, 5, NULL, node);
+}
+
+static void score_entropy_cost(const struct op_call *call, struct op_cost *out)
+{
+    chain_cost(call, 20, out); /* an exponential and a few products in double */
+}
+
+/* What pair (x, y) counts for: the rate of the jump y -> x and log rho_y. False where y = x or the
+ * rate is zero: such a pair adds nothing. */
+static bool pair_ratio(const struct chain *chain, const struct chain_noise *noise, int32_t y,
+                       int32_t x, int32_t x0, double *rate, double *log_rho)
+{
+    if (y == x)
+        return false;
+    *rate = chain_rate(chain, x, y);
+    *log_rho = *rate > 0 ? chain_log_ratio(chain, noise, y, x, x0) : -INFINITY;
+    return *rate > 0;
+}
+
+static void score_entropy_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[1]);
+    int32_t states = call->chain->states;
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        struct chain_noise noise =
+            chain_noise(call->chain, ref_time(&call->in[3], p / walk.length));
+        int32_t x = (int32_t)call->in[1].data[p], x0 = (int32_t)call->in[2].data[p];
+        double sum = 0, rate, log_rho;
+        for (int32_t y = 0; y < states; y++)
+            if (pair_ratio(call->chain, &noise, y, x, x0, &rate, &log_rho))
+                sum += rate * entropy_term(call->in[0].data[p * states + y], exp(log_rho), log_rho);
+        call->out[0].data[p] = sum;
+    }
+}
+
+static const struct op_case score_entropy_cases[] = {
+    {"f32[2,3,6] token[2,3] token[2,3] f64[2]", NULL, "absorb 5"},
+    {"f32[1,7,4] token[1,7] token[1,7] f64[]", NULL, "absorb 3"},
+    {"f32[3,5,7] token[3,5] token[3,5] f64[3]", NULL, "uniform 7"},
+    {"f32[5,2] token[5] token[5] f64[5]", NULL, "uniform 2"},
+    {"f32[1,3,1] token[1,3] token[1,3] f64[]", NULL, "uniform 1"},
+    {0},
+};
+
+const struct op op_score_entropy = {
+    .name = "score_entropy",
+    .doc = "Denoising score entropy of each position, f64, without the rate of the noise clock.",
+    .inputs = score_entropy_inputs,
+    .results = result_loss,
+    .result_count = 1,
+    .flags = OP_PROCESS,
+    .rows = ROWS_SEQUENCE,
+    .shape = score_entropy_shape,
+    .grad = score_entropy_grad,
+    .cost = score_entropy_cost,
+    .reference = score_entropy_reference,
+    .cases = score_entropy_cases,
+};
+
+/* score_entropy_backward: d log s_y = d loss Q[x][y] (s_y - rho_y), 0 at y = x. */
+static const struct op_input score_entropy_backward_inputs[] = {
+    {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
+    {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
+    {"x0", IN_TOKEN, 0, "token [rows, length]: the clean tokens they came from", DOMAIN_REAL_TOKEN},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"dloss", IN_F64, 0, "f64 [rows, length]: gradient of the loss of each position", DOMAIN_ANY},
+    {0},
+};
+
+static bool score_entropy_backward_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 1, 1) && chain_expect_tokens(call, 2, 1) &&
+           chain_expect_scores(call, 0, 1) && chain_expect_times(call, 3, 1) &&
+           chain_expect_keep(call, 4, 1);
+}
+
+static void score_entropy_backward_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[1]);
+    int32_t states = call->chain->states;
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        struct chain_noise noise =
+            chain_noise(call->chain, ref_time(&call->in[3], p / walk.length));
+        int32_t x = (int32_t)call->in[1].data[p], x0 = (int32_t)call->in[2].data[p];
+        for (int32_t y = 0; y < states; y++) {
+            int64_t at = p * states + y;
+            double rate, log_rho;
+            bool pair = pair_ratio(call->chain, &noise, y, x, x0, &rate, &log_rho);
+            call->out[0].data[at] =
+                pair ? call->in[4].data[p] * rate * (exp(call->in[0].data[at]) - exp(log_rho)) : 0;
+        }
+    }
+}
+
+static const struct op_case score_entropy_backward_cases[] = {
+    {"f32[2,3,6] token[2,3] token[2,3] f64[2] f64[2,3]", NULL, "absorb 5"},
+    {"f32[1,7,4] token[1,7] token[1,7] f64[] f64[1,7]", NULL, "absorb 3"},
+    {"f32[3,5,7] token[3,5] token[3,5] f64[3] f64[3,5]", NULL, "uniform 7"},
+    {"f32[5,2] token[5] token[5] f64[5] f64[5]", NULL, "uniform 2"},
+    {0},
+};
+
+const struct op op_score_entropy_backward = {
+    .name = "score_entropy_backward",
+    .doc = "Gradient of score_entropy with respect to the log scores.",
+    .inputs = score_entropy_backward_inputs,
+    .results = result_dscore,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
+    .rows = ROWS_SEQUENCE,
+    .shape = score_entropy_backward_shape,
+    .cost = score_entropy_cost,
+    .inplace = 1,
+    .reference = score_entropy_backward_reference,
+    .cases = score_entropy_backward_cases,
+};
+
+/* project_score: the nearest score (in the divergence that score entropy is) that some law over x0
+ * could have, so that the loss against any true score never grows.
+ *   absorb   masked rows: scaled so that the sum over tokens is 1 / E
+ *   uniform  clipped to [r, 1/r]; where the sum over y != x is above 1/r + N - 2, scaled down to
+ *            it, entries that reach r staying there */
+static const struct op_input project_score_inputs[] = {
+    {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
+    {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {0},
+};
+
+static void project_absorb(const struct chain *chain, const struct chain_noise *noise, double *row)
+{
+    double sum = 0;
+    for (int32_t y = 0; y < chain->tokens; y++)
+        sum += exp(row[y]);
+    for (int32_t y = 0; y < chain->tokens; y++)
+        row[y] -= log(sum) + noise->log_e;
+}
+
+/* The factor C for which the sum over y != x of max(C s_y, r) is LIMIT: the set of entries at r
+ * only grows from one round to the next. */
+static double scale_to_limit(const double *score, int32_t count, int32_t x, double floor,
+                             double limit)
+{
+    double factor = 1, before;
+    do {
+        double free_sum = 0, fixed_sum = 0;
+        for (int32_t y = 0; y < count; y++)
+            if (y != x && factor * score[y] < floor)
+                fixed_sum += floor;
+            else if (y != x)
+                free_sum += score[y];
+        before = factor;
+        factor = free_sum > 0 ? fmin(before, (limit - fixed_sum) / free_sum) : before;
+    } while (factor < before * (1 - 1e-12));
+    return factor;
+}
+
+static void project_uniform(const struct chain *chain, const struct chain_noise *noise, int32_t x,
+                            double *row)
+{
+    int32_t count = chain->tokens;
+    for (int32_t y = 0; y < count; y++)
+        row[y] = exp(fmin(fmax(row[y], noise->log_ratio), -noise->log_ratio));
+    double factor = scale_to_limit(row, count, x, noise->ratio, chain_score_limit(chain, noise));
+    for (int32_t y = 0; y < count; y++)
+        row[y] = log(fmax(factor * row[y], noise->ratio));
+}
+
+static void project_score_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[1]);
+    int32_t states = call->chain->states;
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        struct chain_noise noise =
+            chain_noise(call->chain, ref_time(&call->in[2], p / walk.length));
+        int32_t x = (int32_t)call->in[1].data[p];
+        double *row = call->out[0].data + p * states;
+        for (int32_t y = 0; y < states; y++)
+            row[y] = call->in[0].data[p * states + y];
+        if (call->chain->kind == CHAIN_UNIFORM)
+            project_uniform(call->chain, &noise, x, row);
+        else if (x == call->chain->mask)
+            project_absorb(call->chain, &noise, row);
+        row[x] = 0;
+    }
+}
+
+static bool project_score_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 1, 1) && chain_expect_scores(call, 0, 1) &&
+           chain_expect_times(call, 2, 1);
+}
+
+static void project_score_cost(const struct op_call *call, struct op_cost *out)
+{
+    chain_cost(call, 60, out); /* two or three passes with an exponential */
+}
+
+static const struct op_case project_score_cases[] = {
+    {"f32[2,3,6] token[2,3] f64[2]", NULL, "absorb 5"},
+    {"f32[1,7,4] token[1,7] f64[]", NULL, "absorb 3"},
+    {"f32[3,5,7] token[3,5] f64[3]", NULL, "uniform 7"},
+    {"f32[2,11,2] token[2,11] f64[2]", NULL, "uniform 2"},
+    {0},
+};
+
+const struct op op_project_score = {
+    .name = "project_score",
+    .doc = "Moves log scores to the nearest ones that some law over clean tokens could have.",
+    .inputs = project_score_inputs,
+    .results = result_log_score,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = project_score_shape,
+    .cost = project_score_cost,
+    .inplace = 1,
+    .reference = project_score_reference,
+    .cases = project_score_cases,
+};
