@@ -1,0 +1,66 @@
+/* From a graph to a plan, by the passes of pipeline.c. */
+#ifndef SEDGE_COMPILE_H
+#define SEDGE_COMPILE_H
+
+#include "graph/elaborate.h"
+#include "passes/plan.h"
+
+struct compile_options {
+    bool gradients;  /* of `minimize`, stored in state rows grad/NAME */
+    bool accumulate; /* add to those rows unless the input `accumulate.keep` is 0 */
+    bool grad_outputs; /* return them as outputs grad/NAME as well */
+    const char *dump_after; /* name of a pass: print the graph (or, from lower on, the plan) */
+    char *dump;             /* set to that text when the pass has run */
+    bool verify;            /* run the verifier between passes */
+};
+
+/* What one compilation carries from pass to pass. */
+struct compile {
+    struct arena *arena;
+    struct diags *diags;
+    struct graph *graph;
+    struct compile_options *options;
+    struct storage *storage; /* from `order` on */
+    struct plan *plan;
+};
+
+/* A pass of the pipeline: false after reporting. */
+struct pass {
+    const char *name;
+    const char *doc;
+    bool (*run)(struct compile *c);
+};
+extern const struct pass pipeline[];
+extern const uint32_t pipeline_count;
+
+/* NULL after reporting. OPTIONS may be NULL. */
+struct plan *compile_graph(struct graph *graph, struct compile_options *options);
+
+/* Elaborates and compiles one program. */
+struct plan *compile_program(struct model *model, const struct elaborate_request *request,
+                             struct compile_options *options);
+
+/* The passes. */
+bool pass_simplify(struct compile *c);
+bool pass_grad(struct compile *c);
+bool pass_order(struct compile *c);
+bool pass_place(struct compile *c);
+bool pass_lower(struct compile *c);
+bool pass_check(struct compile *c);
+
+/* The optimizer as a graph: reads grad/NAME, clips by global norm, updates NAME with AdamW, its
+ * moments adam_m/NAME and adam_v/NAME, and ema/NAME where AVERAGE. Inputs: `lr` and `step` (f64,
+ * counted from 1). Output: `grad_norm`. */
+struct update_options {
+    double beta1, beta2, eps, weight_decay;
+    double clip;  /* global norm; 0: none */
+    double scale; /* of the gradients before anything else: 1 / accumulate */
+    double ema;   /* decay; 0: no average */
+};
+struct graph *update_graph(struct model *model, const struct update_options *options);
+
+/* The report that `sedge plan` prints, and its JSON form is made in tools/. */
+char *plan_report(struct arena *arena, const struct diags *diags, const struct plan *plan);
+char *plan_print(struct arena *arena, const struct plan *plan);
+
+#endif

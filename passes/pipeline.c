@@ -1,0 +1,52 @@
+/* The pipeline: every pass, in order. `sedge plan --dump after:NAME` prints what stands between two
+ * of them. Fusion comes between the second simplify and order, recomputation after it. */
+#include "graph/base/check.h"
+#include "graph/text.h"
+#include "graph/verify.h"
+#include "passes/compile.h"
+
+#include <string.h>
+
+const struct pass pipeline[] = {
+    {"elaborate", "the program as written, blocks expanded", NULL},
+    {"simplify", "fold, merge, drop", pass_simplify},
+    {"grad", "gradient nodes and minimize by a reverse walk", pass_grad},
+    {"simplify.2", "what the gradients left over", pass_simplify},
+    {"order", "several orders, lowest peak", pass_order},
+    {"place", "addresses in the arena", pass_place},
+    {"lower", "steps with addresses", pass_lower},
+    {"check", "each read sees the value the graph names", pass_check},
+};
+const uint32_t pipeline_count = sizeof pipeline / sizeof *pipeline;
+
+static void dump(struct compile *c, const char *pass)
+{
+    if (!c->options->dump_after || strcmp(c->options->dump_after, pass) != 0)
+        return;
+    c->options->dump =
+        c->plan ? plan_print(c->arena, c->plan) : graph_print(c->arena, c->graph);
+}
+
+struct plan *compile_graph(struct graph *graph, struct compile_options *options)
+{
+    struct compile_options none = {0};
+    struct compile c = {.arena = graph->arena,
+                        .diags = graph->diags,
+                        .graph = graph,
+                        .options = options ? options : &none};
+    for (uint32_t i = 0; i < pipeline_count; i++) {
+        if (pipeline[i].run && !pipeline[i].run(&c))
+            return NULL;
+        if (c.options->verify && !c.plan && !graph_verify(graph, c.diags))
+            return NULL;
+        dump(&c, pipeline[i].name);
+    }
+    return c.plan;
+}
+
+struct plan *compile_program(struct model *model, const struct elaborate_request *request,
+                             struct compile_options *options)
+{
+    struct graph *g = elaborate(model, request);
+    return g ? compile_graph(g, options) : NULL;
+}

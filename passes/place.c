@@ -1,0 +1,171 @@
+/* place: gives each arena buffer an address so that no two that live at once overlap, in as little
+ * memory as it can. Several priorities are tried; the search stops when the max-live lower bound of
+ * the order is reached. */
+#include "graph/base/check.h"
+#include "passes/storage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIMB_TURNS 200 /* of the hill climb, when no priority reaches the bound */
+
+struct placer {
+    struct storage *s;
+    uint32_t *item; /* arena buffers */
+    uint32_t count;
+    int64_t *offset; /* per item, of the current try */
+    uint32_t *placed; /* items placed so far, by offset */
+    int64_t *best;
+    int64_t best_bytes;
+};
+
+static const struct buffer *item_buffer(const struct placer *p, uint32_t item)
+{
+    return &p->s->buffers[p->item[item]];
+}
+
+static bool meet(const struct buffer *a, const struct buffer *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
+
+/* The smallest gap that fits among the placed buffers alive at the same time, else above them. */
+static int64_t best_gap(const struct placer *p, uint32_t placed, uint32_t item)
+{
+    const struct buffer *b = item_buffer(p, item);
+    int64_t need = aligned(b->bytes), end = 0, best = -1, best_size = INT64_MAX;
+    for (uint32_t i = 0; i < placed; i++) {
+        const struct buffer *o = item_buffer(p, p->placed[i]);
+        if (!meet(b, o))
+            continue;
+        int64_t from = p->offset[p->placed[i]], gap = from - end;
+        if (gap >= need && gap < best_size) {
+            best = end;
+            best_size = gap;
+        }
+        int64_t to = from + aligned(o->bytes);
+        end = to > end ? to : end;
+    }
+    return best >= 0 ? best : end;
+}
+
+/* Places the items in the order of SEQUENCE; returns the bytes needed. */
+static int64_t place_all(struct placer *p, const uint32_t *sequence)
+{
+    int64_t top = 0;
+    for (uint32_t i = 0; i < p->count; i++) {
+        uint32_t item = sequence[i], at = i;
+        int64_t offset = best_gap(p, i, item);
+        p->offset[item] = offset;
+        while (at && p->offset[p->placed[at - 1]] > offset) {
+            p->placed[at] = p->placed[at - 1];
+            at--;
+        }
+        p->placed[at] = item;
+        int64_t end = offset + aligned(item_buffer(p, item)->bytes);
+        top = end > top ? end : top;
+    }
+    if (p->best_bytes < 0 || top < p->best_bytes) {
+        p->best_bytes = top;
+        memcpy(p->best, p->offset, p->count * sizeof *p->best);
+    }
+    return top;
+}
+
+/* --- priorities --------------------------------------------------------------------------- */
+
+struct ranked {
+    uint32_t item;
+    int64_t major, minor;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->major != y->major)
+        return x->major > y->major ? -1 : 1;
+    if (x->minor != y->minor)
+        return x->minor > y->minor ? -1 : 1;
+    return x->item < y->item ? -1 : x->item > y->item;
+}
+
+enum priority { BY_SIZE, BY_DURATION, BY_PROGRAM, BY_AREA, PRIORITIES };
+static const char *const priority_names[] = {"by size", "by duration", "in program order",
+                                             "by size times duration"};
+
+static void rank_items(const struct placer *p, enum priority how, struct ranked *rank,
+                       uint32_t *sequence)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        const struct buffer *b = item_buffer(p, i);
+        int64_t size = aligned(b->bytes), time = (int64_t)b->last - b->first + 1;
+        rank[i] = (struct ranked){i, size, time};
+        if (how == BY_DURATION)
+            rank[i] = (struct ranked){i, time, size};
+        else if (how == BY_PROGRAM)
+            rank[i] = (struct ranked){i, -(int64_t)b->first, size};
+        else if (how == BY_AREA)
+            rank[i] = (struct ranked){i, size * time, size};
+    }
+    qsort(rank, p->count, sizeof *rank, compare_ranked);
+    for (uint32_t i = 0; i < p->count; i++)
+        sequence[i] = rank[i].item;
+}
+
+/* Seeded, so that a plan is the same each time: moves one buffer to the front of the sequence. */
+static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
+{
+    uint64_t seed = 0x9E3779B97F4A7C15u;
+    for (int turn = 0; turn < CLIMB_TURNS && p->best_bytes > p->s->bound; turn++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        uint32_t from = (uint32_t)((seed >> 33) % p->count), to = (uint32_t)((seed >> 20) % (from + 1));
+        uint32_t item = sequence[from];
+        memmove(&sequence[to + 1], &sequence[to], (from - to) * sizeof *sequence);
+        sequence[to] = item;
+        int64_t now = place_all(p, sequence);
+        if (now <= bytes) {
+            bytes = now;
+            continue;
+        }
+        memmove(&sequence[to], &sequence[to + 1], (from - to) * sizeof *sequence);
+        sequence[from] = item;
+    }
+}
+
+bool pass_place(struct compile *c)
+{
+    struct storage *s = c->storage;
+    struct arena *a = c->arena;
+    struct placer p = {.s = s,
+                       .item = arena_new_array(a, uint32_t, s->buffer_count),
+                       .offset = arena_new_array(a, int64_t, s->buffer_count),
+                       .placed = arena_new_array(a, uint32_t, s->buffer_count),
+                       .best = arena_new_array(a, int64_t, s->buffer_count),
+                       .best_bytes = -1};
+    for (uint32_t b = 1; b < s->buffer_count; b++)
+        if (s->buffers[b].memory == MEMORY_ARENA)
+            p.item[p.count++] = b;
+    struct ranked *rank = arena_new_array(a, struct ranked, p.count + 1);
+    uint32_t *sequence = arena_new_array(a, uint32_t, p.count + 1);
+    uint32_t *best = arena_new_array(a, uint32_t, p.count + 1);
+    s->placement = priority_names[0];
+    for (int how = 0; how < PRIORITIES && p.best_bytes != s->bound; how++) {
+        int64_t before = p.best_bytes;
+        rank_items(&p, (enum priority)how, rank, sequence);
+        place_all(&p, sequence);
+        if (before < 0 || p.best_bytes < before) {
+            s->placement = priority_names[how];
+            memcpy(best, sequence, p.count * sizeof *best);
+        }
+    }
+    if (p.best_bytes > s->bound) {
+        int64_t before = p.best_bytes;
+        climb(&p, best, before);
+        if (p.best_bytes < before)
+            s->placement = "by a hill climb";
+    }
+    for (uint32_t i = 0; i < p.count; i++)
+        s->buffers[p.item[i]].offset = p.best[i];
+    s->arena_bytes = p.count ? p.best_bytes : 0;
+    return true;
+}

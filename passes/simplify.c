@@ -1,0 +1,264 @@
+/* simplify: folds what is known, merges what is equal, drops what nobody needs. Runs before and
+ * after the gradient is derived. */
+#include "graph/base/check.h"
+#include "ops/ops.h"
+#include "passes/compile.h"
+
+#include <math.h>
+#include <string.h>
+
+/* --- constants ---------------------------------------------------------------------------- */
+
+static bool const_value(const struct graph *g, uint32_t v, double *out)
+{
+    const struct node *n = &g->nodes[g->values[v].node];
+    if (v == VALUE_NONE || n->op != &op_const)
+        return false;
+    *out = n->attr[0].real;
+    return true;
+}
+
+static bool is_const(const struct graph *g, uint32_t v, double what)
+{
+    double c;
+    return const_value(g, v, &c) && c == what;
+}
+
+static uint32_t make_const(struct graph *g, const struct type *type, double value,
+                           const struct origin *origin)
+{
+    union attr attr = {.real = value};
+    struct node_call call = {.op = &op_const, .attr = &attr, .types = type, .origin = origin};
+    uint32_t id = graph_call(g, &call);
+    BUG_ON(id == NODE_NONE);
+    return g->nodes[id].out[0];
+}
+
+/* A node on constants that are single numbers, computed by its own reference. */
+static uint32_t fold(struct graph *g, const struct node *n)
+{
+    struct ref_tensor in[4], out;
+    double values[4], result = 0;
+    const struct type *type = graph_type(g, n->out[0]);
+    if (n->in_count == 0 || n->in_count > 4 || n->out_count != 1 || type->rank != 0 ||
+        (n->op->flags & ~(unsigned)OP_NO_GRAD) || !n->op->reference)
+        return VALUE_NONE;
+    for (uint32_t i = 0; i < n->in_count; i++) {
+        if (!const_value(g, n->in[i], &values[i]) || graph_type(g, n->in[i])->rank != 0)
+            return VALUE_NONE;
+        in[i] = (struct ref_tensor){.data = &values[i]};
+    }
+    out = (struct ref_tensor){.data = &result};
+    struct ref_call call = {.in_count = n->in_count,
+                            .out_count = 1,
+                            .in = in,
+                            .out = &out,
+                            .out_dtype = &type->dtype,
+                            .attr = n->attr};
+    n->op->reference(&call);
+    if (!isfinite(result))
+        return VALUE_NONE; /* leave it where a message can name it */
+    if (type->dtype == DT_F32)
+        result = (float)result;
+    return make_const(g, type, result, n->origin);
+}
+
+/* --- identities --------------------------------------------------------------------------- */
+
+static uint32_t same_type(const struct graph *g, const struct node *n, uint32_t v)
+{
+    return type_equal(graph_type(g, n->out[0]), graph_type(g, v)) ? v : VALUE_NONE;
+}
+
+static uint32_t identity(const struct graph *g, const struct node *n)
+{
+    const struct op *op = n->op;
+    if (op == &op_mul && is_const(g, n->in[1], 1))
+        return same_type(g, n, n->in[0]);
+    if (op == &op_mul && is_const(g, n->in[0], 1))
+        return same_type(g, n, n->in[1]);
+    if (op == &op_div && is_const(g, n->in[1], 1))
+        return same_type(g, n, n->in[0]);
+    if ((op == &op_add || op == &op_sub) && is_const(g, n->in[1], 0))
+        return same_type(g, n, n->in[0]);
+    if (op == &op_add && is_const(g, n->in[0], 0))
+        return same_type(g, n, n->in[1]);
+    if (op == &op_cast || op == &op_sum_to || op == &op_broadcast_to || op == &op_reshape)
+        return same_type(g, n, n->in[0]);
+    if (op == &op_neg && g->nodes[g->values[n->in[0]].node].op == &op_neg)
+        return g->nodes[g->values[n->in[0]].node].in[0];
+    return VALUE_NONE;
+}
+
+/* An optional input of truth values is false where it is absent (the contract of ops). */
+static void drop_false_options(struct graph *g, struct node *n)
+{
+    for (uint32_t i = 0; i < n->in_count && i < op_input_count(n->op); i++) {
+        const struct op_input *spec = &n->op->inputs[i];
+        if ((spec->flags & INPUT_OPTIONAL) && spec->kind == IN_BOOL && is_const(g, n->in[i], 0))
+            n->in[i] = VALUE_NONE;
+    }
+}
+
+/* --- common subexpressions ---------------------------------------------------------------- */
+
+static bool same_attrs(const struct op *op, const union attr *a, const union attr *b)
+{
+    for (uint32_t i = 0; i < op_attr_count(op); i++) {
+        switch (op->attrs[i].kind) {
+        case ATTR_INT:
+        case ATTR_CHOICE:
+            if (a[i].integer != b[i].integer)
+                return false;
+            break;
+        case ATTR_REAL:
+            if (memcmp(&a[i].real, &b[i].real, sizeof a[i].real) != 0)
+                return false;
+            break;
+        case ATTR_BOOL:
+            if (a[i].flag != b[i].flag)
+                return false;
+            break;
+        case ATTR_TEXT:
+            if (strcmp(a[i].text, b[i].text) != 0)
+                return false;
+            break;
+        case ATTR_DIMS:
+            if (a[i].dims.count != b[i].dims.count)
+                return false;
+            for (uint32_t k = 0; k < a[i].dims.count; k++)
+                if (a[i].dims.items[k].size != b[i].dims.items[k].size ||
+                    a[i].dims.items[k].axis != b[i].dims.items[k].axis)
+                    return false;
+            break;
+        }
+    }
+    return true;
+}
+
+static bool mergeable(const struct node *n)
+{
+    if (n->op == &op_const)
+        return true;
+    return !(n->op->flags & (OP_RANDOM | OP_LEAF | OP_EFFECT | OP_COUNTS)) && !n->op->updates;
+}
+
+static bool same_node(const struct graph *g, const struct node *a, const struct node *b)
+{
+    if (a->op != b->op || a->in_count != b->in_count || a->process != b->process ||
+        a->epoch != b->epoch || a->out_count != b->out_count)
+        return false;
+    if (a->in_count && memcmp(a->in, b->in, a->in_count * sizeof *a->in) != 0)
+        return false;
+    for (uint32_t k = 0; k < a->out_count; k++)
+        if (!type_equal(graph_type(g, a->out[k]), graph_type(g, b->out[k])))
+            return false;
+    return same_attrs(a->op, a->attr, b->attr);
+}
+
+static uint32_t node_hash(const struct node *n, uint32_t mask)
+{
+    uint64_t h = (uintptr_t)n->op / 16 + n->in_count * 31u;
+    for (uint32_t i = 0; i < n->in_count; i++)
+        h = (h ^ n->in[i]) * 0x9E3779B97F4A7C15u;
+    if (n->op == &op_const) {
+        uint64_t bits;
+        memcpy(&bits, &n->attr[0].real, sizeof bits);
+        h ^= bits * 0x9E3779B97F4A7C15u;
+    }
+    return (uint32_t)(h >> 32) & mask;
+}
+
+/* --- dead code ---------------------------------------------------------------------------- */
+
+static void sweep(struct graph *g)
+{
+    uint8_t *live = arena_new_array(g->arena, uint8_t, g->node_count);
+    for (uint32_t i = 0; i < g->output_count; i++)
+        live[g->values[g->outputs[i].value].node] = 1;
+    if (g->minimize)
+        live[g->values[g->minimize].node] = 1;
+    for (uint32_t i = 0; i < g->input_count; i++)
+        live[g->values[g->inputs[i].value].node] = 1; /* the caller supplies it in any case */
+    for (uint32_t i = g->order_count; i-- > 0;) {
+        uint32_t id = g->order[i];
+        struct node *n = &g->nodes[id];
+        if (n->dead)
+            continue;
+        if (!live[id] && !(n->op->flags & OP_EFFECT) && !n->op->updates) {
+            n->dead = true;
+            continue;
+        }
+        for (uint32_t k = 0; k < n->in_count; k++)
+            if (n->in[k])
+                live[g->values[n->in[k]].node] = 1;
+    }
+    for (uint32_t i = 0; i < g->named_count; i++)
+        if (g->names[i].value && g->nodes[g->values[g->names[i].value].node].dead)
+            g->names[i].value = VALUE_NONE;
+}
+
+/* --- the pass ----------------------------------------------------------------------------- */
+
+/* MAP sends each value to what stands for it now; walks in order, so one walk settles all. */
+static void walk(struct graph *g, uint32_t *map)
+{
+    uint32_t size = 64;
+    while (size < g->order_count * 2)
+        size *= 2;
+    uint32_t *table = arena_new_array(g->arena, uint32_t, size); /* node + 1 */
+    uint32_t count = g->order_count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = g->order[i];
+        struct node *n = &g->nodes[id];
+        if (n->dead)
+            continue;
+        for (uint32_t k = 0; k < n->in_count; k++)
+            n->in[k] = map[n->in[k]];
+        drop_false_options(g, n);
+        uint32_t value = identity(g, n);
+        if (!value)
+            value = fold(g, n);
+        n = &g->nodes[id]; /* folding may move the array */
+        if (value) {
+            map[n->out[0]] = value;
+            n->dead = true;
+            continue;
+        }
+        if (!mergeable(n))
+            continue;
+        uint32_t at = node_hash(n, size - 1);
+        while (table[at] && !same_node(g, &g->nodes[table[at] - 1], n))
+            at = (at + 1) & (size - 1);
+        if (!table[at]) {
+            table[at] = id + 1;
+            continue;
+        }
+        const struct node *twin = &g->nodes[table[at] - 1];
+        for (uint32_t k = 0; k < n->out_count; k++) {
+            map[n->out[k]] = twin->out[k];
+            if (!g->values[twin->out[k]].name)
+                g->values[twin->out[k]].name = g->values[n->out[k]].name;
+        }
+        n->dead = true;
+    }
+}
+
+bool pass_simplify(struct compile *c)
+{
+    struct graph *g = c->graph;
+    uint32_t limit = g->value_count + g->order_count; /* folding makes one value a node at most */
+    uint32_t *map = arena_new_array(c->arena, uint32_t, limit + 1);
+    for (uint32_t v = 0; v <= limit; v++)
+        map[v] = v;
+    walk(g, map);
+    for (uint32_t i = 0; i < g->output_count; i++)
+        g->outputs[i].value = map[g->outputs[i].value];
+    for (uint32_t i = 0; i < g->named_count; i++)
+        g->names[i].value = map[g->names[i].value];
+    g->minimize = map[g->minimize];
+    graph_order(g);
+    sweep(g);
+    graph_order(g);
+    return true;
+}
