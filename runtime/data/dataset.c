@@ -1,0 +1,277 @@
+/* Opens text or a known language behind one front. Called by the training, sampling and
+ * evaluation loops and by the commands. */
+#include "runtime/data/dataset.h"
+
+#include "graph/base/check.h"
+#include "runtime/data/text.h"
+
+#include <math.h>
+#include <string.h>
+
+struct dataset {
+    const struct vocabulary *vocabulary;
+    struct grammar *grammar; /* NULL for text */
+    uint32_t length;
+    int32_t *train;
+    size_t train_count;
+    int32_t *valid;
+    size_t valid_count;
+    uint64_t hash;
+    const char *description;
+};
+
+/* --- opening --- */
+
+static bool find_tokenizer(struct diags *diags, const struct dataset_options *options,
+                           bool is_grammar, enum tokenizer *out)
+{
+    static const char *const names[] = {"chars", "bytes", "words"};
+    *out = is_grammar ? TOKENIZER_WORDS : TOKENIZER_CHARS;
+    if (!options->tokenizer && options->vocabulary)
+        *out = options->vocabulary->tokenizer;
+    if (options->tokenizer && !tokenizer_find(options->tokenizer, out)) {
+        diag_error(diags, FAULT_CONFIG, options->where, "there is no tokenizer `%s`",
+                   options->tokenizer);
+        const char *near = diag_nearest(options->tokenizer, names, 3);
+        if (near)
+            diag_hint(diags, "did you mean `%s`?", near);
+        else
+            diag_hint(diags, "tokenizer: chars, bytes or words");
+        return false;
+    }
+    if (options->vocabulary && options->vocabulary->tokenizer != *out) {
+        diag_error(diags, FAULT_CONFIG, options->where,
+                   "data.tokenizer is `%s`, but the run's vocabulary is of `%s`",
+                   tokenizer_name(*out), tokenizer_name(options->vocabulary->tokenizer));
+        diag_hint(diags, "tokenizer: %s", tokenizer_name(options->vocabulary->tokenizer));
+        return false;
+    }
+    return true;
+}
+
+static bool open_text(struct dataset *d, struct diags *diags, struct arena *arena,
+                      const struct dataset_options *options, enum tokenizer tokenizer)
+{
+    struct text_options wanted = {
+        .files = options->files,
+        .file_count = options->file_count,
+        .valid_file = options->valid_file,
+        .valid = options->valid,
+        .tokenizer = tokenizer,
+        .vocabulary = options->vocabulary,
+        .length = options->length,
+        .where = options->where,
+    };
+    struct text text;
+    if (!text_read(diags, arena, &wanted, &text))
+        return false;
+    d->vocabulary = text.vocabulary;
+    d->train = text.train;
+    d->train_count = text.train_count;
+    d->valid = text.valid;
+    d->valid_count = text.valid_count;
+    d->hash = text.hash;
+    return true;
+}
+
+/* A known language's held-out text from a file, in the language's own vocabulary. */
+static bool open_valid_file(struct dataset *d, struct diags *diags, struct arena *arena,
+                            const struct dataset_options *options)
+{
+    struct text_options wanted = {
+        .files = &options->valid_file,
+        .file_count = 1,
+        .valid = 1,
+        .tokenizer = d->vocabulary->tokenizer,
+        .vocabulary = d->vocabulary,
+        .length = options->length,
+        .where = options->where,
+    };
+    struct text text;
+    if (!text_read(diags, arena, &wanted, &text))
+        return false;
+    d->valid = text.valid;
+    d->valid_count = text.valid_count;
+    uint64_t hashes[2] = {d->hash, text.hash};
+    d->hash = hash_bytes(hashes, sizeof hashes);
+    return true;
+}
+
+static bool check_share(struct diags *diags, const struct dataset_options *options, size_t held)
+{
+    if (!(options->valid >= 0 && options->valid <= 1)) {
+        diag_error(diags, FAULT_CONFIG, options->where,
+                   "data.valid is %g: it is the share of the text that is held out, from 0 to 1",
+                   options->valid);
+        diag_hint(diags, "valid: 0.1, or the name of a file with held-out text");
+        return false;
+    }
+    if (options->length > DATASET_GRAMMAR_TOKENS || (held > 0 && held < options->length)) {
+        diag_error(diags, FAULT_CONFIG, options->where,
+                   "the held-out stream is shorter than one window: %zu of %u tokens", held,
+                   options->length);
+        diag_hint(diags, "make params.length smaller or data.valid larger");
+        return false;
+    }
+    return true;
+}
+
+static bool open_grammar(struct dataset *d, struct diags *diags, struct arena *arena,
+                         const struct dataset_options *options, enum tokenizer tokenizer)
+{
+    size_t held = options->valid_file ? 0 : (size_t)floor(options->valid * DATASET_GRAMMAR_TOKENS);
+    if (!options->valid_file && !check_share(diags, options, held))
+        return false;
+    d->grammar = grammar_read(diags, arena, options->files[0], options->where);
+    if (!d->grammar || !grammar_tokenize(diags, arena, d->grammar, tokenizer, options->vocabulary))
+        return false;
+    d->vocabulary = d->grammar->positions.vocabulary;
+    d->train_count = DATASET_GRAMMAR_TOKENS;
+    d->train = arena_new_array(arena, int32_t, d->train_count);
+    grammar_generate(d->grammar, random_key(options->seed, "data/train"), d->train, d->train_count);
+    if (options->valid_file)
+        return open_valid_file(d, diags, arena, options);
+    d->valid_count = held;
+    d->valid = arena_new_array(arena, int32_t, held);
+    grammar_generate(d->grammar, random_key(options->seed, "data/valid"), d->valid, held);
+    return true;
+}
+
+/* Whether the files are a grammar; *HASH is that of the last file looked at. False after
+ * reporting when a grammar is among several. A file that cannot be read is left to the reader. */
+static bool look(struct diags *diags, const struct dataset_options *options, bool *is_grammar,
+                 uint64_t *hash)
+{
+    *is_grammar = false;
+    for (uint32_t i = 0; i < options->file_count; i++) {
+        struct source source;
+        if (!source_open(diags, options->files[i], &source))
+            return false;
+        *is_grammar = *is_grammar || grammar_recognize(&source);
+        *hash = hash_bytes(source.text, source.size);
+        source_close(&source);
+    }
+    if (*is_grammar && options->file_count > 1) {
+        diag_error(diags, FAULT_CONFIG, options->where,
+                   "a grammar is among the data files: it must be the only one");
+        diag_hint(diags, "files: [one.yaml], or only text files");
+        return false;
+    }
+    return true;
+}
+
+static const char *describe(struct arena *arena, const struct dataset *d)
+{
+    const char *kind = d->grammar ? "known language" : "text";
+    return arena_printf(arena,
+                        "%s, %u symbols (%s), %zu training tokens, %zu held-out windows of %u",
+                        kind, d->vocabulary->size, tokenizer_name(d->vocabulary->tokenizer),
+                        d->train_count, dataset_valid_count(d), d->length);
+}
+
+struct dataset *dataset_open(struct diags *diags, struct arena *arena,
+                             const struct dataset_options *options)
+{
+    BUG_ON(options->length == 0);
+    struct dataset *d = arena_alloc(arena, sizeof *d);
+    d->length = options->length;
+    bool is_grammar;
+    enum tokenizer tokenizer;
+    if (!look(diags, options, &is_grammar, &d->hash) ||
+        !find_tokenizer(diags, options, is_grammar, &tokenizer))
+        return NULL;
+    bool opened = is_grammar ? open_grammar(d, diags, arena, options, tokenizer)
+                             : open_text(d, diags, arena, options, tokenizer);
+    if (!opened)
+        return NULL;
+    d->description = describe(arena, d);
+    return d;
+}
+
+/* --- asking --- */
+
+uint32_t dataset_vocab_size(const struct dataset *d)
+{
+    return d->vocabulary->size;
+}
+
+const struct vocabulary *dataset_vocabulary(const struct dataset *d)
+{
+    return d->vocabulary;
+}
+
+uint32_t dataset_length(const struct dataset *d)
+{
+    return d->length;
+}
+
+const struct grammar *dataset_grammar(const struct dataset *d)
+{
+    return d->grammar;
+}
+
+size_t dataset_train_tokens(const struct dataset *d)
+{
+    return d->train_count;
+}
+
+void dataset_train_window(const struct dataset *d, struct random_key key, uint32_t iteration,
+                          uint32_t sequence, int32_t *out)
+{
+    size_t start = text_window_start(key, iteration, sequence, d->train_count, d->length);
+    memcpy(out, d->train + start, d->length * sizeof *out);
+}
+
+size_t dataset_valid_count(const struct dataset *d)
+{
+    return text_window_count(d->valid_count, d->length);
+}
+
+void dataset_valid_window(const struct dataset *d, size_t index, int32_t *out)
+{
+    BUG_ON(index >= dataset_valid_count(d));
+    memcpy(out, d->valid + index * d->length, d->length * sizeof *out);
+}
+
+bool dataset_truth(const struct dataset *d, const int32_t *window, double *nats)
+{
+    if (!d->grammar)
+        return false;
+    *nats = grammar_log_likelihood(d->grammar, window, d->length);
+    return true;
+}
+
+bool dataset_truth_mean(const struct dataset *d, struct anchor *out)
+{
+    size_t count = dataset_valid_count(d);
+    if (!d->grammar || count == 0)
+        return false;
+    struct arena *scratch = arena_new();
+    double *costs = arena_new_array(scratch, double, count);
+    for (size_t i = 0; i < count; i++)
+        costs[i] =
+            -grammar_log_likelihood(d->grammar, d->valid + i * d->length, d->length) / d->length;
+    *out = anchor_of(costs, count);
+    arena_free(scratch);
+    return true;
+}
+
+bool dataset_anchors(const struct dataset *d, struct anchors *out)
+{
+    size_t count = dataset_valid_count(d);
+    if (count == 0)
+        return false;
+    *out =
+        anchors_measure(d->train, d->train_count, d->vocabulary->size, d->valid, count, d->length);
+    return true;
+}
+
+uint64_t dataset_hash(const struct dataset *d)
+{
+    return d->hash;
+}
+
+const char *dataset_description(const struct dataset *d)
+{
+    return d->description;
+}

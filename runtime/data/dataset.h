@@ -1,0 +1,70 @@
+/* The data of a run, whatever it is: the one front that training, sampling and evaluation use.
+ *
+ * The files are text, or one of them is a grammar (a file whose top-level keys include
+ * `grammar:`); then it must be the only one, and the data is a *known language*: a training and
+ * a held-out stream are drawn from it, apart from each other, and the probability of each
+ * held-out window is known.
+ *
+ * Everything is a function of the files and the options: the same windows come again on any
+ * machine, in any order, from any thread. After dataset_open a dataset is only read. */
+#ifndef SEDGE_DATA_DATASET_H
+#define SEDGE_DATA_DATASET_H
+
+#include "runtime/data/anchor.h"
+#include "runtime/data/grammar.h"
+#include "runtime/data/vocabulary.h"
+
+#define DATASET_GRAMMAR_TOKENS 2000000 /* of the training stream of a known language */
+
+struct dataset_options {
+    const char *const *files; /* data.files, as to be opened from here */
+    uint32_t file_count;
+    const char *tokenizer;  /* data.tokenizer; NULL: `words` for a grammar, else `chars` */
+    double valid;           /* data.valid as a share; of a known language, the held-out stream is
+                             * that share of DATASET_GRAMMAR_TOKENS, drawn in addition */
+    const char *valid_file; /* data.valid as a file with the held-out text; NULL: use VALID */
+    uint64_t seed;          /* of a known language's streams; runs that are compared share it */
+    uint32_t length;        /* of a window, at least 1 */
+    const struct vocabulary *vocabulary; /* of the run that is evaluated; NULL: from the data */
+    struct span where;                   /* the recipe's `data` section */
+};
+
+struct dataset;
+
+/* NULL after reporting what is wrong. Everything lives in ARENA and no file stays open; OPTIONS
+ * is not kept, but a vocabulary given in it is. */
+struct dataset *dataset_open(struct diags *diags, struct arena *arena,
+                             const struct dataset_options *options);
+
+uint32_t dataset_vocab_size(const struct dataset *dataset);
+const struct vocabulary *dataset_vocabulary(const struct dataset *dataset);
+uint32_t dataset_length(const struct dataset *dataset);
+/* The known language, or NULL. */
+const struct grammar *dataset_grammar(const struct dataset *dataset);
+size_t dataset_train_tokens(const struct dataset *dataset);
+
+/* One training window of the dataset's length: its start is uniform over all starts and depends
+ * on KEY, ITERATION and SEQUENCE alone. There must be training tokens. */
+void dataset_train_window(const struct dataset *dataset, struct random_key key, uint32_t iteration,
+                          uint32_t sequence, int32_t *out);
+
+/* Held-out windows do not overlap and come in the order of the text. */
+size_t dataset_valid_count(const struct dataset *dataset);
+void dataset_valid_window(const struct dataset *dataset, size_t index, int32_t *out);
+
+/* Whether the law of a window is known; then *NATS is its log-likelihood, -INFINITY when the
+ * language has no such window. */
+bool dataset_truth(const struct dataset *dataset, const int32_t *window, double *nats);
+/* Its cross-entropy over all held-out windows, in nats per token, beside the anchors: what no
+ * model can beat. False when it is not known or nothing is held out. */
+bool dataset_truth_mean(const struct dataset *dataset, struct anchor *out);
+/* False when nothing is held out. Counts all training tokens at each call. */
+bool dataset_anchors(const struct dataset *dataset, struct anchors *out);
+
+/* Of the files' bytes: XXH3 of the one file, or of the list of the files' XXH3 in order, the
+ * held-out file last. */
+uint64_t dataset_hash(const struct dataset *dataset);
+/* One line: "text, 65 symbols (chars), 1003854 training tokens, 871 held-out windows of 128". */
+const char *dataset_description(const struct dataset *dataset);
+
+#endif

@@ -1,0 +1,262 @@
+/* The alphabet of a run: splitting text into symbols, ids, and back. Called by text.c, grammar.c
+ * and the commands that encode prompts and print samples. vocabulary_file.c keeps it on disk. */
+#include "runtime/data/vocabulary.h"
+
+#include "graph/base/check.h"
+#include "graph/base/random.h"
+#include "runtime/data/vocabulary_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[TOKENIZER_COUNT] = {
+    [TOKENIZER_CHARS] = "chars",
+    [TOKENIZER_BYTES] = "bytes",
+    [TOKENIZER_WORDS] = "words",
+};
+
+const char *tokenizer_name(enum tokenizer tokenizer)
+{
+    BUG_ON(tokenizer >= TOKENIZER_COUNT);
+    return names[tokenizer];
+}
+
+bool tokenizer_find(const char *name, enum tokenizer *out)
+{
+    for (int i = 0; i < TOKENIZER_COUNT; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *out = (enum tokenizer)i;
+            return true;
+        }
+    return false;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static size_t run_end(const char *text, size_t size, size_t at)
+{
+    bool blank = is_blank(text[at]);
+    while (at < size && is_blank(text[at]) == blank)
+        at++;
+    return at;
+}
+
+bool tokenizer_next(enum tokenizer tokenizer, unsigned edges, const char *text, size_t size,
+                    size_t *at, struct symbol *out)
+{
+    if (*at >= size)
+        return false;
+    size_t begin = *at;
+    size_t end = begin + 1;
+    if (tokenizer == TOKENIZER_CHARS) {
+        uint32_t length = utf8_decode(text + begin, size - begin, NULL);
+        end = begin + (length ? length : 1);
+    } else if (tokenizer == TOKENIZER_WORDS) {
+        end = run_end(text, size, begin);
+        bool joins = text[begin] == ' ' && end - begin == 1 &&
+                     (begin > 0 || (edges & EDGES_OPEN_BEFORE)) &&
+                     (end < size || (edges & EDGES_OPEN_AFTER));
+        if (joins) {
+            begin = end;
+            if (begin == size) {
+                *at = size;
+                return false;
+            }
+            end = run_end(text, size, begin);
+        }
+    }
+    *at = end;
+    *out = (struct symbol){.text = text + begin, .length = end - begin};
+    return true;
+}
+
+/* --- the table from symbols to ids --- */
+
+static uint32_t slot_of(const struct vocabulary *v, const char *text, size_t length)
+{
+    uint32_t slot = (uint32_t)hash_bytes(text, length) & (v->slot_count - 1);
+    while (v->slots[slot]) {
+        const char *symbol = v->symbols[v->slots[slot] - 1];
+        if (strncmp(symbol, text, length) == 0 && symbol[length] == '\0')
+            break;
+        slot = (slot + 1) & (v->slot_count - 1);
+    }
+    return slot;
+}
+
+int32_t vocabulary_find(const struct vocabulary *v, const char *text, size_t length)
+{
+    if (v->tokenizer == TOKENIZER_BYTES)
+        return length == 1 ? (unsigned char)text[0] : -1;
+    return (int32_t)v->slots[slot_of(v, text, length)] - 1;
+}
+
+/* Fills a table of SLOT_COUNT from the symbols as they stand. */
+static void rehash(struct vocabulary *v, struct arena *arena, uint32_t slot_count)
+{
+    v->slot_count = slot_count;
+    v->slots = arena_new_array(arena, uint32_t, slot_count);
+    for (uint32_t id = 0; id < v->size; id++)
+        v->slots[slot_of(v, v->symbols[id], strlen(v->symbols[id]))] = id + 1;
+}
+
+struct vocabulary *vocabulary_new(struct arena *arena, enum tokenizer tokenizer)
+{
+    struct vocabulary *v = arena_alloc(arena, sizeof *v);
+    v->tokenizer = tokenizer;
+    if (tokenizer != TOKENIZER_BYTES) {
+        rehash(v, arena, 64);
+        return v;
+    }
+    v->size = 256;
+    v->symbols = arena_new_array(arena, const char *, 256);
+    for (int i = 0; i < 256; i++) {
+        char byte = (char)i;
+        v->symbols[i] = arena_strndup(arena, &byte, 1);
+    }
+    return v;
+}
+
+bool vocabulary_add(struct vocabulary *v, struct arena *arena, uint32_t *capacity, const char *text,
+                    size_t length)
+{
+    uint32_t slot = slot_of(v, text, length);
+    if (v->slots[slot])
+        return false;
+    v->symbols = arena_grow(arena, v->symbols, v->size, capacity, sizeof *v->symbols);
+    v->symbols[v->size++] = arena_strndup(arena, text, length);
+    v->slots[slot] = v->size;
+    if (v->size > v->slot_count / 2)
+        rehash(v, arena, v->slot_count * 2);
+    return true;
+}
+
+/* --- made from text --- */
+
+/* In UTF-8 the order of bytes is the order of code points; strcmp compares as unsigned. */
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tokenizer,
+                                         const struct symbol *texts, size_t count)
+{
+    struct vocabulary *v = vocabulary_new(arena, tokenizer);
+    if (tokenizer == TOKENIZER_BYTES)
+        return v;
+    uint32_t capacity = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct symbol symbol;
+        size_t at = 0;
+        while (
+            tokenizer_next(tokenizer, EDGES_CLOSED, texts[i].text, texts[i].length, &at, &symbol))
+            vocabulary_add(v, arena, &capacity, symbol.text, symbol.length);
+    }
+    if (v->size)
+        qsort(v->symbols, v->size, sizeof *v->symbols, by_text);
+    rehash(v, arena, v->slot_count);
+    return v;
+}
+
+/* --- encoding --- */
+
+static void report_unknown(const struct vocabulary *v, struct diags *diags,
+                           const struct source *source, struct symbol symbol)
+{
+    size_t offset = (size_t)(symbol.text - source->text);
+    uint32_t length = (uint32_t)utf8_count(symbol.text, symbol.length);
+    struct span span = source_span(diags, source, offset, length);
+    uint32_t code = 0;
+    utf8_decode(symbol.text, symbol.length, &code);
+    int shown = symbol.length > 60 ? 60 : (int)symbol.length;
+    while (shown > 0 && (size_t)shown < symbol.length && (symbol.text[shown] & 0xc0) == 0x80)
+        shown--;
+    if (v->tokenizer == TOKENIZER_CHARS && code < 0x20)
+        diag_error(diags, FAULT_DATA, span, "the character U+%04X is not in the vocabulary", code);
+    else if (v->tokenizer == TOKENIZER_CHARS)
+        diag_error(diags, FAULT_DATA, span,
+                   "the character `%.*s` (U+%04X) is not in the vocabulary", shown, symbol.text,
+                   code);
+    else if (is_blank(symbol.text[0]))
+        diag_error(diags, FAULT_DATA, span,
+                   "blanks other than one space between two words are not in the vocabulary here");
+    else
+        diag_error(diags, FAULT_DATA, span, "the word `%.*s` is not in the vocabulary", shown,
+                   symbol.text);
+    diag_hint(diags, "the vocabulary holds the %u symbols of the training data", v->size);
+}
+
+bool vocabulary_encode(const struct vocabulary *v, struct diags *diags, struct arena *arena,
+                       const struct source *source, unsigned edges, int32_t **ids, size_t *count)
+{
+    if (v->tokenizer != TOKENIZER_BYTES && !source_check_utf8(diags, source))
+        return false;
+    struct symbol symbol;
+    size_t at = 0;
+    size_t total = 0;
+    while (tokenizer_next(v->tokenizer, edges, source->text, source->size, &at, &symbol))
+        total++;
+    int32_t *out = arena_new_array(arena, int32_t, total);
+    at = 0;
+    for (size_t i = 0; i < total; i++) {
+        tokenizer_next(v->tokenizer, edges, source->text, source->size, &at, &symbol);
+        out[i] = vocabulary_find(v, symbol.text, symbol.length);
+        if (out[i] < 0) {
+            report_unknown(v, diags, source, symbol);
+            return false;
+        }
+    }
+    *ids = out;
+    *count = total;
+    return true;
+}
+
+/* --- decoding --- */
+
+struct piece {
+    const char *text;
+    size_t length;
+    bool space; /* comes before it */
+};
+
+static struct piece piece_at(const struct vocabulary *v, const int32_t *ids, size_t i,
+                             const char *mask)
+{
+    int32_t id = ids[i];
+    BUG_ON(id < 0 || (uint32_t)id > v->size);
+    bool masked = (uint32_t)id == v->size;
+    struct piece piece = {.text = masked ? mask : v->symbols[id]};
+    piece.length = v->tokenizer == TOKENIZER_BYTES && !masked ? 1 : strlen(piece.text);
+    if (v->tokenizer == TOKENIZER_WORDS && i > 0) {
+        int32_t before = ids[i - 1];
+        bool word_before = (uint32_t)before == v->size || !is_blank(v->symbols[before][0]);
+        piece.space = word_before && (masked || !is_blank(piece.text[0]));
+    }
+    return piece;
+}
+
+char *vocabulary_decode(const struct vocabulary *v, struct arena *arena, const int32_t *ids,
+                        size_t count, const char *mask, size_t *size)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct piece piece = piece_at(v, ids, i, mask);
+        total += piece.length + piece.space;
+    }
+    char *out = arena_alloc(arena, total + 1);
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct piece piece = piece_at(v, ids, i, mask);
+        if (piece.space)
+            out[at++] = ' ';
+        memcpy(out + at, piece.text, piece.length);
+        at += piece.length;
+    }
+    if (size)
+        *size = total;
+    return out;
+}

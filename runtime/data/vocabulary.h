@@ -1,0 +1,71 @@
+/* The alphabet of a run: symbols and their ids, 0 to size - 1. The id SIZE is the mask of an
+ * absorbing process; no symbol has it and only decoding knows it.
+ *
+ *   chars   Unicode code points, in their order
+ *   bytes   all 256, whatever the text
+ *   words   maximal runs of characters that are no blanks (space, \t, \n, \v, \f, \r), and
+ *           *separators*. One space between two words is not a symbol: decoding puts it back.
+ *           Any other run of blanks (a newline, two spaces, blanks at either end of the text) is
+ *           one separator symbol, and decoding puts no space beside it. Punctuation stays with
+ *           its word, as written.
+ *
+ * For all three, decoding what was encoded gives the same bytes again. */
+#ifndef SEDGE_DATA_VOCABULARY_H
+#define SEDGE_DATA_VOCABULARY_H
+
+#include "runtime/data/source.h"
+
+enum tokenizer { TOKENIZER_CHARS, TOKENIZER_BYTES, TOKENIZER_WORDS, TOKENIZER_COUNT };
+
+const char *tokenizer_name(enum tokenizer tokenizer);
+/* False, nothing reported, when there is no such tokenizer. */
+bool tokenizer_find(const char *name, enum tokenizer *out);
+
+/* A text that continues where it is cut: at an open end one space is the one between two words,
+ * not a separator. A prompt is open after, the text between two holes on both sides. */
+enum edges { EDGES_CLOSED = 0, EDGES_OPEN_BEFORE = 1, EDGES_OPEN_AFTER = 2 };
+
+struct symbol {
+    const char *text; /* into the text that was scanned: LENGTH bytes */
+    size_t length;
+};
+
+/* The next symbol of TEXT from *AT, which moves past it; false at the end. */
+bool tokenizer_next(enum tokenizer tokenizer, unsigned edges, const char *text, size_t size,
+                    size_t *at, struct symbol *out);
+
+struct vocabulary {
+    enum tokenizer tokenizer;
+    uint32_t size;
+    const char **symbols; /* by id; of `bytes`: strings of that one byte */
+    uint32_t *slots;      /* hash table of id + 1, 0 where free; NULL for `bytes` */
+    uint32_t slot_count;  /* a power of two */
+};
+
+/* All symbols of COUNT texts (UTF-8, checked by the caller), sorted by code point. Lives in
+ * ARENA and refers to none of the texts. */
+struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tokenizer,
+                                         const struct symbol *texts, size_t count);
+
+/* A JSON object: "tokenizer", and "symbols" in the order of their ids (none for `bytes`).
+ * Writing: false after reporting FAULT_RUN. Reading: NULL after reporting FAULT_DATA, also for
+ * symbols that this tokenizer could not have made. */
+bool vocabulary_write(struct diags *diags, const struct vocabulary *vocabulary, const char *path);
+struct vocabulary *vocabulary_read(struct diags *diags, struct arena *arena, const char *path);
+
+/* The id of a symbol, or -1. */
+int32_t vocabulary_find(const struct vocabulary *vocabulary, const char *text, size_t length);
+
+/* Ids of the whole text, in ARENA; EDGES is a union of enum edges. False after reporting
+ * FAULT_DATA where the text is not UTF-8 or has a symbol that the vocabulary has not. */
+bool vocabulary_encode(const struct vocabulary *vocabulary, struct diags *diags,
+                       struct arena *arena, const struct source *source, unsigned edges,
+                       int32_t **ids, size_t *count);
+
+/* The text of COUNT ids, each in 0..size, NUL-terminated, in ARENA; the id SIZE reads MASK. With
+ * `bytes` the text is whatever the bytes are, NUL and broken UTF-8 included: *SIZE (may be NULL)
+ * is its length. */
+char *vocabulary_decode(const struct vocabulary *vocabulary, struct arena *arena,
+                        const int32_t *ids, size_t count, const char *mask, size_t *size);
+
+#endif

@@ -1,0 +1,159 @@
+/* Runs an op of the diffusion families on plain tensors: its double reference, and its kernel for
+ * any instruction set. Included by the tests of chains, draws and reference vectors. */
+#ifndef SEDGE_TESTS_DIFFUSION_H
+#define SEDGE_TESTS_DIFFUSION_H
+
+#include "ops/kernels/chain_math.h"
+#include "ops/kernels/kernel.h"
+#include "ops/ops.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INPUTS_MAX 5
+
+struct trial {
+    const struct op *op;
+    const struct chain *chain;
+    struct tensor in[INPUTS_MAX];
+    uint32_t in_count;
+    struct tensor out; /* its data are not used */
+    union attr attr[1];
+    uint64_t seed;
+    int threads;
+};
+
+static inline struct tensor tensor_of(enum dtype dtype, void *data, uint32_t rank, int64_t a,
+                                      int64_t b, int64_t c)
+{
+    return (struct tensor){dtype, rank, {a, b, c}, data};
+}
+
+static inline double tensor_at(const struct tensor *t, int64_t i)
+{
+    switch (t->dtype) {
+    case DT_F32:
+        return ((const float *)t->data)[i];
+    case DT_F64:
+        return ((const double *)t->data)[i];
+    case DT_BOOL:
+        return ((const uint8_t *)t->data)[i];
+    default:
+        return ((const int32_t *)t->data)[i];
+    }
+}
+
+static inline double *tensor_doubles(const struct tensor *t)
+{
+    int64_t n = tensor_size(t);
+    double *out = calloc((size_t)n + 1, sizeof *out);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = tensor_at(t, i);
+    return out;
+}
+
+/* Both return the result as doubles, to be freed. */
+static inline double *run_reference(const struct trial *trial)
+{
+    struct ref_tensor in[INPUTS_MAX] = {{0}}, out = {.rank = trial->out.rank};
+    for (uint32_t i = 0; i < trial->in_count; i++) {
+        in[i].rank = trial->in[i].rank;
+        memcpy(in[i].dim, trial->in[i].dim, sizeof in[i].dim);
+        in[i].data = trial->in[i].data ? tensor_doubles(&trial->in[i]) : NULL;
+    }
+    memcpy(out.dim, trial->out.dim, sizeof out.dim);
+    out.data = calloc((size_t)tensor_size(&trial->out) + 1, sizeof *out.data);
+    struct ref_call call = {.in_count = trial->in_count,
+                            .out_count = 1,
+                            .in = in,
+                            .out = &out,
+                            .out_dtype = &trial->out.dtype,
+                            .attr = trial->attr,
+                            .chain = trial->chain};
+    call.draw = (struct draw){random_key(trial->seed, "test"), 3, 77, 5, 1000};
+    trial->op->reference(&call);
+    for (uint32_t i = 0; i < trial->in_count; i++)
+        free(in[i].data);
+    return out.data;
+}
+
+static inline double *run_kernel(const struct trial *trial, const char *isa)
+{
+    enum dtype in[INPUTS_MAX];
+    for (uint32_t i = 0; i < trial->in_count; i++)
+        in[i] = trial->in[i].data ? trial->in[i].dtype : DT_COUNT;
+    const struct kernel *kernel =
+        kernel_find(isa, trial->op->name, in, trial->in_count, &trial->out.dtype, 1);
+    cr_assert_not_null(kernel, "no kernel of %s for %s", trial->op->name, isa);
+    struct tensor out = trial->out;
+    out.data = calloc((size_t)tensor_size(&out) + 1, sizeof(double));
+    struct kernel_call call = {.in_count = trial->in_count,
+                               .out_count = 1,
+                               .in = trial->in,
+                               .out = &out,
+                               .attr = trial->attr,
+                               .chain = trial->chain,
+                               .threads = trial->threads ? trial->threads : 1,
+                               .key = random_key(trial->seed, "test"),
+                               .iteration = 3,
+                               .stream = 77,
+                               .sequence = 5,
+                               .sequences = 1000};
+    kernel->run(&call);
+    double *result = tensor_doubles(&out);
+    free(out.data);
+    return result;
+}
+
+/* The instruction sets of this machine, one after the other; NULL after the last. */
+static inline const char *isa_next(int *at)
+{
+    static const char *const names[] = {"plain", "v2", "v3", "v4"};
+    while (*at < 4) {
+        const char *name = names[(*at)++];
+        if (kernel_isa(name))
+            return name;
+    }
+    return NULL;
+}
+
+/* Asserts that kernel and reference agree to TOLERANCE, relative to 1 + |value|, and returns what
+ * the reference gave. */
+static inline double *run_both(const struct trial *trial, double tolerance)
+{
+    double *expected = run_reference(trial);
+    int at = 0;
+    for (const char *isa; (isa = isa_next(&at));) {
+        double *got = run_kernel(trial, isa);
+        for (int64_t i = 0; i < tensor_size(&trial->out); i++)
+            cr_assert(got[i] == expected[i] ||
+                          fabs(got[i] - expected[i]) <= tolerance * (1 + fabs(expected[i])),
+                      "%s on %s at %lld: %.17g, reference %.17g", trial->op->name, isa,
+                      (long long)i, got[i], expected[i]);
+        free(got);
+    }
+    return expected;
+}
+
+/* Numbers for tests: uniform on [0, 1) and normal (Box, Muller), a function of (seed, index). */
+static inline double test_uniform(uint64_t seed, uint32_t index)
+{
+    return random_uniform(random_key(seed, "numbers"), 0, 0, 0, index);
+}
+static inline double test_normal(uint64_t seed, uint32_t index)
+{
+    double radius = sqrt(-2 * log(1 - test_uniform(seed, 2 * index)));
+    return radius * cos(6.283185307179586 * test_uniform(seed, 2 * index + 1));
+}
+
+static inline struct chain chain_absorb(int32_t tokens)
+{
+    return (struct chain){CHAIN_ABSORB, tokens, tokens + 1, tokens};
+}
+static inline struct chain chain_uniform(int32_t tokens)
+{
+    return (struct chain){CHAIN_UNIFORM, tokens, tokens, -1};
+}
+
+#endif

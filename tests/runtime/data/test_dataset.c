@@ -1,0 +1,183 @@
+/* The front: text and known languages, what they give, and that it is the same every time. */
+#include "runtime/data/dataset.h"
+#include "tests/runtime/data/fixture.h"
+
+#include <math.h>
+
+static struct dataset *open_one(struct arena *arena, struct diags *diags, const char *path,
+                                uint32_t length, uint64_t seed)
+{
+    struct dataset_options options = {
+        .files = &path, .file_count = 1, .valid = 0.1, .seed = seed, .length = length};
+    return dataset_open(diags, arena, &options);
+}
+
+/* What the quickstart promises: readable size, an entropy that a small model can reach, and a
+ * bigram that cannot come near it. */
+Test(dataset, the_quickstart_language_has_something_to_learn)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    struct dataset *d = open_one(arena, diags, "models/grammars/quickstart.yaml", 64, 1);
+    assert_clean(diags);
+    cr_assert_geq(dataset_vocab_size(d), 170);
+    cr_assert_leq(dataset_vocab_size(d), 220);
+    cr_assert_eq(dataset_valid_count(d), 3125);
+    struct anchors anchors;
+    struct anchor truth;
+    cr_assert(dataset_anchors(d, &anchors));
+    cr_assert(dataset_truth_mean(d, &truth));
+    cr_assert_gt(truth.mean, 1.3);
+    cr_assert_lt(truth.mean, 2.0);
+    cr_assert_gt(anchors.bigram.mean - truth.mean, 0.35);
+    cr_assert_gt(anchors.unigram.mean - anchors.bigram.mean, 1);
+    cr_assert_lt(truth.error, 0.01);
+    cr_assert_str_eq(dataset_description(d),
+                     "known language, 208 symbols (words), 2000000 training "
+                     "tokens, 3125 held-out windows of 64");
+    arena_free(arena);
+}
+
+Test(dataset, a_known_language_is_the_same_for_the_same_seed)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *path = "models/grammars/toy.yaml";
+    struct dataset *a = open_one(arena, diags, path, 32, 1);
+    struct dataset *b = open_one(arena, diags, path, 32, 1);
+    struct dataset *other = open_one(arena, diags, path, 32, 2);
+    assert_clean(diags);
+    cr_assert_eq(dataset_hash(a), dataset_hash(b));
+    struct random_key key = random_key(9, "train");
+    int32_t x[32], y[32], z[32];
+    int differ = 0, moved = 0;
+    for (uint32_t i = 0; i < 50; i++) {
+        dataset_train_window(a, key, i, 3, x);
+        dataset_train_window(b, key, i, 3, y);
+        dataset_train_window(a, key, i, 4, z);
+        cr_assert_arr_eq(x, y, sizeof x);
+        moved += memcmp(x, z, sizeof x) != 0;
+        double nats;
+        cr_assert(dataset_truth(a, x, &nats));
+        cr_assert(isfinite(nats) && nats < 0);
+        dataset_valid_window(a, i, x);
+        dataset_valid_window(b, i, y);
+        dataset_valid_window(other, i, z);
+        cr_assert_arr_eq(x, y, sizeof x);
+        differ += memcmp(x, z, sizeof x) != 0;
+    }
+    cr_assert_gt(differ, 40);
+    cr_assert_gt(moved, 40);
+    arena_free(arena);
+}
+
+/* With windows as long as the streams there is one of each, and both start at the beginning. */
+Test(dataset, held_out_and_training_streams_are_different_draws)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *path = "models/grammars/quickstart.yaml";
+    struct dataset_options options = {
+        .files = &path, .file_count = 1, .valid = 1, .length = DATASET_GRAMMAR_TOKENS};
+    struct dataset *d = dataset_open(diags, arena, &options);
+    assert_clean(diags);
+    int32_t *train = arena_new_array(arena, int32_t, DATASET_GRAMMAR_TOKENS);
+    int32_t *valid = arena_new_array(arena, int32_t, DATASET_GRAMMAR_TOKENS);
+    dataset_train_window(d, random_key(1, "train"), 0, 0, train);
+    dataset_valid_window(d, 0, valid);
+    size_t same = 0;
+    for (size_t i = 0; i < DATASET_GRAMMAR_TOKENS; i++)
+        same += train[i] == valid[i];
+    /* Two independent draws agree in a word as often as its frequencies squared sum to: 2 %. */
+    cr_assert_lt(same, DATASET_GRAMMAR_TOKENS / 20);
+    arena_free(arena);
+}
+
+Test(dataset, text_has_windows_and_no_truth)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    static const char line[] = "to be or not to be, that is the question\n";
+    char text[50 * sizeof line] = "";
+    for (int i = 0; i < 50; i++)
+        strcat(text, line);
+    const char *path = fixture_text(arena, text);
+    struct dataset *d = open_one(arena, diags, path, 20, 1);
+    assert_clean(diags);
+    size_t tokens = 50 * strlen(line);
+    cr_assert_eq(dataset_train_tokens(d), tokens - tokens / 10);
+    cr_assert_eq(dataset_valid_count(d), tokens / 10 / 20);
+    cr_assert_null(dataset_grammar(d));
+    cr_assert_eq(dataset_hash(d), hash_bytes(text, strlen(text)));
+    int32_t window[20];
+    dataset_valid_window(d, 2, window);
+    char *back = vocabulary_decode(dataset_vocabulary(d), arena, window, 20, "_", NULL);
+    cr_assert_eq(strncmp(back, text + tokens - tokens / 10 + 40, 20), 0);
+    dataset_train_window(d, random_key(1, "train"), 5, 0, window);
+    back = vocabulary_decode(dataset_vocabulary(d), arena, window, 20, "_", NULL);
+    cr_assert_not_null(strstr(text, back));
+    double nats;
+    struct anchor truth;
+    struct anchors anchors;
+    cr_assert_not(dataset_truth(d, window, &nats));
+    cr_assert_not(dataset_truth_mean(d, &truth));
+    cr_assert(dataset_anchors(d, &anchors));
+    cr_assert_lt(anchors.bigram.mean, anchors.unigram.mean);
+    unlink(path);
+    arena_free(arena);
+}
+
+Test(dataset, held_out_text_of_a_known_language_from_a_file)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *path = "models/grammars/toy.yaml";
+    const char *held = fixture_text(arena, "my sister keeps the map. my brothers keep the map. my");
+    struct dataset_options options = {
+        .files = &path, .file_count = 1, .valid_file = held, .length = 5};
+    struct dataset *d = dataset_open(diags, arena, &options);
+    assert_clean(diags);
+    cr_assert_eq(dataset_valid_count(d), 2);
+    int32_t window[5];
+    double nats;
+    dataset_valid_window(d, 1, window);
+    cr_assert(dataset_truth(d, window, &nats));
+    /* Both windows are whole sentences, so their ratio is that of the choices in them: the second
+     * over the first is (2/5 1/2 1/4) / (3/5 2/3 1/2) = 1/4. */
+    double first;
+    dataset_valid_window(d, 0, window);
+    cr_assert(dataset_truth(d, window, &first));
+    cr_assert_float_eq(nats - first, log(0.25), 1e-13);
+    unlink(held);
+    arena_free(arena);
+}
+
+Test(dataset, options_that_do_not_fit)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *text = fixture_text(arena, "some text that is long enough for it");
+    const char *files[] = {text, "models/grammars/toy.yaml"};
+    struct dataset_options options = {.files = files, .file_count = 2, .valid = 0.5, .length = 4};
+    cr_assert_null(dataset_open(diags, arena, &options));
+    assert_says(diags, "a grammar is among the data files: it must be the only one");
+    options.file_count = 1;
+    options.tokenizer = "word";
+    cr_assert_null(dataset_open(diags, arena, &options));
+    assert_says(diags, "there is no tokenizer `word`\n    did you mean `words`?");
+    options.tokenizer = NULL;
+    struct dataset *d = dataset_open(diags, arena, &options);
+    options.tokenizer = "words";
+    options.vocabulary = dataset_vocabulary(d);
+    cr_assert_null(dataset_open(diags, arena, &options));
+    assert_says(diags, "data.tokenizer is `words`, but the run's vocabulary is of `chars`");
+    options =
+        (struct dataset_options){.files = files + 1, .file_count = 1, .valid = 1e-6, .length = 4};
+    cr_assert_null(dataset_open(diags, arena, &options));
+    assert_says(diags, "the held-out stream is shorter than one window: 2 of 4 tokens");
+    options.valid = -1;
+    cr_assert_null(dataset_open(diags, arena, &options));
+    assert_says(diags, "data.valid is -1");
+    unlink(text);
+    arena_free(arena);
+}
