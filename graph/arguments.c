@@ -39,7 +39,7 @@ bool scope_argument(struct scope *s, const struct yaml *item, const char *path, 
         return scope_error(s, item->span, "a single input is expected here, not a list");
     out->value = scope_find(s, item->text);
     if (out->value)
-        return true;
+        return out->value != VALUE_FAILED;
     bool number = !is_plain_name(item->text) || strcmp(item->text, "true") == 0 ||
                   strcmp(item->text, "false") == 0 || model_param(s->e->model, item->text);
     if (!number)
@@ -87,6 +87,8 @@ static bool literal_dtype(struct scope *s, const struct op_input *spec, const st
             enum dtype d = graph_type(g, args[i].value)->dtype;
             if (d == DT_BOOL && !truth)
                 continue; /* the condition of `where` */
+            if (d == DT_TOKEN)
+                d = DT_I32; /* an id: of which process, a number does not say */
             *out = found && *out == DT_F64 ? DT_F64 : d;
             found = true;
         }
@@ -117,25 +119,26 @@ struct collector {
     const char *path;
     struct argument *args;
     const struct op_input **specs;
-    uint32_t count, nested;
+    uint32_t count, max, nested;
 };
+
+const char *nested_path(struct scope *s, const char *path, const struct yaml *item, uint32_t *count)
+{
+    if (item->kind != YAML_MAP || !item->count)
+        return path;
+    const char *name = item->keys[0]->text;
+    struct arena *a = s->e->graph->arena;
+    uint32_t n = (*count)++;
+    return n ? arena_printf(a, "%s.%s%u", path, name, n) : arena_printf(a, "%s.%s", path, name);
+}
 
 static bool collect(struct collector *c, const struct op_input *spec, const struct yaml *item)
 {
     struct scope *s = c->s;
-    struct arena *a = s->e->graph->arena;
-    const char *path = c->path;
-    if (item->kind == YAML_MAP && item->count) {
-        /* Nested calls are named after the call and the op, numbered from the second one on. */
-        const char *op = item->keys[0]->text;
-        path = c->nested ? arena_printf(a, "%s.%s%u", c->path, op, c->nested)
-                         : arena_printf(a, "%s.%s", c->path, op);
-        c->nested++;
-    }
-    if (c->count == OP_RESULT_MAX * 8)
+    if (c->count == c->max)
         return scope_error(s, item->span, "too many inputs");
     c->specs[c->count] = spec;
-    return scope_argument(s, item, path, &c->args[c->count++]);
+    return scope_argument(s, item, nested_path(s, c->path, item, &c->nested), &c->args[c->count++]);
 }
 
 static bool collect_named(struct collector *c, const struct op_input *spec, const struct yaml *map)
@@ -159,7 +162,7 @@ static bool collect_named(struct collector *c, const struct op_input *spec, cons
 
 static bool collect_all(struct collector *c, const struct op *op, const struct yaml *map)
 {
-    const struct yaml *const *items, *single;
+    const struct yaml *const *items = NULL, *single = NULL;
     uint32_t count = 0, used = 0, declared = op_input_count(op), positional = 0;
     for (uint32_t i = 0; i < declared; i++)
         positional += !(op->inputs[i].flags & (INPUT_NAMED | INPUT_PARAM));
@@ -195,9 +198,14 @@ static bool collect_all(struct collector *c, const struct op *op, const struct y
 bool op_arguments(struct scope *s, const struct op *op, const struct yaml *map, const char *path,
                   uint32_t *in, uint32_t *count)
 {
-    struct argument args[OP_RESULT_MAX * 8];
-    const struct op_input *specs[OP_RESULT_MAX * 8];
-    struct collector c = {s, path, args, specs, 0, 0};
+    uint32_t max = op_input_count(op) + map->count;
+    for (uint32_t i = 0; i < map->count; i++)
+        max += map->items[i]->kind == YAML_LIST ? map->items[i]->count : 0;
+    max = max < OP_RESULT_MAX * 8 ? max : OP_RESULT_MAX * 8;
+    struct argument *args = arena_new_array(s->e->graph->arena, struct argument, max);
+    struct collector c = {.s = s, .path = path, .args = args, .max = max};
+    const struct op_input **specs = c.specs =
+        arena_new_array(s->e->graph->arena, const struct op_input *, max);
     if (!collect_all(&c, op, map))
         return false;
     for (uint32_t i = 0; i < c.count; i++) {

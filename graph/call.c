@@ -163,6 +163,41 @@ static bool pick_results(struct scope *s, const struct op *op, const struct yaml
     return true;
 }
 
+/* The component of names that `as:` gives, and whether `tie: true` allows a second owner. */
+static bool read_naming(struct scope *s, const struct yaml *map, const char **as, bool *tied)
+{
+    struct diags *d = s->e->graph->diags;
+    const struct yaml *name = yaml_get(map, "as"), *tie = yaml_get(map, "tie");
+    *as = name ? name->text : "";
+    *tied = s->tie;
+    if (name && !yaml_expect(d, name, YAML_SCALAR, "as"))
+        return false;
+    if (!tie)
+        return true;
+    bool given;
+    if (tie->kind != YAML_SCALAR || !yaml_bool(tie, &given))
+        return scope_error(s, tie->span, "`tie` is true or false");
+    *tied |= given;
+    return true;
+}
+
+/* A hash of 32 bits can meet another one, and a nested call can have the path of a value in a
+ * block: two draws of one program must never be the same. */
+static uint32_t own_stream(struct scope *s, const char *path)
+{
+    struct graph *g = s->e->graph;
+    path = join_path(g->arena, g->name, path);
+    for (;;) {
+        uint32_t stream = random_stream(path), n = 0;
+        while (n < g->node_count && !((g->nodes[n].op->flags & OP_RANDOM) &&
+                                      g->nodes[n].stream == stream))
+            n++;
+        if (n == g->node_count)
+            return stream;
+        path = arena_printf(g->arena, "%s'", path);
+    }
+}
+
 static bool call_op(struct scope *s, const struct op *op, const struct yaml *map, const char *path,
                     uint32_t *out, uint32_t max, uint32_t *count)
 {
@@ -170,21 +205,19 @@ static bool call_op(struct scope *s, const struct op *op, const struct yaml *map
     struct span span = map->keys[0]->span;
     uint32_t in[OP_RESULT_MAX * 8 + 8], in_count = 0, results[OP_RESULT_MAX];
     union attr *attr = arena_new_array(g->arena, union attr, op_attr_count(op));
-    const struct yaml *as = yaml_get(map, "as"), *tie = yaml_get(map, "tie");
-    bool tied = s->tie || (tie && tie->kind == YAML_SCALAR && strcmp(tie->text, "true") == 0);
+    const char *as;
+    bool tied;
     struct node_call call = {.op = op, .attr = attr, .origin = origin_at(s, span)};
 
     if (!op_attributes(s, op, map, attr) || !op_arguments(s, op, map, path, in, &in_count) ||
-        !find_process(s, op, map, in, in_count, &call.process))
-        return false;
-    if (as && !yaml_expect(g->diags, as, YAML_SCALAR, "as"))
-        return false;
-    if (!add_parameters(s, &call, join_path(g->arena, s->state, as ? as->text : ""), span, tied, in,
-                        &in_count))
+        !find_process(s, op, map, in, in_count, &call.process) ||
+        !read_naming(s, map, &as, &tied) ||
+        !add_parameters(s, &call, join_path(g->arena, s->state, as), span, tied, in, &in_count))
         return false;
     call.in = in;
     call.in_count = in_count;
-    call.stream = random_stream(join_path(g->arena, g->name, path));
+    call.stream = op->flags & OP_RANDOM ? own_stream(s, path)
+                                        : random_stream(join_path(g->arena, g->name, path));
     uint32_t id = graph_call(g, &call);
     if (id == NODE_NONE)
         return false;
@@ -231,6 +264,25 @@ static bool open_block(struct scope *s, const struct section *block, struct scop
     return true;
 }
 
+/* An argument of a block as a value: a number takes the element type that the block declares. */
+static bool argument_value(struct scope *s, const struct argument *arg, const struct yaml *type,
+                           uint32_t *out)
+{
+    *out = arg->value;
+    if (!arg->literal)
+        return true;
+    enum dtype dtype = arg->number.kind == NUMBER_BOOL ? DT_BOOL : DT_F64;
+    if (dtype == DT_F64 && type->kind == YAML_LIST && type->count &&
+        type->items[0]->kind == YAML_SCALAR) {
+        if (strcmp(type->items[0]->text, "f32") == 0)
+            dtype = DT_F32;
+        else if (strcmp(type->items[0]->text, "i32") == 0 && arg->number.kind == NUMBER_INT)
+            dtype = DT_I32;
+    }
+    *out = literal_value(s, arg->number, dtype, arg->span);
+    return *out != VALUE_NONE;
+}
+
 static bool give_input(struct scope *inner, const char *name, const struct yaml *type,
                        uint32_t value)
 {
@@ -267,10 +319,9 @@ static bool block_results(struct scope *inner, const struct section *block, uint
         const struct yaml *item = result->kind == YAML_LIST ? result->items[i] : result;
         if (!yaml_expect(inner->e->graph->diags, item, YAML_SCALAR, "out"))
             return false;
-        out[i] = scope_find(inner, item->text);
-        if (!out[i])
-            return scope_error(inner, item->span, "block `%s` defines no `%s`", block->name,
-                               item->text);
+        if (!scope_lookup(inner, item, &out[i], "block `%s` defines no `%s`", block->name,
+                          item->text))
+            return false;
         (*count)++;
     }
     return true;
@@ -292,13 +343,13 @@ static bool call_block(struct scope *s, const struct section *block, const struc
 {
     struct graph *g = s->e->graph;
     struct span span = map->keys[0]->span;
-    const struct yaml *as = yaml_get(map, "as"), *tie = yaml_get(map, "tie");
-    bool tied = s->tie || (tie && tie->kind == YAML_SCALAR && strcmp(tie->text, "true") == 0);
+    const char *as;
+    bool tied;
     struct scope inner;
-    if (!check_block(s, block) || !block_keys(s, block, map) ||
-        !open_block(s, block, &inner, path, join_path(g->arena, s->state, as ? as->text : ""), span,
-                    tied))
+    if (!check_block(s, block) || !block_keys(s, block, map) || !read_naming(s, map, &as, &tied) ||
+        !open_block(s, block, &inner, path, join_path(g->arena, s->state, as), span, tied))
         return false;
+    uint32_t nested = 0;
     const struct yaml *in = yaml_get(block->body, "in");
     if (map->items[0]->kind == YAML_LIST && map->items[0]->count > in->count)
         return scope_error(s, map->items[0]->span, "block `%s` takes %u inputs, not %u", block->name,
@@ -306,24 +357,16 @@ static bool call_block(struct scope *s, const struct section *block, const struc
     for (uint32_t i = 0; i < in->count; i++) {
         const char *name = in->keys[i]->text;
         const struct yaml *item = block_input(map, i, name);
+        const struct yaml *again = yaml_get(map, name);
         struct argument arg;
+        uint32_t value;
         if (!item)
             return scope_error(s, span, "block `%s` needs the input `%s`", block->name, name);
-        const char *inner_path =
-            item->kind == YAML_MAP && item->count
-                ? arena_printf(g->arena, "%s.%s", path, item->keys[0]->text)
-                : path;
-        if (!scope_argument(s, item, inner_path, &arg))
-            return false;
-        if (arg.literal) {
-            struct number n = arg.number;
-            const struct yaml *type = in->items[i];
-            bool f32 = type->kind == YAML_LIST && type->count && type->items[0]->kind == YAML_SCALAR &&
-                       strcmp(type->items[0]->text, "f32") == 0;
-            arg.value = literal_value(s, n, n.kind == NUMBER_BOOL ? DT_BOOL : f32 ? DT_F32 : DT_F64,
-                                      arg.span);
-        }
-        if (!arg.value || !give_input(&inner, name, in->items[i], arg.value))
+        if (again && again != item && again != map->items[0])
+            return scope_error(s, again->span, "the input `%s` is given twice", name);
+        if (!scope_argument(s, item, nested_path(s, path, item, &nested), &arg) ||
+            !argument_value(s, &arg, in->items[i], &value) ||
+            !give_input(&inner, name, in->items[i], value))
             return false;
     }
     return scope_nodes(&inner, yaml_get(block->body, "nodes")) &&
@@ -343,16 +386,28 @@ struct repeat {
     int64_t times;
 };
 
+/* The type that the block declares for an input, or NULL after reporting that it has none. */
+static const struct yaml *repeat_type(struct scope *s, const struct repeat *r,
+                                      const struct yaml *key)
+{
+    const struct yaml *type = yaml_get(yaml_get(r->block->body, "in"), key->text);
+    if (!type)
+        scope_error(s, key->span, "block `%s` has no input `%s`", r->block->name, key->text);
+    return type;
+}
+
 static bool repeat_values(struct scope *s, const struct yaml *map, const char *path,
                           struct repeat *r)
 {
     struct diags *d = s->e->graph->diags;
+    uint32_t nested = 0;
     const struct yaml *carry = yaml_get(map, "carry"), *with = yaml_get(map, "with");
     if (!carry || !yaml_expect(d, carry, YAML_MAP, "carry") || carry->count == 0 || carry->count > 8)
         return scope_error(s, map->keys[0]->span, "`repeat` needs `carry: {input: start}`");
     for (uint32_t i = 0; i < carry->count; i++) {
         struct argument arg;
-        if (!scope_argument(s, carry->items[i], path, &arg))
+        const char *inner = nested_path(s, path, carry->items[i], &nested);
+        if (!repeat_type(s, r, carry->keys[i]) || !scope_argument(s, carry->items[i], inner, &arg))
             return false;
         if (!arg.value)
             return scope_error(s, carry->items[i]->span, "a carry starts from a value");
@@ -363,11 +418,13 @@ static bool repeat_values(struct scope *s, const struct yaml *map, const char *p
         return false;
     for (uint32_t i = 0; with && i < with->count; i++) {
         struct argument arg;
-        if (!scope_argument(s, with->items[i], path, &arg))
+        struct binding *b = &r->with[r->with_count++];
+        const char *inner = nested_path(s, path, with->items[i], &nested);
+        const struct yaml *type = repeat_type(s, r, with->keys[i]);
+        b->name = with->keys[i]->text;
+        if (!type || !scope_argument(s, with->items[i], inner, &arg) ||
+            !argument_value(s, &arg, type, &b->value))
             return false;
-        if (!arg.value)
-            arg.value = literal_value(s, arg.number, DT_F32, arg.span);
-        r->with[r->with_count++] = (struct binding){with->keys[i]->text, arg.value};
     }
     return true;
 }
@@ -410,9 +467,10 @@ static bool call_repeat(struct scope *s, const struct yaml *map, const char *pat
     struct graph *g = s->e->graph;
     struct repeat r = {0};
     struct number times;
-    const struct yaml *as = yaml_get(map, "as"), *tie = yaml_get(map, "tie"),
-                      *n = yaml_get(map, "times");
-    if (!yaml_closed(g->diags, map, keys, "repeat") ||
+    const struct yaml *n = yaml_get(map, "times");
+    const char *as;
+    bool tied;
+    if (!yaml_closed(g->diags, map, keys, "repeat") || !read_naming(s, map, &as, &tied) ||
         !yaml_expect(g->diags, map->items[0], YAML_SCALAR, "repeat"))
         return false;
     r.block = section_find(&s->e->model->blocks, map->items[0]->text);
@@ -426,11 +484,10 @@ static bool call_repeat(struct scope *s, const struct yaml *map, const char *pat
         return scope_error(s, n->span, "`times` is a whole number from 1 to 10000");
     if (!repeat_values(s, map, path, &r))
         return false;
-    bool tied = s->tie || (tie && tie->kind == YAML_SCALAR && strcmp(tie->text, "true") == 0);
     for (int64_t i = 0; i < times.i; i++) {
         char *turn = arena_printf(g->arena, "%s.%lld", path, (long long)i);
-        char *state = as ? arena_printf(g->arena, "%s.%lld", as->text, (long long)i)
-                         : arena_strdup(g->arena, "");
+        char *state = *as ? arena_printf(g->arena, "%s.%lld", as, (long long)i)
+                          : arena_strdup(g->arena, "");
         if (!repeat_turn(s, &r, map, turn, join_path(g->arena, s->state, state), tied))
             return false;
     }

@@ -36,29 +36,40 @@ static uint32_t split_names(struct scope *s, const struct yaml *key, const char 
     }
 }
 
-bool scope_nodes(struct scope *s, const struct yaml *nodes)
+static bool define_all(struct scope *s, const struct yaml *key, const struct yaml *call,
+                       const char *const *names, uint32_t n)
 {
     struct graph *g = s->e->graph;
+    uint32_t values[OP_RESULT_MAX], count = 0;
+    if (call->kind != YAML_MAP)
+        return scope_error(s, call->span, "`%s` must be a call: {op: inputs, attribute: value}",
+                           names[0]);
+    char *path = join_path(g->arena, s->path, names[0]);
+    if (!scope_call(s, call, path, values, OP_RESULT_MAX, &count))
+        return false;
+    if (n > count || (n > 1 && n != count))
+        return scope_error(s, key->span, "%u names for %u result%s", n, count,
+                           count == 1 ? "" : "s");
+    for (uint32_t k = 0; k < n; k++)
+        if (!scope_define(s, names[k], key->span, values[k]))
+            return false;
+    return true;
+}
+
+/* Goes on after a node that fails: its names then stand for values that failed. */
+bool scope_nodes(struct scope *s, const struct yaml *nodes)
+{
+    bool good = true;
     for (uint32_t i = 0; i < nodes->count; i++) {
         const char *names[OP_RESULT_MAX];
-        uint32_t values[OP_RESULT_MAX], count = 0;
         uint32_t n = split_names(s, nodes->keys[i], names, OP_RESULT_MAX);
-        if (!n)
-            return false;
-        if (nodes->items[i]->kind != YAML_MAP)
-            return scope_error(s, nodes->items[i]->span,
-                               "`%s` must be a call: {op: inputs, attribute: value}", names[0]);
-        char *path = join_path(g->arena, s->path, names[0]);
-        if (!scope_call(s, nodes->items[i], path, values, OP_RESULT_MAX, &count))
-            return false;
-        if (n > count || (n > 1 && n != count))
-            return scope_error(s, nodes->keys[i]->span, "%u names for %u result%s", n, count,
-                               count == 1 ? "" : "s");
+        if (n && define_all(s, nodes->keys[i], nodes->items[i], names, n))
+            continue;
+        good = false;
         for (uint32_t k = 0; k < n; k++)
-            if (!scope_define(s, names[k], nodes->keys[i]->span, values[k]))
-                return false;
+            scope_fail(s, names[k]);
     }
-    return true;
+    return good;
 }
 
 /* --- programs ----------------------------------------------------------------------------- */
@@ -111,6 +122,18 @@ static bool is_given(struct elaborator *e, const char *name, bool optional)
     return given;
 }
 
+static bool fits_default(struct scope *s, const struct yaml *item, enum dtype dtype,
+                         struct number n)
+{
+    if ((dtype == DT_BOOL) != (n.kind == NUMBER_BOOL))
+        return scope_error(s, item->span, "the default of %s %s", dtype_name(dtype),
+                           dtype == DT_BOOL ? "is true or false" : "is a number");
+    if ((dtype == DT_I32 || dtype == DT_TOKEN) && n.kind != NUMBER_INT)
+        return scope_error(s, item->span, "the default of %s is a whole number",
+                           dtype_name(dtype));
+    return true;
+}
+
 static bool program_input(struct scope *s, const struct yaml *key, const struct yaml *body)
 {
     static const char *const keys[] = {"type", "default", "doc", NULL};
@@ -134,7 +157,7 @@ static bool program_input(struct scope *s, const struct yaml *key, const struct 
                              .types = &t,
                              .origin = origin_at(s, key->span)};
     if (!given) {
-        if (!scope_number(s, otherwise, &n))
+        if (!scope_number(s, otherwise, &n) || !fits_default(s, otherwise, t.dtype, n))
             return false;
         attr.real = number_real(n);
         call.attr = &attr;
@@ -157,9 +180,8 @@ static bool program_results(struct scope *s, const struct section *p)
     if (minimize) {
         if (!yaml_expect(g->diags, minimize, YAML_SCALAR, "minimize"))
             return false;
-        g->minimize = scope_find(s, minimize->text);
-        if (!g->minimize)
-            return scope_error(s, minimize->span, "no value is called `%s`", minimize->text);
+        if (!scope_lookup(s, minimize, &g->minimize, "no value is called `%s`", minimize->text))
+            return false;
         const struct type *t = graph_type(g, g->minimize);
         if (t->rank != 0 || (t->dtype != DT_F32 && t->dtype != DT_F64))
             return scope_error(s, minimize->span, "what is minimised must be one number, not %s",
@@ -171,10 +193,15 @@ static bool program_results(struct scope *s, const struct section *p)
     for (uint32_t i = 0; out && i < out->count; i++) {
         if (!yaml_expect(g->diags, out->items[i], YAML_SCALAR, "out"))
             return false;
-        uint32_t v = scope_find(s, out->items[i]->text);
-        if (!v)
-            return scope_error(s, out->items[i]->span, "no value is called `%s`",
-                               out->items[i]->text);
+        uint32_t v;
+        if (!scope_lookup(s, out->items[i], &v, "no value is called `%s`", out->items[i]->text))
+            return false;
+        if (minimize && strcmp(out->keys[i]->text, minimize->text) == 0) {
+            if (v == g->minimize)
+                continue;
+            return scope_error(s, out->keys[i]->span, "`%s` is what the program minimises",
+                               minimize->text);
+        }
         graph_output(g, out->keys[i]->text, v);
     }
     return true;
@@ -215,14 +242,29 @@ static bool add_wanted(struct graph *g, const struct elaborate_request *q)
 }
 
 /* A dimension that the caller set must exist: `bacth=8` would otherwise go unnoticed. */
-static bool check_dims(struct graph *g, const struct elaborate_request *q)
+static bool check_dims(struct elaborator *e)
 {
+    struct graph *g = e->graph;
+    const struct elaborate_request *q = e->request;
     for (uint32_t i = 0; i < q->dim_count; i++) {
+        const char *name = q->dims[i].name, *names[64];
+        uint32_t n = 0;
+        if (graph_axis_find(g, name) && q->dims[i].size >= 1)
+            continue;
         if (q->dims[i].size < 1) {
-            diag_error(g->diags, FAULT_CONFIG, (struct span){0}, "`%s` must be at least 1",
-                       q->dims[i].name);
+            diag_error(g->diags, FAULT_CONFIG, (struct span){0}, "`%s` must be at least 1", name);
             return false;
         }
+        diag_error(g->diags, FAULT_CONFIG, (struct span){0},
+                   "there is no param `%s`, nor such a dimension in program `%s`", name, g->name);
+        for (uint32_t k = 1; k < g->axis_count && n < 8; k++)
+            names[n++] = g->axes[k].name;
+        for (uint32_t k = 0; k < e->model->param_count && n < 64; k++)
+            names[n++] = e->model->params[k].name;
+        const char *near = diag_nearest(name, names, n);
+        if (near)
+            diag_hint(g->diags, "did you mean `%s`?", near);
+        return false;
     }
     return true;
 }
@@ -258,16 +300,22 @@ struct graph *elaborate(struct model *model, const struct elaborate_request *req
                            .request = request,
                            .bound = arena_new_array(model->arena, bool, request->bind_count)};
     struct scope s = {.e = &e, .path = "", .state = ""};
-    if (!check_program(&e, p) || !read_weights(&e, p) || !check_dims(g, request))
+    if (!check_program(&e, p) || !read_weights(&e, p))
         return NULL;
     e.with = yaml_get(p->body, "with");
     const struct yaml *in = yaml_get(p->body, "in");
-    for (uint32_t i = 0; in && i < in->count; i++)
-        if (!program_input(&s, in->keys[i], in->items[i]))
-            return NULL;
-    if (!scope_nodes(&s, yaml_get(p->body, "nodes")) || !program_results(&s, p))
+    bool sound = true;
+    for (uint32_t i = 0; in && i < in->count; i++) {
+        if (program_input(&s, in->keys[i], in->items[i]))
+            continue;
+        scope_fail(&s, in->keys[i]->text);
+        sound = false;
+    }
+    sound &= scope_nodes(&s, yaml_get(p->body, "nodes"));
+    sound &= program_results(&s, p);
+    if (!sound)
         return NULL;
-    bool good = add_wanted(g, request);
+    bool good = check_dims(&e) && add_wanted(g, request);
     for (uint32_t i = 0; i < request->bind_count; i++)
         if (!e.bound[i])
             good = unmet(g, request->bind[i], "bind");

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define DEPTH_MAX 64
+#define CALLS_MAX 1000 /* a long sum is a deep tree, walked by recursion */
 
 /* --- parsing ------------------------------------------------------------------------------ */
 
@@ -19,7 +20,7 @@ struct parser {
     struct arena *arena;
     const char *text, *at;
     struct span span;
-    int depth;
+    int depth, calls;
     bool failed;
 };
 
@@ -71,6 +72,8 @@ static const struct expr *make(struct parser *p, const char *op, const char *fro
 {
     if (!a || p->failed)
         return NULL;
+    if (++p->calls > CALLS_MAX)
+        return fail(p, from, "it is too long");
     struct expr *e = arena_alloc(p->arena, sizeof *e);
     e->kind = EXPR_CALL;
     e->span = span_at(p, from, p->at);
@@ -349,6 +352,19 @@ static bool eval_int(struct diags *diags, const struct expr *e, int64_t a, int64
     return fits || eval_error(diags, e, "this number is too large");
 }
 
+/* a ^ b for b >= 0, exactly. */
+static bool eval_power(struct diags *diags, const struct expr *e, int64_t a, int64_t b,
+                       struct number *out)
+{
+    *out = (struct number){.kind = NUMBER_INT, .i = 1};
+    if (a >= -1 && a <= 1)
+        b = b < 2 ? b : 2 + b % 2; /* the powers of these repeat */
+    for (; b > 0; b--)
+        if (!size_mul(out->i, a, &out->i))
+            return eval_error(diags, e, "this number is too large");
+    return true;
+}
+
 static bool eval_real(struct diags *diags, const struct expr *e, double a, double b,
                       struct number *out)
 {
@@ -379,6 +395,7 @@ static bool eval_call(struct diags *diags, const struct expr *e, const struct nu
                       struct number *out)
 {
     const char *op = e->name;
+    bool integers = v[0].kind == NUMBER_INT && (e->count == 1 || v[1].kind == NUMBER_INT);
     bool truth = strcmp(op, "and") == 0 || strcmp(op, "or") == 0 || strcmp(op, "not") == 0;
     for (uint32_t i = 0; i < e->count; i++)
         if ((v[i].kind == NUMBER_BOOL) != truth && strcmp(op, "equal") != 0)
@@ -387,6 +404,10 @@ static bool eval_call(struct diags *diags, const struct expr *e, const struct nu
     if (truth || strcmp(op, "less") == 0 || strcmp(op, "equal") == 0) {
         double a = number_real(v[0]), b = e->count > 1 ? number_real(v[1]) : 0;
         out->kind = NUMBER_BOOL;
+        if (integers && !truth) {
+            out->i = strcmp(op, "less") == 0 ? v[0].i < v[1].i : v[0].i == v[1].i;
+            return true;
+        }
         out->i = strcmp(op, "and") == 0   ? v[0].i && v[1].i
                  : strcmp(op, "or") == 0  ? v[0].i || v[1].i
                  : strcmp(op, "not") == 0 ? !v[0].i
@@ -394,7 +415,6 @@ static bool eval_call(struct diags *diags, const struct expr *e, const struct nu
                                            : a == b;
         return true;
     }
-    bool integers = v[0].kind == NUMBER_INT && (e->count == 1 || v[1].kind == NUMBER_INT);
     if (strcmp(op, "neg") == 0) {
         *out = v[0];
         if (integers && __builtin_sub_overflow((int64_t)0, v[0].i, &out->i))
@@ -402,6 +422,8 @@ static bool eval_call(struct diags *diags, const struct expr *e, const struct nu
         out->r = -v[0].r;
         return true;
     }
+    if (integers && strcmp(op, "pow") == 0 && v[1].i >= 0)
+        return eval_power(diags, e, v[0].i, v[1].i, out);
     if (integers && e->count == 2 && strcmp(op, "pow") != 0)
         return eval_int(diags, e, v[0].i, v[1].i, out);
     return eval_real(diags, e, number_real(v[0]), e->count > 1 ? number_real(v[1]) : 0, out);

@@ -188,7 +188,8 @@ bool type_same_shape(const struct type *a, const struct type *b);
 int64_t type_count(const struct type *type);
 int64_t type_bytes(const struct type *type);
 struct type type_scalar(enum dtype dtype);
-/* "f32 [batch, 128, 64]"; GRAPH names short axes and may be NULL. */
+/* "f32 [batch, 128, 64]"; GRAPH names short axes, and processes where there are several, and may
+ * be NULL. */
 char *type_print(struct arena *arena, const struct graph *graph, const struct type *type);
 
 #endif

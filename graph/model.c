@@ -2,20 +2,29 @@
  * recipes; programs are elaborated from it in elaborate.c. */
 #include "graph/model.h"
 #include "graph/base/check.h"
+#include "graph/op.h"
 #include "graph/process.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INCLUDE_DEPTH 16
+#define FILES_MAX 64
+
+/* A file is what it is under any path: `a.yaml` and `./a.yaml` are one. */
+struct document {
+    dev_t device;
+    ino_t inode;
+    bool open; /* being read: an include of it is a cycle; else including it again is harmless */
+};
 
 struct reader {
     struct model *model;
     const struct model_request *request;
-    const char *open[INCLUDE_DEPTH]; /* files being read: an include of one of them is a cycle */
-    const char *done[64];            /* files read: including one twice is harmless */
-    uint32_t depth, done_count;
-    const struct yaml *params[64]; /* maps of params: included files first */
+    struct document documents[FILES_MAX];
+    uint32_t document_count, depth;
+    const struct yaml *params[FILES_MAX]; /* maps of params: included files first */
     uint32_t params_count;
 };
 
@@ -188,21 +197,27 @@ static void add_processes(struct reader *r, const struct yaml *body)
 static bool read_document(struct reader *r, const char *path, struct span where)
 {
     struct model *m = r->model;
-    for (uint32_t i = 0; i < r->done_count; i++)
-        if (strcmp(r->done[i], path) == 0)
-            return true;
-    for (uint32_t i = 0; i < r->depth; i++) {
-        if (strcmp(r->open[i], path) != 0)
+    struct stat status = {0};
+    bool exists = stat(path, &status) == 0; /* if not, yaml_read_file says so */
+    for (uint32_t i = 0; exists && i < r->document_count; i++) {
+        const struct document *d = &r->documents[i];
+        if (d->device != status.st_dev || d->inode != status.st_ino)
             continue;
+        if (!d->open)
+            return true;
         diag_error(m->diags, FAULT_CONFIG, where, "`%s` includes itself", path);
         diag_hint(m->diags, "includes go one way: move what both need into a third file");
         return false;
     }
-    if (r->depth == INCLUDE_DEPTH || r->done_count == 64) {
-        diag_error(m->diags, FAULT_CONFIG, where, "includes are nested too deeply");
+    if (r->depth == INCLUDE_DEPTH || r->document_count == FILES_MAX) {
+        diag_error(m->diags, FAULT_CONFIG, where,
+                   r->depth == INCLUDE_DEPTH ? "includes are nested too deeply"
+                                             : "the model includes too many files");
         return false;
     }
-    r->open[r->depth++] = path;
+    struct document *self = &r->documents[r->document_count++];
+    *self = (struct document){status.st_dev, status.st_ino, true};
+    r->depth++;
     const struct yaml *root = yaml_read_file(m->diags, m->arena, path, where);
     if (root && check_header(r, root)) {
         const struct yaml *doc = yaml_get(root, "doc");
@@ -219,7 +234,7 @@ static bool read_document(struct reader *r, const char *path, struct span where)
         add_sections(r, &m->loops, yaml_get(root, "loops"), "loops");
     }
     r->depth--;
-    r->done[r->done_count++] = path;
+    self->open = false;
     return root != NULL;
 }
 
@@ -340,10 +355,27 @@ static void check_names(struct reader *r, const struct yaml *preset)
         const struct setting *s = &r->request->settings[i];
         if (strncmp(s->key, "process.", 8) == 0 || model_param(m, s->key))
             continue;
+        if (r->request->unknown) {
+            r->request->unknown[i] = true;
+            continue;
+        }
         diag_error(m->diags, FAULT_CONFIG, s->value->span, "the model has no param `%s`", s->key);
         const char *near = param_nearest(m, s->key);
         if (near)
             diag_hint(m->diags, "did you mean `%s`?", near);
+    }
+}
+
+/* A call names an op or a block: one name cannot be both. */
+static void check_blocks(struct model *m)
+{
+    for (uint32_t i = 0; i < m->blocks.count; i++) {
+        const struct section *b = &m->blocks.items[i];
+        const struct op *op = op_find(m->table, b->name);
+        bool repeat = strcmp(b->name, "repeat") == 0;
+        if (repeat || (op && !(op->flags & OP_INTERNAL)))
+            diag_error(m->diags, FAULT_CONFIG, b->span, "`%s` is %s: give the block another name",
+                       b->name, repeat ? "a word of the language" : "an op");
     }
 }
 
@@ -359,6 +391,7 @@ struct model *model_read(struct arena *arena, struct diags *diags, const struct 
     uint32_t before = diags_errors(diags);
     if (!read_document(&r, m->path, (struct span){0}))
         return NULL;
+    check_blocks(m);
     const struct yaml *preset = find_preset(&r);
     resolve_params(&r, preset);
     check_names(&r, preset);

@@ -70,6 +70,7 @@ struct model_request {
     const char *const *folders;
     const struct setting *settings; /* params, and `process.…` paths; later ones win */
     uint32_t setting_count;
+    bool *unknown; /* per setting, set where the model has no such param; NULL: that is an error */
 };
 
 /* Reads PATH and its includes, and resolves params. NULL after reporting all that is wrong. */

@@ -40,6 +40,33 @@ uint32_t scope_find(const struct scope *s, const char *name)
     return VALUE_NONE;
 }
 
+bool scope_lookup(struct scope *s, const struct yaml *name, uint32_t *out, const char *format, ...)
+{
+    *out = scope_find(s, name->text);
+    if (*out == VALUE_FAILED)
+        return false;
+    if (*out)
+        return true;
+    va_list args;
+    va_start(args, format);
+    char *text = arena_vprintf(s->e->graph->arena, format, args);
+    va_end(args);
+    return scope_error(s, name->span, "%s", text);
+}
+
+static void add_name(struct scope *s, const char *name, uint32_t value)
+{
+    s->names = arena_grow(s->e->graph->arena, s->names, s->name_count, &s->name_capacity,
+                          sizeof *s->names);
+    s->names[s->name_count++] = (struct binding){name, value};
+}
+
+void scope_fail(struct scope *s, const char *name)
+{
+    if (!scope_find(s, name))
+        add_name(s, name, VALUE_FAILED);
+}
+
 /* An input of the same type in place of VALUE, because the run supplies it. */
 static uint32_t bound_input(struct scope *s, const char *full, uint32_t value, struct span span)
 {
@@ -51,6 +78,9 @@ static uint32_t bound_input(struct scope *s, const char *full, uint32_t value, s
     uint32_t id = graph_call(g, &call);
     if (id == NODE_NONE)
         return VALUE_NONE;
+    uint32_t axis = type.rank ? type.dim[0].axis : 0;
+    if (axis && g->axes[axis].counter == value)
+        g->axes[axis].counter = VALUE_NONE; /* the run supplies the count as well */
     graph_input(g, full, g->nodes[id].out[0]);
     return g->nodes[id].out[0];
 }
@@ -81,8 +111,7 @@ bool scope_define(struct scope *s, const char *name, struct span span, uint32_t 
     }
     if (!g->values[value].name)
         g->values[value].name = full;
-    s->names = arena_grow(g->arena, s->names, s->name_count, &s->name_capacity, sizeof *s->names);
-    s->names[s->name_count++] = (struct binding){name, value};
+    add_name(s, name, value);
     graph_name(g, full, value);
     return true;
 }

@@ -49,9 +49,19 @@ const struct origin *origin_at(struct scope *s, struct span span);
 bool scope_error(struct scope *s, struct span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What a name stands for when the call that was to define it failed: uses of it fail silently, so
+ * that one mistake is reported once. */
+#define VALUE_FAILED UINT32_MAX
+
+/* The value of that name, VALUE_NONE or VALUE_FAILED. */
 uint32_t scope_find(const struct scope *s, const char *name);
+/* The same for the places that need a value: false after reporting that there is none, with the
+ * given message, or silently when the value failed. */
+bool scope_lookup(struct scope *s, const struct yaml *name, uint32_t *out, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Gives VALUE a name; a name that is taken, or bound by the run, is handled here. */
 bool scope_define(struct scope *s, const char *name, struct span span, uint32_t value);
+void scope_fail(struct scope *s, const char *name);
 bool scope_number(struct scope *s, const struct yaml *scalar, struct number *out);
 bool scope_bind_dim(struct scope *s, const char *name, struct dim dim);
 /* A dimension in a type or a shape: number, param, expression, or dimension name. */
@@ -73,6 +83,8 @@ bool op_arguments(struct scope *s, const struct op *op, const struct yaml *map, 
                   uint32_t *in, uint32_t *count);
 bool op_attributes(struct scope *s, const struct op *op, const struct yaml *map, union attr *out);
 uint32_t literal_value(struct scope *s, struct number n, enum dtype dtype, struct span span);
+/* The path of a nested call: after the outer call and the op, numbered from the second one on. */
+const char *nested_path(struct scope *s, const char *path, const struct yaml *item, uint32_t *count);
 
 /* A call to an op, a block or `repeat`: fills OUT (up to MAX values). */
 bool scope_call(struct scope *s, const struct yaml *map, const char *path, uint32_t *out,

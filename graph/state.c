@@ -28,7 +28,15 @@ bool state_declare(struct state_table *table, struct arena *arena, struct diags 
             diag_hint(diags, "one name is one parameter: give one of them another name with `as:`");
             return false;
         }
-        if (old->init != row->init || old->scale != row->scale) {
+        if (old->class != row->class) {
+            diag_error(diags, FAULT_CONFIG, row->span,
+                       "`%s` is a parameter here and something else elsewhere", row->name);
+            diag_trail(diags, old->span, "first used here");
+            diag_hint(diags, "give the parameter another name with `as:`");
+            return false;
+        }
+        bool scaled = row->init == INIT_UNIFORM || row->init == INIT_NORMAL;
+        if (old->init != row->init || (scaled && old->scale != row->scale)) {
             diag_error(diags, FAULT_CONFIG, row->span,
                        "parameter `%s` is initialised in two ways", row->name);
             diag_trail(diags, old->span, "first used here");

@@ -5,74 +5,6 @@
 
 #include <string.h>
 
-/* --- types -------------------------------------------------------------------------------- */
-
-static uint32_t find_process(const struct reader *r, const char *name)
-{
-    for (uint32_t i = 0; i < r->graph->process_count; i++)
-        if (strcmp(r->graph->processes[i].name, name) == 0)
-            return i + 1;
-    return 0;
-}
-
-static bool read_dim(struct reader *r, struct dim *out)
-{
-    const char *from = r->at, *name;
-    *out = (struct dim){0};
-    if (*from >= '0' && *from <= '9')
-        return scan_int(r, 1, SIZE_LIMIT, &out->size);
-    if (!scan_name(r, &name))
-        return false;
-    for (uint32_t i = 1; i < r->graph->axis_count; i++)
-        if (strcmp(r->graph->axes[i].name, name) == 0)
-            out->axis = i;
-    if (!out->axis)
-        return scan_error(r, from, "no axis is called `%s`", name);
-    out->size = r->graph->axes[out->axis].size;
-    return !scan_take(r, ":") || scan_int(r, 1, SIZE_LIMIT, &out->size);
-}
-
-static bool read_dims(struct reader *r, struct dim *dims, uint32_t *count)
-{
-    *count = 0;
-    if (!scan_expect(r, "["))
-        return false;
-    while (!scan_take(r, "]")) {
-        const char *from = r->at;
-        if (*count && !scan_expect(r, ","))
-            return false;
-        if (*count == TENSOR_RANK_MAX)
-            return scan_error(r, from, "a shape has at most %d axes", TENSOR_RANK_MAX);
-        if (!read_dim(r, &dims[*count]))
-            return false;
-        if ((*count)++ && dims[*count - 1].axis)
-            return scan_error(r, from, "only the first axis may be short");
-    }
-    return true;
-}
-
-static bool read_type(struct reader *r, struct type *out)
-{
-    const char *from = r->at, *word;
-    *out = (struct type){.dtype = DT_COUNT};
-    if (!scan_name(r, &word))
-        return false;
-    for (int d = 0; d < DT_COUNT; d++)
-        if (strcmp(dtype_name((enum dtype)d), word) == 0)
-            out->dtype = (enum dtype)d;
-    if (out->dtype == DT_COUNT)
-        return scan_error(r, from, "`%s` is no element type", word);
-    from = r->at;
-    if (*from != '[') {
-        if (!scan_name(r, &word))
-            return false;
-        out->process = find_process(r, word);
-        if (!out->process)
-            return scan_error(r, from, "no process is called `%s`", word);
-    }
-    return read_dims(r, out->dim, &out->rank);
-}
-
 /* --- tables ------------------------------------------------------------------------------- */
 
 static bool read_process(struct reader *r)
@@ -84,7 +16,7 @@ static bool read_process(struct reader *r)
     if (!scan_name(r, &p.name))
         return false;
     from = r->at;
-    if (!scan_name(r, &rate) || !scan_int(r, 2, 1 << 24, &tokens))
+    if (!scan_name(r, &rate) || !scan_int(r, 1, 1 << 24, &tokens))
         return false;
     if (strcmp(rate, "absorb") == 0)
         p.chain =
@@ -142,7 +74,7 @@ static bool read_state(struct reader *r)
     if (!scan_name(r, &row.name) || !scan_choice(r, "a class", state_class_words, &word))
         return false;
     row.class = (enum state_class)word;
-    if (!read_type(r, &row.type) || !scan_choice(r, "an initialiser", init_words, &word))
+    if (!scan_type(r, &row.type) || !scan_choice(r, "an initialiser", init_words, &word))
         return false;
     row.init = (enum init_kind)word;
     if (!scan_end(r) && strncmp(r->at, "of ", 3) != 0 && !scan_real(r, &row.scale))
@@ -170,7 +102,7 @@ static bool read_value(struct reader *r, uint32_t *out)
 
 /* What is written left of the `=`, once for each result. */
 struct result {
-    const char *from, *type_from;
+    struct span span, type_span;
     uint32_t id;
     const char *name;
     struct type type;
@@ -190,19 +122,22 @@ static bool read_version(struct reader *r, uint32_t *out)
 static bool read_result(struct reader *r, struct result *out)
 {
     int64_t id;
-    *out = (struct result){.from = r->at};
+    const char *from = r->at;
+    *out = (struct result){0};
     if (!scan_expect(r, "%") || !scan_int(r, 1, TEXT_ID_MAX, &id))
         return false;
     out->id = (uint32_t)id;
+    out->span = scan_span(r, from);
     if (out->id < r->id_capacity && r->ids[out->id])
-        return scan_error(r, out->from, "%%%u is defined twice", out->id);
+        return scan_error(r, from, "%%%u is defined twice", out->id);
     if (*r->at == '"' && !scan_name(r, &out->name))
         return false;
     if (!scan_expect(r, ":"))
         return false;
-    out->type_from = r->at;
-    if (!read_type(r, &out->type))
+    from = r->at;
+    if (!scan_type(r, &out->type))
         return false;
+    out->type_span = scan_span(r, from);
     out->has_row = scan_take(r, "->");
     return !out->has_row || (read_row_name(r, &out->row) && read_version(r, &out->version));
 }
@@ -231,7 +166,7 @@ static bool read_attr(struct reader *r, const struct op_attr *spec, union attr *
         out->integer = choice;
         return true;
     case ATTR_DIMS:
-        if (!read_dims(r, dims, &choice))
+        if (!scan_dims(r, dims, &choice))
             return false;
         items = arena_new_array(r->arena, struct dim, choice);
         memcpy(items, dims, choice * sizeof *items);
@@ -298,7 +233,7 @@ static bool read_tail(struct reader *r, struct node_call *call, uint32_t *epoch,
         const char *from = r->at, *name;
         if (!scan_name(r, &name))
             return false;
-        call->process = find_process(r, name);
+        call->process = scan_find_process(r, name);
         if (!call->process)
             return scan_error(r, from, "no process is called `%s`", name);
     }
@@ -339,8 +274,8 @@ static bool add_result(struct reader *r, const struct result *result, uint32_t v
     struct graph *g = r->graph;
     struct value *value = &g->values[v];
     if (!type_equal(&value->type, &result->type))
-        return scan_error(r, result->type_from, "the rule of `%s` gives %s",
-                          g->nodes[value->node].op->name, type_print(r->arena, g, &value->type));
+        return scan_error_at(r, result->type_span, "the rule of `%s` gives %s",
+                             g->nodes[value->node].op->name, type_print(r->arena, g, &value->type));
     if (result->name) {
         value->name = result->name;
         graph_name(g, result->name, v);
@@ -365,7 +300,7 @@ static bool add_node(struct reader *r, struct node_call *call, struct result *re
                      uint32_t count, uint32_t epoch, const struct origin *origin)
 {
     struct graph *g = r->graph;
-    struct origin here = {scan_span(r, results[0].from), NULL};
+    struct origin here = {results[0].span, NULL};
     uint32_t axes_before = g->axis_count;
     call->origin = &here;
     if (call->op->flags & OP_LEAF)
@@ -377,8 +312,8 @@ static bool add_node(struct reader *r, struct node_call *call, struct result *re
     n->epoch = epoch;
     n->origin = origin;
     if (n->out_count != count)
-        return scan_error(r, results[0].from, "`%s` has %u results here, not %u", call->op->name,
-                          n->out_count, count);
+        return scan_error_at(r, results[0].span, "`%s` has %u results here, not %u", call->op->name,
+                             n->out_count, count);
     if (call->op->flags & OP_COUNTS)
         adopt_axis(r, n, &results[0], axes_before);
     for (uint32_t k = 0; k < count; k++)

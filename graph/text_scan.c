@@ -1,5 +1,6 @@
 /* The scanner below text_read.c. A line is a NUL-terminated copy; columns count characters. */
 #include "graph/text_scan.h"
+#include "graph/base/check.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,14 +24,27 @@ struct span scan_span(const struct reader *r, const char *from)
     return (struct span){r->file, r->line, first, last - first};
 }
 
+static void report(struct reader *r, struct span span, const char *format, va_list args)
+{
+    diag_error(r->diags, FAULT_CONFIG, span, "%s", arena_vprintf(r->arena, format, args));
+    r->failed = true;
+}
+
 bool scan_error(struct reader *r, const char *from, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *text = arena_vprintf(r->arena, format, args);
+    report(r, scan_span(r, from), format, args);
     va_end(args);
-    diag_error(r->diags, FAULT_CONFIG, scan_span(r, from), "%s", text);
-    r->failed = true;
+    return false;
+}
+
+bool scan_error_at(struct reader *r, struct span span, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    report(r, span, format, args);
+    va_end(args);
     return false;
 }
 
@@ -219,4 +233,72 @@ bool scan_origin(struct reader *r, const struct origin **out)
     o->span = (struct span){origin_file(r, name), (uint32_t)line, (uint32_t)column, 1};
     *out = o;
     return true;
+}
+
+/* --- types -------------------------------------------------------------------------------- */
+
+uint32_t scan_find_process(const struct reader *r, const char *name)
+{
+    for (uint32_t i = 0; i < r->graph->process_count; i++)
+        if (strcmp(r->graph->processes[i].name, name) == 0)
+            return i + 1;
+    return 0;
+}
+
+static bool read_dim(struct reader *r, struct dim *out)
+{
+    const char *from = r->at, *name;
+    *out = (struct dim){0};
+    if (*from >= '0' && *from <= '9')
+        return scan_int(r, 1, SIZE_LIMIT, &out->size);
+    if (!scan_name(r, &name))
+        return false;
+    for (uint32_t i = 1; i < r->graph->axis_count; i++)
+        if (strcmp(r->graph->axes[i].name, name) == 0)
+            out->axis = i;
+    if (!out->axis)
+        return scan_error(r, from, "no axis is called `%s`", name);
+    out->size = r->graph->axes[out->axis].size;
+    return !scan_take(r, ":") || scan_int(r, 1, SIZE_LIMIT, &out->size);
+}
+
+bool scan_dims(struct reader *r, struct dim *dims, uint32_t *count)
+{
+    *count = 0;
+    if (!scan_expect(r, "["))
+        return false;
+    while (!scan_take(r, "]")) {
+        const char *from = r->at;
+        if (*count && !scan_expect(r, ","))
+            return false;
+        if (*count == TENSOR_RANK_MAX)
+            return scan_error(r, from, "a shape has at most %d axes", TENSOR_RANK_MAX);
+        if (!read_dim(r, &dims[*count]))
+            return false;
+        if ((*count)++ && dims[*count - 1].axis)
+            return scan_error(r, from, "only the first axis may be short");
+    }
+    return true;
+}
+
+bool scan_type(struct reader *r, struct type *out)
+{
+    const char *from = r->at, *word;
+    *out = (struct type){.dtype = DT_COUNT};
+    if (!scan_name(r, &word))
+        return false;
+    for (int d = 0; d < DT_COUNT; d++)
+        if (strcmp(dtype_name((enum dtype)d), word) == 0)
+            out->dtype = (enum dtype)d;
+    if (out->dtype == DT_COUNT)
+        return scan_error(r, from, "`%s` is no element type", word);
+    from = r->at;
+    if (*from != '[') {
+        if (!scan_name(r, &word))
+            return false;
+        out->process = scan_find_process(r, word);
+        if (!out->process)
+            return scan_error(r, from, "no process is called `%s`", word);
+    }
+    return scan_dims(r, out->dim, &out->rank);
 }

@@ -40,6 +40,9 @@ struct span scan_span(const struct reader *r, const char *from);
 bool scan_error(struct reader *r, const char *from, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+bool scan_error_at(struct reader *r, struct span span, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Nothing but blanks or a comment is left. All below skip blanks behind what they take. */
 bool scan_end(struct reader *r);
 bool scan_take(struct reader *r, const char *token);
@@ -54,5 +57,11 @@ bool scan_hex(struct reader *r, uint32_t *out);
 bool scan_real(struct reader *r, double *out);
 /* FILE:LINE:COLUMN. */
 bool scan_origin(struct reader *r, const struct origin **out);
+
+/* 1 + the index of a process, or 0. */
+uint32_t scan_find_process(const struct reader *r, const char *name);
+/* [batch, 12], up to TENSOR_RANK_MAX dims. */
+bool scan_dims(struct reader *r, struct dim *dims, uint32_t *count);
+bool scan_type(struct reader *r, struct type *out);
 
 #endif

@@ -182,7 +182,9 @@ static void check_rule(struct verifier *v, uint32_t id)
         return;
     uint32_t copy = graph_call(&v->scratch, &call);
     if (copy == NODE_NONE) {
-        broken(v, id, "its rule refuses it: %s", diags_render(v->refusals, false));
+        char *why = diags_render(v->refusals, false);
+        why[strcspn(why, "\n")] = 0;
+        broken(v, id, "its rule refuses it: %s", why);
         return;
     }
     const struct node *c = &v->scratch.nodes[copy];

@@ -10,6 +10,16 @@
 static const char *const result_log_score[] = {"log_score", NULL};
 static const char *const result_loss[] = {"loss", NULL};
 static const char *const result_dscore[] = {"dlog_score", NULL};
+static const char *const result_dentropy[] = {"dlog_score", "dsigma", NULL};
+
+/* Sums X over its last axes until one number a row is left; a scalar sigma is summed by the walker. */
+static uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like)
+{
+    union attr attr[] = {[REDUCE_AXIS] = {.integer = -1}, [REDUCE_KEEP] = {.flag = false}};
+    while (graph_type(graph, x)->rank > 1)
+        x = graph_emit(graph, &op_sum, &x, 1, attr, like);
+    return x;
+}
 
 /* score_output: log s_y = raw_y (- log E - log N with scale_by_sigma), 0 at y = x. Under absorb the
  * true score is p(y | rest) / E: with the two logarithms taken off, what is left for the network to
@@ -35,12 +45,26 @@ static bool score_output_shape(struct op_call *call)
            chain_expect_times(call, 2, 1);
 }
 
+/* d sigma = - (sum of d raw) d log E / d sigma, where d log E / d sigma = -1 / expm1(-sigma). */
+static uint32_t scale_grad(struct graph *graph, uint32_t draw, const struct node *node)
+{
+    union attr to[] = {[CAST_TO] = {.integer = 1}}; /* f64 */
+    uint32_t sum = emit_row_sums(graph, draw, node);
+    sum = graph_emit(graph, &op_cast, &sum, 1, to, node);
+    uint32_t back = emit1(graph, &op_neg, node->in[2], node);
+    return emit2(graph, &op_div, sum, emit1(graph, &op_expm1, back, node), node);
+}
+
 static void score_output_grad(struct grad_call *call)
 {
     const struct node *node = call->node;
-    if (call->need[0])
-        call->din[0] =
-            emit2(call->graph, &op_score_output_backward, call->dout[0], node->in[1], node);
+    bool scaled = call->need[2] && node->attr[SCORE_OUTPUT_SCALE].flag;
+    if (!call->need[0] && !scaled)
+        return;
+    uint32_t draw = emit2(call->graph, &op_score_output_backward, call->dout[0], node->in[1], node);
+    call->din[0] = draw;
+    if (scaled)
+        call->din[2] = scale_grad(call->graph, draw, node);
 }
 
 static void score_output_cost(const struct op_call *call, struct op_cost *out)
@@ -156,10 +180,15 @@ static bool score_entropy_shape(struct op_call *call)
 
 static void score_entropy_grad(struct grad_call *call)
 {
+    struct graph *graph = call->graph;
     const struct node *node = call->node;
     uint32_t in[] = {node->in[0], node->in[1], node->in[2], node->in[3], call->dout[0]};
-    if (call->need[0])
-        call->din[0] = graph_emit(call->graph, &op_score_entropy_backward, in, 5, NULL, node);
+    if (!call->need[0] && !call->need[3])
+        return;
+    uint32_t dscore = graph_emit(graph, &op_score_entropy_backward, in, 5, NULL, node);
+    call->din[0] = dscore;
+    if (call->need[3])
+        call->din[3] = emit_row_sums(graph, graph->nodes[graph->values[dscore].node].out[1], node);
 }
 
 static void score_entropy_cost(const struct op_call *call, struct op_cost *out)
@@ -219,7 +248,10 @@ const struct op op_score_entropy = {
     .cases = score_entropy_cases,
 };
 
-/* score_entropy_backward: d log s_y = d loss Q[x][y] (s_y - rho_y), 0 at y = x. */
+/* score_entropy_backward:
+ *   d log s_y = d loss Q[x][y] (s_y - rho_y), 0 at y = x
+ *   d sigma   = d loss sum over y != x of Q[x][y] (log rho_y - log s_y) d rho_y / d sigma,
+ * the latter for each position, to be summed over those that share a sigma. */
 static const struct op_input score_entropy_backward_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
@@ -232,6 +264,7 @@ static const struct op_input score_entropy_backward_inputs[] = {
 static bool score_entropy_backward_shape(struct op_call *call)
 {
     call->out[0] = call->in[0];
+    call->out[1] = call->in[4];
     return chain_expect_tokens(call, 1, 1) && chain_expect_tokens(call, 2, 1) &&
            chain_expect_scores(call, 0, 1) && chain_expect_times(call, 3, 1) &&
            chain_expect_keep(call, 4, 1);
@@ -239,19 +272,25 @@ static bool score_entropy_backward_shape(struct op_call *call)
 
 static void score_entropy_backward_reference(const struct ref_call *call)
 {
+    const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[1]);
-    int32_t states = call->chain->states;
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        struct chain_noise noise =
-            chain_noise(call->chain, ref_time(&call->in[3], p / walk.length));
+        struct chain_noise noise = chain_noise(chain, ref_time(&call->in[3], p / walk.length));
         int32_t x = (int32_t)call->in[1].data[p], x0 = (int32_t)call->in[2].data[p];
-        for (int32_t y = 0; y < states; y++) {
-            int64_t at = p * states + y;
-            double rate, log_rho;
-            bool pair = pair_ratio(call->chain, &noise, y, x, x0, &rate, &log_rho);
-            call->out[0].data[at] =
-                pair ? call->in[4].data[p] * rate * (exp(call->in[0].data[at]) - exp(log_rho)) : 0;
+        const double *log_score = call->in[0].data + p * chain->states;
+        double *slope = call->out[0].data + p * chain->states, g = call->in[4].data[p];
+        double sum = 0, rate, log_rho;
+        for (int32_t y = 0; y < chain->states; y++) {
+            slope[y] = 0;
+            if (!pair_ratio(chain, &noise, y, x, x0, &rate, &log_rho))
+                continue;
+            double rho = exp(log_rho);
+            slope[y] = g * rate * (exp(log_score[y]) - rho);
+            if (rho > 0)
+                sum += rate * (log_rho - log_score[y]) * rho *
+                       chain_log_ratio_slope(chain, &noise, y, x, x0);
         }
+        call->out[1].data[p] = g * sum;
     }
 }
 
@@ -265,10 +304,10 @@ static const struct op_case score_entropy_backward_cases[] = {
 
 const struct op op_score_entropy_backward = {
     .name = "score_entropy_backward",
-    .doc = "Gradient of score_entropy with respect to the log scores.",
+    .doc = "Gradient of score_entropy with respect to the log scores, and to sigma by position.",
     .inputs = score_entropy_backward_inputs,
-    .results = result_dscore,
-    .result_count = 1,
+    .results = result_dentropy,
+    .result_count = 2,
     .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
     .rows = ROWS_SEQUENCE,
     .shape = score_entropy_backward_shape,

@@ -20,7 +20,7 @@ static bool const_value(const struct graph *g, uint32_t v, double *out)
 
 static bool is_const(const struct graph *g, uint32_t v, double what)
 {
-    double c;
+    double c = 0;
     return const_value(g, v, &c) && c == what;
 }
 

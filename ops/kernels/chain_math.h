@@ -67,13 +67,30 @@ static inline double chain_log_ratio(const struct chain *chain, const struct cha
     return y == chain->mask ? noise->log_e : -INFINITY;
 }
 
-/* exp(d) - 1 - d, never negative. Below 0.05 the power series: its first missing term is 1.3e-10
- * of the sum there, while the difference would lose half its digits. */
-static inline double entropy_excess(double d)
+/* d log rho / d sigma. */
+static inline double chain_log_ratio_slope(const struct chain *chain,
+                                           const struct chain_noise *noise, int32_t y, int32_t x,
+                                           int32_t x0)
+{
+    if (y == x || (y != x0 && x != x0))
+        return 0.0;
+    if (chain->kind == CHAIN_ABSORB)
+        return (y == x0 ? -1.0 : 1.0) / noise->moved;
+    double rest = chain->tokens * noise->inv_e * noise->ratio; /* 1 - r */
+    return (x == x0 ? rest : -rest) / noise->moved;
+}
+
+/* exp(d) - 1 - d, never negative, with exp(d) handed in. Below 0.05 the power series: its first
+ * missing term is 1.3e-10 of the sum there, while the difference would lose half its digits. */
+static inline double excess_of(double d, double exp_d)
 {
     double series = d * d * (1.0 / 2 + d * (1.0 / 6 + d * (1.0 / 24 + d * (1.0 / 120 + d / 720))));
-    double direct = exp(d) - 1.0 - d; /* in no branch, so that loops over states are vectors */
+    double direct = exp_d - 1.0 - d;
     return fabs(d) < 0.05 ? series : direct;
+}
+static inline double entropy_excess(double d)
+{
+    return excess_of(d, exp(d));
 }
 
 /* s - rho log s + rho (log rho - 1): the score entropy of one pair, as rho (exp(d) - 1 - d) with

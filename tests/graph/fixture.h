@@ -59,8 +59,7 @@ static inline void expect_round_trip(const struct graph *graph)
 {
     struct state_table own = {0};
     char *first = graph_print(arena, graph);
-    struct graph *again =
-        graph_read(arena, diags, &ops_table, &own, "again", first, strlen(first));
+    struct graph *again = graph_read(arena, diags, &ops_table, &own, "again", first, strlen(first));
     cr_assert_not_null(again, "%s%s", first, diags_render(diags, false));
     cr_assert_str_eq(graph_print(arena, again), first);
     cr_assert(graph_verify(again, diags), "%s%s", first, diags_render(diags, false));

@@ -18,7 +18,8 @@ struct trial {
     const struct chain *chain;
     struct tensor in[INPUTS_MAX];
     uint32_t in_count;
-    struct tensor out; /* its data are not used */
+    struct tensor out;   /* its data are not used */
+    struct tensor other; /* a second result, made but not looked at; rank 0: none */
     union attr attr[1];
     uint64_t seed;
     int threads;
@@ -64,34 +65,40 @@ static inline double *run_reference(const struct trial *trial)
     }
     memcpy(out.dim, trial->out.dim, sizeof out.dim);
     out.data = calloc((size_t)tensor_size(&trial->out) + 1, sizeof *out.data);
+    struct ref_tensor results[2] = {out, {.rank = trial->other.rank}};
+    memcpy(results[1].dim, trial->other.dim, sizeof out.dim);
+    results[1].data = calloc((size_t)tensor_size(&trial->other) + 1, sizeof(double));
     struct ref_call call = {.in_count = trial->in_count,
-                            .out_count = 1,
+                            .out_count = trial->other.rank ? 2 : 1,
                             .in = in,
-                            .out = &out,
-                            .out_dtype = &trial->out.dtype,
+                            .out = results,
+                            .out_dtype = (enum dtype[]){trial->out.dtype, trial->other.dtype},
                             .attr = trial->attr,
                             .chain = trial->chain};
     call.draw = (struct draw){random_key(trial->seed, "test"), 3, 77, 5, 1000};
     trial->op->reference(&call);
     for (uint32_t i = 0; i < trial->in_count; i++)
         free(in[i].data);
+    free(results[1].data);
     return out.data;
 }
 
 static inline double *run_kernel(const struct trial *trial, const char *isa)
 {
-    enum dtype in[INPUTS_MAX];
+    enum dtype in[INPUTS_MAX], dtypes[] = {trial->out.dtype, trial->other.dtype};
+    uint32_t out_count = trial->other.rank ? 2 : 1;
     for (uint32_t i = 0; i < trial->in_count; i++)
         in[i] = trial->in[i].data ? trial->in[i].dtype : DT_COUNT;
     const struct kernel *kernel =
-        kernel_find(isa, trial->op->name, in, trial->in_count, &trial->out.dtype, 1);
+        kernel_find(isa, trial->op->name, in, trial->in_count, dtypes, out_count);
     cr_assert_not_null(kernel, "no kernel of %s for %s", trial->op->name, isa);
-    struct tensor out = trial->out;
-    out.data = calloc((size_t)tensor_size(&out) + 1, sizeof(double));
+    struct tensor out[] = {trial->out, trial->other};
+    for (uint32_t i = 0; i < 2; i++)
+        out[i].data = calloc((size_t)tensor_size(&out[i]) + 1, sizeof(double));
     struct kernel_call call = {.in_count = trial->in_count,
-                               .out_count = 1,
+                               .out_count = out_count,
                                .in = trial->in,
-                               .out = &out,
+                               .out = out,
                                .attr = trial->attr,
                                .chain = trial->chain,
                                .threads = trial->threads ? trial->threads : 1,
@@ -101,8 +108,9 @@ static inline double *run_kernel(const struct trial *trial, const char *isa)
                                .sequence = 5,
                                .sequences = 1000};
     kernel->run(&call);
-    double *result = tensor_doubles(&out);
-    free(out.data);
+    double *result = tensor_doubles(&out[0]);
+    free(out[0].data);
+    free(out[1].data);
     return result;
 }
 

@@ -279,6 +279,7 @@ static void check_large_vocabulary(struct chain chain, int32_t x, int32_t x0)
     trial.op = &op_score_entropy_backward;
     trial.in_count = 5;
     trial.out = trial.in[0];
+    trial.other = trial.in[4];
     free(run_both(&trial, 1e-6));
     free(row);
 }

@@ -30,6 +30,53 @@ static inline int64_t round_up(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
+/* Transposes a square of vectors: for each bit of the index, lanes with that bit trade places with
+ * rows with that bit. */
+static inline __attribute__((always_inline)) void square_transpose(vec r[VEC_LANES])
+{
+#if defined(__clang__) /* has shuffles by constants written out only */
+    float from[VEC_LANES][VEC_LANES], to[VEC_LANES][VEC_LANES];
+    memcpy(from, r, sizeof from);
+    for (int i = 0; i < VEC_LANES; i++)
+        for (int j = 0; j < VEC_LANES; j++)
+            to[j][i] = from[i][j];
+    memcpy(r, to, sizeof to);
+#else
+    for (int bit = 1; bit < VEC_LANES; bit *= 2) {
+        ivec low, high;
+        for (int i = 0; i < VEC_LANES; i++) {
+            low[i] = i & bit ? VEC_LANES + i - bit : i;
+            high[i] = i & bit ? VEC_LANES + i : i + bit;
+        }
+        for (int i = 0; i < VEC_LANES; i++) {
+            if (i & bit)
+                continue;
+            vec a = r[i], b = r[i + bit];
+            r[i] = __builtin_shuffle(a, b, low);
+            r[i + bit] = __builtin_shuffle(a, b, high);
+        }
+    }
+#endif
+}
+
+/* Packs a whole panel from columns that lie contiguous: squares are read along the columns. */
+static inline void panel_pack_columns(struct strided b, int64_t depth, float *panel)
+{
+    int64_t k = 0;
+    for (; k + VEC_LANES <= depth; k += VEC_LANES)
+        for (int64_t j = 0; j < TILE_COLS; j += VEC_LANES) {
+            vec r[VEC_LANES];
+            for (int i = 0; i < VEC_LANES; i++)
+                r[i] = vec_load(b.data + (j + i) * b.cs + k);
+            square_transpose(r);
+            for (int i = 0; i < VEC_LANES; i++)
+                vec_store(panel + (k + i) * TILE_COLS + j, r[i]);
+        }
+    for (; k < depth; k++)
+        for (int64_t j = 0; j < TILE_COLS; j++)
+            panel[k * TILE_COLS + j] = b.data[k + j * b.cs];
+}
+
 /* Packs DEPTH rows and COLS <= TILE_COLS columns of B as one panel. */
 static inline void panel_pack(struct strided b, int64_t depth, int64_t cols, float *panel)
 {
@@ -38,6 +85,10 @@ static inline void panel_pack(struct strided b, int64_t depth, int64_t cols, flo
             for (int v = 0; v < TILE_VECS; v++)
                 vec_store(panel + k * TILE_COLS + v * VEC_LANES,
                           vec_load(b.data + k * b.rs + v * VEC_LANES));
+        return;
+    }
+    if (b.rs == 1 && cols == TILE_COLS) {
+        panel_pack_columns(b, depth, panel);
         return;
     }
     for (int64_t k = 0; k < depth; k++) {

@@ -5,10 +5,6 @@
 #include "ops/kernels/cpu/host_blas.h"
 #include "ops/kernels/kernel.h"
 
-/* Rows of a result that get their bias at a time: they are still in the cache when the product is
- * added to them. */
-#define BIAS_ROWS 512
-
 static struct strided as_strided(struct blas_matrix a)
 {
     return (struct strided){a.data, a.transpose ? 1 : a.stride, a.transpose ? a.stride : 1};
@@ -20,14 +16,44 @@ static bool thin(int64_t m, int64_t n, int64_t k)
     return m < 32 || (n <= TILE_COLS && k <= 1 << 12) || k < 8;
 }
 
-static void bias_fill(const float *bias, int64_t rows, int64_t n, float *c, int threads)
+/* A result is made in tiles, each one call to BLIS with one thread. Its own threads would wait for
+ * each other at every packed block, which costs a machine that runs anything else most of its
+ * speed. Tiles of 512 lose 1 to 2% to packing things more than once; smaller ones are made where
+ * there would be too few to share out. */
+#define TILE_MOST 512
+#define TILE_LEAST 96
+#define TILES_WANTED 16
+
+struct grid {
+    int64_t rows, cols;     /* of a tile */
+    int64_t across, tiles;  /* tiles in a row of tiles, and in all */
+};
+
+static struct grid grid_for(int64_t m, int64_t n)
 {
-#pragma omp parallel for schedule(static) num_threads(threads) if (rows * n > 1 << 15)
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(c + i * n, bias, (size_t)n * sizeof *c);
+    int64_t down = (m + TILE_MOST - 1) / TILE_MOST, across = (n + TILE_MOST - 1) / TILE_MOST;
+    while (down * across < TILES_WANTED) {
+        bool tall = m * across >= n * down; /* a tile has more rows than columns */
+        if ((tall ? m / down : n / across) < 2 * TILE_LEAST)
+            break;
+        *(tall ? &down : &across) *= 2;
+    }
+    struct grid g = {.rows = round_up((m + down - 1) / down, 6), /* of BLIS's own tiles, 6 x 16 */
+                     .cols = round_up((n + across - 1) / across, 16)};
+    g.across = (n + g.cols - 1) / g.cols;
+    g.tiles = g.across * ((m + g.rows - 1) / g.rows);
+    return g;
 }
 
-/* C[m, n] = A[m, k] B[k, n] (+ bias). */
+/* The matrix from row I and column J on. */
+static struct blas_matrix matrix_at(struct blas_matrix a, int64_t i, int64_t j)
+{
+    a.data += a.transpose ? j * a.stride + i : i * a.stride + j;
+    return a;
+}
+
+/* C[m, n] = A[m, k] B[k, n] (+ bias). A tile gets its bias first, and still has it in the cache
+ * when the product is added. */
 static void product(int64_t m, int64_t n, int64_t k, struct blas_matrix a, struct blas_matrix b,
                     const float *bias, float *c, int threads)
 {
@@ -35,16 +61,16 @@ static void product(int64_t m, int64_t n, int64_t k, struct blas_matrix a, struc
         small_gemm(as_strided(a), as_strided(b), m, n, k, bias, c, n, threads);
         return;
     }
-    if (!bias) {
-        blas_sgemm(m, n, k, 1, a, b, 0, c, n, threads);
-        return;
-    }
-    for (int64_t i = 0; i < m; i += BIAS_ROWS) {
-        int64_t rows = m - i < BIAS_ROWS ? m - i : BIAS_ROWS;
-        struct blas_matrix part = {a.data + (a.transpose ? i : i * a.stride), a.stride,
-                                   a.transpose};
-        bias_fill(bias, rows, n, c + i * n, threads);
-        blas_sgemm(rows, n, k, 1, part, b, 1, c + i * n, n, threads);
+    struct grid g = grid_for(m, n);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t t = 0; t < g.tiles; t++) {
+        int64_t i = t / g.across * g.rows, j = t % g.across * g.cols;
+        int64_t rows = m - i < g.rows ? m - i : g.rows, cols = n - j < g.cols ? n - j : g.cols;
+        float *to = c + i * n + j;
+        for (int64_t r = 0; bias && r < rows; r++)
+            memcpy(to + r * n, bias + j, (size_t)cols * sizeof *to);
+        blas_sgemm(rows, cols, k, 1, matrix_at(a, i, 0), matrix_at(b, 0, j), bias ? 1 : 0, to, n,
+                   1);
     }
 }
 

@@ -204,7 +204,7 @@ static void run_sum_to(const struct kernel_call *call)
     bool inner_kept = g.rank && g.step[0];
     if (tensor_size(x) == size) {
         memcpy(y->data, x->data, (size_t)size * dtype_size(x->dtype));
-    } else if (g.rank + inner_kept <= 3) { /* sums on one axis, between what is kept */
+    } else if (g.rank <= 2u + inner_kept) { /* one axis is added up, between what is kept */
         uint32_t mid = inner_kept;
         struct cut cut = {mid + 1 < g.rank ? g.dim[mid + 1] : 1, g.dim[mid],
                           inner_kept ? g.dim[0] : 1};
@@ -234,7 +234,7 @@ static void run_broadcast_to(const struct kernel_call *call)
     const struct tensor *x = &call->in[0], *y = &call->out[0];
     struct groups g = group_axes(y, x);
     size_t width = dtype_size(y->dtype);
-    int64_t inner = g.rank ? g.dim[0] : 1, rows = tensor_size(y) / inner;
+    int64_t inner = g.rank ? g.dim[0] : 1, rows = inner ? tensor_size(y) / inner : 0;
     bool fill = !g.rank || !g.step[0];
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (rows * inner > SERIAL)
     for (int64_t r = 0; r < rows; r++) {

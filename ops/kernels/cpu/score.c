@@ -53,13 +53,21 @@ static double sum_scores_plain(const float *log_score, int64_t n)
     return sum;
 }
 
-/* Sum of exp(d) - 1 - d, d = log s_y - log rho: pairs of one common ratio, over that ratio. */
+/* Sum of exp(d) - 1 - d, d = log s_y - log rho: pairs of one common ratio, over that ratio. The
+ * exponentials come first, in a loop of their own: beside a choice they would not be vectors. */
 static double sum_excess(const float *log_score, int64_t n, double log_rho)
 {
-    double sum = 0;
+    double sum = 0, tile[LAW_TILE];
+    for (int64_t first = 0; first < n; first += LAW_TILE) {
+        const float *at = log_score + first;
+        int64_t size = n - first < LAW_TILE ? n - first : LAW_TILE;
+#pragma omp simd
+        for (int64_t i = 0; i < size; i++)
+            tile[i] = exp((double)at[i] - log_rho);
 #pragma omp simd reduction(+ : sum)
-    for (int64_t y = 0; y < n; y++)
-        sum += entropy_excess((double)log_score[y] - log_rho);
+        for (int64_t i = 0; i < size; i++)
+            sum += excess_of((double)at[i] - log_rho, tile[i]);
+    }
     return sum;
 }
 
@@ -107,12 +115,44 @@ static void score_entropy(const struct kernel_call *call)
     }
 }
 
-/* d log s_y = G (s_y - RHO). */
+/* d log s_y = G s_y: where the true ratio is 0. */
+static void entropy_slope_plain(const float *log_score, int64_t n, float g, float *out)
+{
+#pragma omp simd
+    for (int64_t y = 0; y < n; y++)
+        out[y] = g * expf(log_score[y]);
+}
+
+/* d log s_y = G (s_y - RHO), the difference in double. */
 static void entropy_slope(const float *log_score, int64_t n, double g, double rho, float *out)
 {
 #pragma omp simd
     for (int64_t y = 0; y < n; y++)
         out[y] = (float)(g * (exp((double)log_score[y]) - rho));
+}
+
+static double sum_log_scores(const float *log_score, int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t y = 0; y < n; y++)
+        sum += (double)log_score[y];
+    return sum;
+}
+
+/* Sum over y != x of (log rho - log s_y) d rho / d sigma, by pairs of one ratio. */
+static double entropy_time_slope(const struct chain *chain, const struct chain_noise *noise,
+                                 const float *row, int32_t x, int32_t x0)
+{
+    if (x != x0) {
+        double log_rho = chain_log_ratio(chain, noise, x0, x, x0);
+        return (log_rho - row[x0]) * exp(log_rho) * chain_log_ratio_slope(chain, noise, x0, x, x0);
+    }
+    int64_t n = chain->tokens;
+    double sum = sum_log_scores(row, x) + sum_log_scores(row + x + 1, n - x - 1);
+    int32_t other = x == 0; /* any token but x */
+    return ((double)(n - 1) * noise->log_ratio - sum) * noise->ratio *
+           chain_log_ratio_slope(chain, noise, other, x, x0);
 }
 
 static void score_entropy_backward(const struct kernel_call *call)
@@ -122,6 +162,7 @@ static void score_entropy_backward(const struct kernel_call *call)
     const int32_t *x = call->in[1].data, *x0 = call->in[2].data;
     const double *dloss = call->in[4].data;
     float *out = call->out[0].data;
+    double *dsigma = call->out[1].data;
     struct positions at = positions_of(&call->in[1]);
     int64_t states = chain->states;
 #pragma omp parallel for schedule(static)                                                          \
@@ -132,14 +173,19 @@ static void score_entropy_backward(const struct kernel_call *call)
         float *slope = out + p * states;
         if (chain_frozen(chain, x[p]) || dloss[p] == 0) {
             memset(slope, 0, (size_t)states * sizeof *slope);
+            dsigma[p] = 0;
             continue;
         }
-        bool absorb = chain->kind == CHAIN_ABSORB, same = x[p] == x0[p];
+        bool absorb = chain->kind == CHAIN_ABSORB;
         double g = absorb ? dloss[p] : dloss[p] / chain->tokens;
-        double rho = absorb ? 0 : same ? noise.ratio : 1;
         double rho0 = absorb ? noise.inv_e : 1 / noise.ratio;
         double slope0 = g * (exp((double)row[x0[p]]) - rho0);
-        entropy_slope(row, states, g, rho, slope); /* may overwrite row */
+        dsigma[p] = g * entropy_time_slope(chain, &noise, row, x[p], x0[p]);
+        /* From here on the row may be overwritten. */
+        if (absorb)
+            entropy_slope_plain(row, states, (float)g, slope);
+        else
+            entropy_slope(row, states, g, x[p] == x0[p] ? noise.ratio : 1, slope);
         slope[x0[p]] = (float)slope0;
         slope[x[p]] = 0;
     }
@@ -164,24 +210,42 @@ static inline double clip(double v, double low, double high)
     return above > high ? high : above;
 }
 
+/* What one factor C makes of the entries y != x: the sum of the scores that stay above r / C, and
+ * how many do not. FLOOR = log(r / C). */
+static void sum_open(const float *row, int64_t n, int64_t skip, double low, double floor,
+                     double *open, double *fixed)
+{
+    double sum = 0, count = 0, tile[LAW_TILE];
+    for (int64_t first = 0; first < n; first += LAW_TILE) {
+        const float *at = row + first;
+        int64_t size = n - first < LAW_TILE ? n - first : LAW_TILE;
+#pragma omp simd
+        for (int64_t i = 0; i < size; i++)
+            tile[i] = exp(clip((double)at[i], low, -low));
+        if (skip >= first && skip < first + size)
+            tile[skip - first] = 0;
+        double least = exp(floor);
+#pragma omp simd reduction(+ : sum, count)
+        for (int64_t i = 0; i < size; i++) {
+            sum += tile[i] < least ? 0.0 : tile[i];
+            count += tile[i] < least ? 1.0 : 0.0;
+        }
+    }
+    *open = sum;
+    *fixed = count;
+}
+
 /* Log of the factor C for which the sum over y != x of max(C s_y, r) is the limit, s_y clipped to
  * [r, 1/r]; 0 where the sum is below it. Each round fixes the entries that the last C took below
  * r, so that C only falls. */
 static double project_factor(const struct chain *chain, const struct chain_noise *noise,
                              const float *row, int32_t x)
 {
-    double low = noise->log_ratio, high = -low, log_c = 0;
-    double limit = chain_score_limit(chain, noise);
+    double log_c = 0, limit = chain_score_limit(chain, noise);
     for (;;) {
-        double open = 0, fixed = 0, floor = low - log_c;
-#pragma omp simd reduction(+ : open, fixed)
-        for (int64_t y = 0; y < chain->tokens; y++) {
-            double clipped = clip((double)row[y], low, high), score = exp(clipped);
-            bool below = clipped < floor || y == x;
-            open += below ? 0.0 : score;
-            fixed += below ? 1.0 : 0.0;
-        }
-        double next = log((limit - (fixed - 1) * noise->ratio) / open);
+        double open, fixed;
+        sum_open(row, chain->tokens, x, noise->log_ratio, noise->log_ratio - log_c, &open, &fixed);
+        double next = log((limit - (fixed - 1) * noise->ratio) / open); /* x itself is fixed */
         if (!(next < log_c - 1e-12))
             return log_c;
         log_c = next;
@@ -226,7 +290,7 @@ KERNEL_LIST(score) = {
     {"score_output", "ftd>f", score_output},
     {"score_output_backward", "ft>f", score_output_backward},
     {"score_entropy", "fttd>d", score_entropy},
-    {"score_entropy_backward", "fttdd>f", score_entropy_backward},
+    {"score_entropy_backward", "fttdd>fd", score_entropy_backward},
     {"project_score", "ftd>f", project_score},
     {0},
 };

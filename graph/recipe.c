@@ -1,0 +1,397 @@
+/* Reads recipes by the table of keys. Called by the commands that train, and by `config` and
+ * `explain`. */
+#include "graph/recipe.h"
+#include "graph/base/check.h"
+
+#include <math.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct recipe, field)
+#define MANY 1e15
+
+const struct recipe_key recipe_keys[] = {
+    {"model", KEY_TEXT, NULL, 0, 0, "model file, or its name among the installed ones", NULL, AT(model)},
+    {"preset", KEY_TEXT, NULL, 0, 0, "size of the model: one of its presets", NULL, AT(preset)},
+    {"data.files", KEY_TEXTS, NULL, 0, 0, "text files, or one grammar", NULL, AT(data.files)},
+    {"data.format", KEY_CHOICE, "auto", 0, 0, "what the files are; auto: a grammar is recognised",
+     "auto text grammar", AT(data.format)},
+    {"data.tokenizer", KEY_CHOICE, NULL, 0, 0,
+     "how text becomes tokens (default: words for a grammar, else chars)", "chars bytes words",
+     AT(data.tokenizer)},
+    {"data.valid", KEY_SHARE_OR_FILE, "0.1", 0, 0.9,
+     "share of the text that is held out, from its end; or a file with the held-out text", NULL,
+     AT(data.valid)},
+    {"train.steps", KEY_INT, "5000", 0, MANY, "updates; 0: no limit, train.minutes says when", NULL,
+     AT(train.steps)},
+    {"train.minutes", KEY_REAL, "0", 0, MANY, "stop after so long; 0: no limit", NULL,
+     AT(train.minutes)},
+    {"train.batch", KEY_INT, "16", 1, 1e6, "sequences at once", NULL, AT(train.batch)},
+    {"train.accumulate", KEY_INT, "1", 1, 1e6, "batches added up before an update", NULL,
+     AT(train.accumulate)},
+    {"train.optimizer", KEY_CHOICE, "adamw", 0, 0, "how parameters are updated", "adamw",
+     AT(train.optimizer)},
+    {"train.lr", KEY_REAL, "3.0e-4", 0, 10, "learning rate at its highest", NULL, AT(train.lr)},
+    {"train.betas", KEY_PAIR, "[0.9, 0.999]", 0, 0.9999999,
+     "AdamW: how slowly the averages of gradient and square follow", NULL, AT(train.betas)},
+    {"train.eps", KEY_REAL, "1.0e-8", 0, 1, "AdamW: added to the root of the square", NULL,
+     AT(train.eps)},
+    {"train.weight_decay", KEY_REAL, "0", 0, 10, "AdamW: decoupled decay, times the learning rate",
+     NULL, AT(train.weight_decay)},
+    {"train.warmup", KEY_INT, "100", 0, MANY, "steps until the learning rate is at its highest",
+     NULL, AT(train.warmup)},
+    {"train.schedule", KEY_CHOICE, "constant", 0, 0,
+     "learning rate after the warm-up: constant, or down to 0 at the end", "constant cosine linear",
+     AT(train.schedule)},
+    {"train.clip", KEY_REAL, "1", 0, MANY, "largest global norm of the gradient; 0: any", NULL,
+     AT(train.clip)},
+    {"train.ema", KEY_REAL, "0.999", 0, 0.9999999,
+     "decay of the average of the parameters that samples and bounds read", NULL, AT(train.ema)},
+    {"train.eval_every", KEY_INT, "250", 0, MANY, "steps between validations; 0: none", NULL,
+     AT(train.eval_every)},
+    {"train.checkpoint_every", KEY_INT, "250", 1, MANY, "steps between checkpoints", NULL,
+     AT(train.checkpoint_every)},
+    {"train.keep", KEY_INT, "3", 1, 1e6, "how many numbered checkpoints stay", NULL, AT(train.keep)},
+    {"train.seed", KEY_INT, "1", 0, MANY, "of initial weights, data order, noise and dropout", NULL,
+     AT(train.seed)},
+    {"eval.batch", KEY_INT, "16", 1, 1e6, "sequences at once", NULL, AT(eval.batch)},
+    {"eval.sequences", KEY_INT, "512", 2, MANY, "held-out windows; fewer if there are fewer", NULL,
+     AT(eval.sequences)},
+    {"eval.times", KEY_INT, "8", 2, 1e6,
+     "noise times a sequence and replicate: one in each of so many equal parts of [t_min, 1]", NULL,
+     AT(eval.times)},
+    {"sample.count", KEY_INT, "4", 1, 1e9, "sequences", NULL, AT(sample.count)},
+    {"sample.batch", KEY_INT, "4", 1, 1e6, "sequences at once", NULL, AT(sample.batch)},
+    {"sample.sampler", KEY_TEXT, "tweedie", 0, 0, "loop of the model that samples", NULL,
+     AT(sample.sampler)},
+    {"sample.steps", KEY_INT, "128", 1, 1e7, "steps of the time grid", NULL, AT(sample.steps)},
+    {"sample.seed", KEY_INT, "1", 0, MANY, "of the draws", NULL, AT(sample.seed)},
+};
+const uint32_t recipe_key_count = sizeof recipe_keys / sizeof *recipe_keys;
+
+/* --- keys --------------------------------------------------------------------------------- */
+
+const struct recipe_key *recipe_key_find(const char *name)
+{
+    for (uint32_t i = 0; i < recipe_key_count; i++)
+        if (strcmp(recipe_keys[i].name, name) == 0)
+            return &recipe_keys[i];
+    return NULL;
+}
+
+const char *recipe_key_nearest(const char *name)
+{
+    const char *names[sizeof recipe_keys / sizeof *recipe_keys];
+    for (uint32_t i = 0; i < recipe_key_count; i++)
+        names[i] = recipe_keys[i].name;
+    return diag_nearest(name, names, recipe_key_count);
+}
+
+struct reading {
+    struct arena *arena;
+    struct diags *diags;
+    struct recipe *recipe;
+};
+
+static bool key_error(struct reading *r, const struct recipe_key *k, struct span span,
+                      const char *what)
+{
+    diag_error(r->diags, FAULT_CONFIG, span, "`%s` %s", k->name, what);
+    return false;
+}
+
+static bool read_real(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                      double *out)
+{
+    if (value->kind != YAML_SCALAR || !yaml_real(value, out))
+        return key_error(r, k, value->span, "must be a number");
+    if (*out < k->low || *out > k->high)
+        return key_error(r, k, value->span,
+                         arena_printf(r->arena, "must lie between %g and %g", k->low, k->high));
+    return true;
+}
+
+static bool read_int(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                     int64_t *out)
+{
+    if (value->kind != YAML_SCALAR || !yaml_int(value, out))
+        return key_error(r, k, value->span, "must be a whole number");
+    if ((double)*out < k->low || (double)*out > k->high)
+        return key_error(r, k, value->span,
+                         arena_printf(r->arena, "must lie between %.0f and %.0f", k->low, k->high));
+    return true;
+}
+
+static bool read_text(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                      const char **out)
+{
+    if (value->kind != YAML_SCALAR || !value->text[0])
+        return key_error(r, k, value->span, "must be a text");
+    *out = value->text;
+    return true;
+}
+
+static bool read_choice(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                        const char **out)
+{
+    if (!read_text(r, k, value, out))
+        return false;
+    size_t n = strlen(*out);
+    for (const char *at = k->choices; at; at = strchr(at, ' ')) {
+        at += *at == ' ';
+        if (strncmp(at, *out, n) == 0 && (at[n] == ' ' || at[n] == 0))
+            return true;
+    }
+    return key_error(r, k, value->span, arena_printf(r->arena, "is one of: %s", k->choices));
+}
+
+static bool read_texts(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                       struct texts *out)
+{
+    uint32_t n = value->kind == YAML_LIST ? value->count : 1;
+    if (n == 0)
+        return key_error(r, k, value->span, "is empty");
+    out->items = arena_new_array(r->arena, const char *, n);
+    out->count = n;
+    for (uint32_t i = 0; i < n; i++)
+        if (!read_text(r, k, value->kind == YAML_LIST ? value->items[i] : value, &out->items[i]))
+            return false;
+    return true;
+}
+
+static bool read_pair(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                      double *out)
+{
+    if (value->kind != YAML_LIST || value->count != 2)
+        return key_error(r, k, value->span, "must be a list of two numbers");
+    return read_real(r, k, value->items[0], &out[0]) && read_real(r, k, value->items[1], &out[1]);
+}
+
+static bool read_share(struct reading *r, const struct recipe_key *k, const struct yaml *value)
+{
+    double share;
+    if (value->kind == YAML_SCALAR && !value->quoted && yaml_real(value, &share))
+        return read_real(r, k, value, &r->recipe->data.valid);
+    return read_text(r, k, value, &r->recipe->data.valid_file);
+}
+
+static bool read_key(struct reading *r, uint32_t index, const struct yaml *value, enum layer layer)
+{
+    const struct recipe_key *k = &recipe_keys[index];
+    void *at = (char *)r->recipe + k->offset;
+    bool good = false;
+    switch (k->kind) {
+    case KEY_TEXT:
+        good = read_text(r, k, value, at);
+        break;
+    case KEY_INT:
+        good = read_int(r, k, value, at);
+        break;
+    case KEY_REAL:
+        good = read_real(r, k, value, at);
+        break;
+    case KEY_TEXTS:
+        good = read_texts(r, k, value, at);
+        break;
+    case KEY_PAIR:
+        good = read_pair(r, k, value, at);
+        break;
+    case KEY_CHOICE:
+        good = read_choice(r, k, value, at);
+        break;
+    case KEY_SHARE_OR_FILE:
+        good = read_share(r, k, value);
+        break;
+    }
+    r->recipe->sources[index] = (struct key_source){layer, value->span, value};
+    return good;
+}
+
+/* --- settings of the model ---------------------------------------------------------------- */
+
+static void add_setting(struct reading *r, const char *key, const struct yaml *value,
+                        enum layer layer)
+{
+    struct recipe *q = r->recipe;
+    q->settings = arena_grow(r->arena, q->settings, q->setting_count, &q->setting_capacity,
+                             sizeof *q->settings);
+    q->settings[q->setting_count++] = (struct setting){key, value, layer};
+}
+
+void recipe_set_param(struct recipe *recipe, struct arena *arena, const char *key,
+                      const char *value)
+{
+    struct reading r = {.arena = arena, .recipe = recipe};
+    struct yaml *scalar = arena_alloc(arena, sizeof *scalar);
+    scalar->kind = YAML_SCALAR;
+    scalar->text = arena_strdup(arena, value);
+    add_setting(&r, key, scalar, LAYER_DATA);
+}
+
+/* --- the document ------------------------------------------------------------------------- */
+
+static void unknown_key(struct reading *r, const char *name, struct span span)
+{
+    diag_error(r->diags, FAULT_CONFIG, span, "a recipe has no key `%s`", name);
+    const char *near = recipe_key_nearest(name);
+    if (near)
+        diag_hint(r->diags, "did you mean `%s`?", near);
+}
+
+/* One key by its dotted path. */
+static void set_path(struct reading *r, const char *path, struct span span,
+                     const struct yaml *value, enum layer layer)
+{
+    if (strncmp(path, "params.", 7) == 0) {
+        add_setting(r, path + 7, value, layer);
+        return;
+    }
+    if (strncmp(path, "process.", 8) == 0) {
+        add_setting(r, path, value, layer);
+        return;
+    }
+    for (uint32_t i = 0; i < recipe_key_count; i++) {
+        if (strcmp(recipe_keys[i].name, path) == 0) {
+            read_key(r, i, value, layer);
+            return;
+        }
+    }
+    if (layer == LAYER_COMMAND && !strchr(path, '.'))
+        add_setting(r, path, value, layer); /* a param by its bare name; the model decides */
+    else
+        unknown_key(r, path, span);
+}
+
+static bool is_section(const char *name)
+{
+    static const char *const sections[] = {"params", "process", "data", "train", "eval", "sample"};
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (strcmp(sections[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void read_root(struct reading *r, const struct yaml *root)
+{
+    for (uint32_t i = 0; i < root->count; i++) {
+        const char *name = root->keys[i]->text;
+        const struct yaml *value = root->items[i];
+        if (strcmp(name, "sedge") == 0)
+            continue;
+        if (strcmp(name, "doc") == 0) {
+            r->recipe->doc = value->kind == YAML_SCALAR ? value->text : NULL;
+            continue;
+        }
+        if (!is_section(name)) {
+            set_path(r, name, root->keys[i]->span, value, LAYER_RECIPE);
+            continue;
+        }
+        if (!yaml_expect(r->diags, value, YAML_MAP, name))
+            continue;
+        for (uint32_t k = 0; k < value->count; k++)
+            set_path(r, arena_printf(r->arena, "%s.%s", name, value->keys[k]->text),
+                     value->keys[k]->span, value->items[k], LAYER_RECIPE);
+    }
+}
+
+static bool check_root(struct reading *r, const struct yaml *root)
+{
+    struct diags *d = r->diags;
+    if (!yaml_expect(d, root, YAML_MAP, "a recipe"))
+        return false;
+    if (yaml_get(root, "programs") || yaml_get(root, "blocks")) {
+        diag_error(d, FAULT_CONFIG, root->span, "this is a model, not a recipe");
+        diag_hint(d, "a recipe names its model with `model:`; `sedge new text` writes one");
+        return false;
+    }
+    if (yaml_get(root, "grammar")) {
+        diag_error(d, FAULT_CONFIG, root->span, "this is a grammar, not a recipe");
+        diag_hint(d, "give it as data: sedge train quickstart data.files=FILE");
+        return false;
+    }
+    const struct yaml *version = yaml_get(root, "sedge");
+    if (!version || version->kind != YAML_SCALAR || strcmp(version->text, "1") != 0) {
+        diag_error(d, FAULT_CONFIG, version ? version->span : root->span,
+                   "a recipe starts with the line `sedge: 1`");
+        return false;
+    }
+    return true;
+}
+
+static void read_defaults(struct reading *r)
+{
+    for (uint32_t i = 0; i < recipe_key_count; i++) {
+        const char *text = recipe_keys[i].value;
+        if (!text)
+            continue;
+        struct yaml *value = yaml_read_text(r->diags, r->arena, "default", text, strlen(text));
+        BUG_ON(!value || !read_key(r, i, value, LAYER_DEFAULT));
+        r->recipe->sources[i].span = (struct span){0};
+    }
+}
+
+static void check_whole(struct reading *r, const struct yaml *root)
+{
+    struct recipe *q = r->recipe;
+    if (!q->model)
+        diag_error(r->diags, FAULT_CONFIG, root->span, "the recipe names no `model:`");
+    for (uint32_t i = 0; i < recipe_key_count; i++) {
+        const char *name = recipe_keys[i].name;
+        if (strcmp(name, "model") == 0)
+            q->model_span = q->sources[i].span;
+        else if (strcmp(name, "preset") == 0)
+            q->preset_span = q->sources[i].span;
+        else if (strcmp(name, "data.files") == 0)
+            q->files_span = q->sources[i].span;
+        else if (strcmp(name, "train.steps") == 0 && q->sources[i].layer == LAYER_DEFAULT &&
+                 q->train.minutes > 0)
+            q->train.steps = 0; /* only the minutes were asked for */
+    }
+    if (q->train.steps == 0 && q->train.minutes == 0)
+        diag_error(r->diags, FAULT_CONFIG, root->span,
+                   "the training has no end: set `train.steps` or `train.minutes`");
+}
+
+bool override_parse(struct diags *diags, struct arena *arena, const char *argument,
+                    struct override *out)
+{
+    const char *equals = strchr(argument, '=');
+    if (!equals || equals == argument) {
+        diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` is no setting", argument);
+        diag_hint(diags, "write key=value, as in train.steps=2000");
+        return false;
+    }
+    out->key = arena_strndup(arena, argument, (size_t)(equals - argument));
+    struct yaml *value = equals[1] ? yaml_read_text(diags, arena, out->key, equals + 1, strlen(equals + 1))
+                                   : NULL;
+    if (!equals[1])
+        diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` has no value", argument);
+    out->value = value;
+    return value != NULL;
+}
+
+static const char *base_name(struct arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *from = slash ? slash + 1 : path, *dot = strrchr(from, '.');
+    return dot ? arena_strndup(arena, from, (size_t)(dot - from)) : arena_strdup(arena, from);
+}
+
+struct recipe *recipe_read(struct arena *arena, struct diags *diags, const char *path,
+                           const struct override *overrides, uint32_t count)
+{
+    struct recipe *q = arena_alloc(arena, sizeof *q);
+    struct reading r = {arena, diags, q};
+    uint32_t before = diags_errors(diags);
+    q->path = arena_strdup(arena, path);
+    q->name = base_name(arena, path);
+    q->sources = arena_new_array(arena, struct key_source, recipe_key_count);
+    const struct yaml *root = yaml_read_file(diags, arena, path, (struct span){0});
+    if (!root || !check_root(&r, root))
+        return NULL;
+    read_defaults(&r);
+    read_root(&r, root);
+    for (uint32_t i = 0; i < count; i++)
+        set_path(&r, overrides[i].key, (struct span){0}, overrides[i].value, LAYER_COMMAND);
+    check_whole(&r, root);
+    return diags_errors(diags) == before ? q : NULL;
+}

@@ -1,0 +1,47 @@
+/* The state of a run: the rows of the state table in memory, and as a checkpoint.
+ *
+ * All of it exists before the first step, so that a resumed run is the same run. A checkpoint is a
+ * safetensors file: parameters under their own names, `ema/NAME`, `adam_m/NAME`, `adam_v/NAME`,
+ * `cursor/NAME`; gradients are never saved. */
+#ifndef SEDGE_RUNTIME_STATE_H
+#define SEDGE_RUNTIME_STATE_H
+
+#include "graph/base/random.h"
+#include "graph/base/safetensors.h"
+#include "graph/graph.h"
+#include "runtime/memory.h"
+
+struct state {
+    const struct state_table *table;
+    struct region memory;
+    unsigned char **row; /* address of each row, aligned to 64 bytes */
+    uint32_t count;
+};
+
+/* Maps memory for the rows with USED[row] (NULL: all). False after reporting. */
+bool state_open(struct diags *diags, struct arena *arena, const struct state_table *table,
+                const bool *used, struct state *out);
+void state_close(struct state *state);
+
+/* Initial values: each row a function of (seed, its name). Rows of class EMA copy their owner. */
+void state_init(struct state *state, uint64_t seed);
+
+/* Writes every row that is saved, with COUNT pairs of metadata. */
+bool state_save(struct diags *diags, struct arena *arena, const struct state *state,
+                const char *path, const char *const *keys, const char *const *values,
+                uint32_t count);
+
+enum state_fill {
+    FILL_EXACT,   /* a checkpoint: every saved row must be there, nothing else */
+    FILL_WEIGHTS, /* weights from outside: parameters must all be there; an ema row takes its own
+                   * tensor or its owner's; moments and cursors stay; names may start with `param/` */
+};
+/* False after reporting FAULT_DATA with the lists of missing, extra and misshapen tensors; nothing
+ * is changed then. */
+bool state_load(struct diags *diags, struct state *state, const struct tensor_file *file,
+                enum state_fill fill);
+
+/* XXH3 over names and bytes of the saved rows: equal states have equal digests. */
+uint64_t state_digest(const struct state *state);
+
+#endif

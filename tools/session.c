@@ -1,0 +1,117 @@
+/* Opens models and machines for the commands. */
+#include "tools/session.h"
+#include "ops/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool missing(struct command_line *line, const char *what, const char *name,
+                    const char *const *folders)
+{
+    diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "there is no %s `%s`", what, name);
+    diag_hint(line->diags, "give a file, or the name of one in %s", folders[0] ? folders[0] : "models");
+    return false;
+}
+
+static bool read_model(struct session *s, struct command_line *line, const char *name,
+                       const char *beside, struct model_request *q)
+{
+    const char *const *folders = model_folders(line->arena);
+    const char *path = model_find(line->arena, name, beside, folders);
+    if (!path)
+        return missing(line, "model", name, folders);
+    q->path = path;
+    q->folders = folders;
+    s->arena = line->arena;
+    s->diags = line->diags;
+    s->model = model_read(line->arena, line->diags, &ops_table, q);
+    return s->model != NULL;
+}
+
+static bool add_dims(struct session *s, const struct model_request *q)
+{
+    s->dims = arena_new_array(s->arena, struct named_size, q->setting_count + 1);
+    for (uint32_t i = 0; i < q->setting_count; i++) {
+        int64_t size;
+        if (!q->unknown[i])
+            continue;
+        const struct setting *set = &q->settings[i];
+        if (set->value->kind != YAML_SCALAR || !yaml_int(set->value, &size) || size < 1 ||
+            size > INT32_MAX) {
+            diag_error(s->diags, FAULT_CONFIG, set->value->span,
+                       "the model has no param `%s`, and a size must be a whole number of at least 1",
+                       set->key);
+            return false;
+        }
+        s->dims[s->dim_count++] = (struct named_size){set->key, size};
+    }
+    return true;
+}
+
+bool session_model(struct session *s, struct command_line *line, const char *model)
+{
+    struct model_request q = {0};
+    struct setting *settings =
+        arena_new_array(line->arena, struct setting, line->override_count + 1);
+    for (uint32_t i = 0; i < line->override_count; i++) {
+        const struct override *o = &line->overrides[i];
+        if (strcmp(o->key, "preset") == 0 && o->value->kind == YAML_SCALAR) {
+            q.preset = o->value->text;
+            q.preset_span = o->value->span;
+            continue;
+        }
+        const char *key = strncmp(o->key, "params.", 7) == 0 ? o->key + 7 : o->key;
+        settings[q.setting_count++] = (struct setting){key, o->value, LAYER_COMMAND};
+    }
+    q.settings = settings;
+    q.unknown = arena_new_array(line->arena, bool, q.setting_count + 1);
+    return read_model(s, line, model, NULL, &q) && add_dims(s, &q);
+}
+
+bool session_recipe_model(struct session *s, struct command_line *line, const struct recipe *recipe)
+{
+    struct model_request q = {.preset = recipe->preset,
+                              .preset_span = recipe->preset_span,
+                              .settings = recipe->settings,
+                              .setting_count = recipe->setting_count};
+    return read_model(s, line, recipe->model, recipe->path, &q);
+}
+
+char *find_recipe(struct command_line *line, const char *name)
+{
+    const char *const *folders = recipe_folders(line->arena);
+    char *path = model_find(line->arena, name, NULL, folders);
+    if (!path)
+        missing(line, "recipe", name, folders);
+    return path;
+}
+
+bool session_machine(struct session *s)
+{
+    const char *wanted = getenv("SEDGE_ISA"), *threads = getenv("OMP_NUM_THREADS");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN), asked = threads ? strtol(threads, NULL, 10) : 0;
+    s->engine.threads = (int)(asked > 0 && asked < 1024 ? asked : cores > 0 ? cores : 1);
+    s->engine.isa = kernel_isa(wanted && wanted[0] ? wanted : NULL);
+    if (s->engine.isa)
+        return true;
+    diag_error(s->diags, FAULT_CONFIG, (struct span){0},
+               "SEDGE_ISA=%s: no such instruction set here", wanted);
+    diag_hint(s->diags, "this machine has %s and below: v4, v3, v2, plain", kernel_isa(NULL));
+    return false;
+}
+
+struct plan *session_compile(struct session *s, struct elaborate_request *request,
+                             struct compile_options *options)
+{
+    struct elaborate_request q = *request;
+    struct named_size *dims =
+        arena_new_array(s->arena, struct named_size, q.dim_count + s->dim_count + 1);
+    for (uint32_t i = 0; i < s->dim_count; i++)
+        dims[i] = s->dims[i];
+    for (uint32_t i = 0; i < q.dim_count; i++)
+        dims[s->dim_count + i] = q.dims[i]; /* later ones win */
+    q.dims = dims;
+    q.dim_count += s->dim_count;
+    return compile_program(s->model, &q, options);
+}

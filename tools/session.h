@@ -1,0 +1,35 @@
+/* What the commands share: a model, its plans, the state and the machine they run on. */
+#ifndef SEDGE_TOOLS_SESSION_H
+#define SEDGE_TOOLS_SESSION_H
+
+#include "passes/compile.h"
+#include "runtime/executor.h"
+#include "tools/command.h"
+
+struct session {
+    struct arena *arena;
+    struct diags *diags;
+    struct model *model;
+    struct named_size *dims; /* settings that are no params: sizes of dimensions */
+    uint32_t dim_count;
+    struct engine engine;
+    struct state state;
+};
+
+/* Reads the model MODEL (a path or a bare name) with the overrides of the command line: `preset`,
+ * params, `process.…`, and sizes of dimensions. False after reporting. */
+bool session_model(struct session *s, struct command_line *line, const char *model);
+/* The model of a recipe, with its settings. */
+bool session_recipe_model(struct session *s, struct command_line *line, const struct recipe *recipe);
+
+/* Finds a recipe by path or name; NULL after reporting. */
+char *find_recipe(struct command_line *line, const char *name);
+
+/* Threads (OMP_NUM_THREADS, else all cores) and instruction set (SEDGE_ISA); false after reporting. */
+bool session_machine(struct session *s);
+
+/* Compiles one program; REQUEST's dims are completed with those of the session. */
+struct plan *session_compile(struct session *s, struct elaborate_request *request,
+                             struct compile_options *options);
+
+#endif
