@@ -243,7 +243,7 @@ static bool read_choice(struct scope *s, const struct op_attr *spec, const struc
 
 static bool read_dims(struct scope *s, const struct yaml *list, union attr *out)
 {
-    if (!yaml_expect(s->e->graph->diags, list, YAML_LIST, "a shape"))
+    if (!scope_expect(s, list, YAML_LIST, "a shape"))
         return false;
     struct dim *dims = arena_new_array(s->e->graph->arena, struct dim, list->count);
     if (list->count > TENSOR_RANK_MAX)
@@ -265,7 +265,7 @@ static bool read_attr(struct scope *s, const struct op_attr *spec, const struct 
     struct number n;
     if (spec->kind == ATTR_DIMS)
         return read_dims(s, item, out);
-    if (!yaml_expect(s->e->graph->diags, item, YAML_SCALAR, spec->name))
+    if (!scope_expect(s, item, YAML_SCALAR, spec->name))
         return false;
     if (spec->kind == ATTR_TEXT) {
         out->text = item->text;
@@ -358,7 +358,7 @@ bool op_attributes(struct scope *s, const struct op *op, const struct yaml *map,
     for (uint32_t i = 0; i < op_input_count(op); i++)
         positional += !(op->inputs[i].flags & (INPUT_NAMED | INPUT_PARAM));
     if (!positional) { /* {random_uniform: {shape: [batch]}} */
-        if (!yaml_expect(s->e->graph->diags, map->items[0], YAML_MAP, op->name) ||
+        if (!scope_expect(s, map->items[0], YAML_MAP, op->name) ||
             !read_attrs(s, op, map->items[0], 0, given, out))
             return false;
     }

@@ -241,6 +241,19 @@ static bool add_wanted(struct graph *g, const struct elaborate_request *q)
     return good;
 }
 
+static bool check_sizes(struct elaborator *e)
+{
+    const struct elaborate_request *q = e->request;
+    for (uint32_t i = 0; i < q->dim_count; i++) {
+        if (q->dims[i].size >= 1)
+            continue;
+        diag_error(e->graph->diags, FAULT_CONFIG, (struct span){0}, "`%s` must be at least 1",
+                   q->dims[i].name);
+        return false;
+    }
+    return true;
+}
+
 /* A dimension that the caller set must exist: `bacth=8` would otherwise go unnoticed. */
 static bool check_dims(struct elaborator *e)
 {
@@ -249,12 +262,8 @@ static bool check_dims(struct elaborator *e)
     for (uint32_t i = 0; i < q->dim_count; i++) {
         const char *name = q->dims[i].name, *names[64];
         uint32_t n = 0;
-        if (graph_axis_find(g, name) && q->dims[i].size >= 1)
+        if (graph_axis_find(g, name))
             continue;
-        if (q->dims[i].size < 1) {
-            diag_error(g->diags, FAULT_CONFIG, (struct span){0}, "`%s` must be at least 1", name);
-            return false;
-        }
         diag_error(g->diags, FAULT_CONFIG, (struct span){0},
                    "there is no param `%s`, nor such a dimension in program `%s`", name, g->name);
         for (uint32_t k = 1; k < g->axis_count && n < 8; k++)
@@ -300,7 +309,7 @@ struct graph *elaborate(struct model *model, const struct elaborate_request *req
                            .request = request,
                            .bound = arena_new_array(model->arena, bool, request->bind_count)};
     struct scope s = {.e = &e, .path = "", .state = ""};
-    if (!check_program(&e, p) || !read_weights(&e, p))
+    if (!check_program(&e, p) || !read_weights(&e, p) || !check_sizes(&e))
         return NULL;
     e.with = yaml_get(p->body, "with");
     const struct yaml *in = yaml_get(p->body, "in");

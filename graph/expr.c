@@ -1,16 +1,18 @@
-/* Parses, evaluates, emits and prints expressions. Called by the model reader (params, attributes,
- * noise), the elaborator and, for conditions of loops, the runtime's loop interpreter. */
+/* Parses, evaluates and emits expressions; expr_print.c prints them. Called by the model reader
+ * (params, attributes, noise), the elaborator and, for conditions of loops, the runtime's loop
+ * interpreter. */
 #include "graph/expr.h"
 #include "graph/base/check.h"
+#include "graph/graph.h"
 #include "graph/op.h"
 
 #include <ctype.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_MAX 64
+#define SHOWN_MAX 60 /* bytes of an expression that a message repeats */
 #define CALLS_MAX 1000 /* a long sum is a deep tree, walked by recursion */
 
 /* --- parsing ------------------------------------------------------------------------------ */
@@ -34,9 +36,14 @@ static struct span span_at(const struct parser *p, const char *from, const char 
 
 static const struct expr *fail(struct parser *p, const char *from, const char *what)
 {
+    int shown = SHOWN_MAX;
+    if (strnlen(p->text, SHOWN_MAX + 1) > SHOWN_MAX)
+        while (shown && (p->text[shown] & 0xc0) == 0x80) /* not within a character */
+            shown--;
     if (!p->failed)
-        diag_error(p->diags, FAULT_CONFIG, span_at(p, from, from + 1), "in the expression `%s`: %s",
-                   p->text, what);
+        diag_error(p->diags, FAULT_CONFIG, span_at(p, from, from + 1),
+                   "in the expression `%.*s%s`: %s", shown, p->text,
+                   strlen(p->text) > SHOWN_MAX ? "…" : "", what);
     p->failed = true;
     return NULL;
 }
@@ -490,54 +497,4 @@ uint32_t expr_emit(struct graph *graph, const struct expr *expr, const char *nam
     BUG_ON(!call.op);
     uint32_t id = graph_call(graph, &call);
     return id == NODE_NONE ? VALUE_NONE : graph->nodes[id].out[0];
-}
-
-/* --- printing ----------------------------------------------------------------------------- */
-
-static const char *infix(const char *op)
-{
-    static const char *const table[][2] = {{"add", "+"},   {"sub", "-"},    {"mul", "*"},
-                                           {"div", "/"},   {"pow", "^"},    {"less", "<"},
-                                           {"equal", "=="}, {"and", "and"}, {"or", "or"}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i][0], op) == 0)
-            return table[i][1];
-    return NULL;
-}
-
-char *real_print(struct arena *arena, double value)
-{
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    return arena_strdup(arena, text);
-}
-
-char *expr_print(struct arena *arena, const struct expr *expr)
-{
-    if (expr->kind == EXPR_NAME)
-        return arena_strdup(arena, expr->name);
-    if (expr->kind == EXPR_NUMBER) {
-        if (expr->number.kind == NUMBER_BOOL)
-            return arena_strdup(arena, expr->number.i ? "true" : "false");
-        if (expr->number.kind == NUMBER_INT)
-            return arena_printf(arena, "%lld", (long long)expr->number.i);
-        char *text = real_print(arena, expr->number.r);
-        return strpbrk(text, ".e") ? text : arena_printf(arena, "%s.0", text);
-    }
-    char *a = expr_print(arena, expr->args[0]);
-    if (expr->count == 1) {
-        if (strcmp(expr->name, "neg") == 0)
-            return arena_printf(arena, "(-%s)", a); /* in parentheses: -a ^ b is -(a ^ b) */
-        if (strcmp(expr->name, "not") == 0)
-            return arena_printf(arena, "(not %s)", a);
-        return arena_printf(arena, "%s(%s)", expr->name, a);
-    }
-    char *b = expr_print(arena, expr->args[1]);
-    const char *sign = infix(expr->name);
-    return sign ? arena_printf(arena, "(%s %s %s)", a, sign, b)
-                : arena_printf(arena, "%s(%s, %s)", expr->name, a, b);
 }

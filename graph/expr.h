@@ -6,7 +6,10 @@
 #ifndef SEDGE_GRAPH_EXPR_H
 #define SEDGE_GRAPH_EXPR_H
 
-#include "graph/graph.h"
+#include "graph/base/diag.h"
+
+struct graph;
+struct origin;
 
 struct number {
     enum { NUMBER_INT, NUMBER_REAL, NUMBER_BOOL } kind;

@@ -75,6 +75,14 @@ bool op_defaults(struct arena *arena, const struct op *op, union attr *out)
     return complete;
 }
 
+#define TRAIL_MAX 8
+
+void origin_trail(struct diags *diags, const struct origin *caller)
+{
+    for (int i = 0; caller && i < TRAIL_MAX; i++, caller = caller->caller)
+        diag_trail(diags, caller->span, "called from here");
+}
+
 bool op_error(const struct op_call *call, const char *format, ...)
 {
     va_list args;
@@ -85,7 +93,6 @@ bool op_error(const struct op_call *call, const char *format, ...)
     const struct origin *o = call->origin;
     diag_error(g->diags, FAULT_CONFIG, o ? o->span : (struct span){0}, "`%s`: %s", call->op->name,
                text);
-    for (o = o ? o->caller : NULL; o; o = o->caller)
-        diag_trail(g->diags, o->span, "called from here");
+    origin_trail(g->diags, o ? o->caller : NULL);
     return false;
 }

@@ -79,6 +79,9 @@ static inline bool op_has(const struct op_call *call, uint32_t input)
 bool op_error(const struct op_call *call, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Attaches the calls that led to a place to what was reported last: the innermost few. */
+void origin_trail(struct diags *diags, const struct origin *caller);
+
 /* A parameter that an op owns: asked for before the shape rule, appended to the inputs. */
 struct op_param {
     const char *name; /* component of the row's name: "weight"; "" for none of its own */

@@ -8,7 +8,7 @@
  * starts with `process.`; false after reporting. A model without a process has none. */
 bool process_read(struct model *model, const struct model_request *request);
 
-/* "absorb, noise -log1p(…)": for reports and the text form. */
+/* "absorb 10 -log1p(…)", the real tokens and the noise: for reports and the text form. */
 char *process_print(struct arena *arena, const struct process *process);
 
 #endif

@@ -25,9 +25,18 @@ bool scope_error(struct scope *s, struct span span, const char *format, ...)
     char *text = arena_vprintf(s->e->graph->arena, format, args);
     va_end(args);
     diag_error(s->e->graph->diags, FAULT_CONFIG, span, "%s", text);
-    for (const struct origin *o = s->caller; o; o = o->caller)
-        diag_trail(s->e->graph->diags, o->span, "called from here");
+    origin_trail(s->e->graph->diags, s->caller);
     return false;
+}
+
+const struct yaml *scope_expect(struct scope *s, const struct yaml *node, enum yaml_kind kind,
+                                const char *what)
+{
+    if (!yaml_expect(s->e->graph->diags, node, kind, what)) {
+        origin_trail(s->e->graph->diags, s->caller);
+        return NULL;
+    }
+    return node;
 }
 
 /* --- values ------------------------------------------------------------------------------- */
@@ -155,14 +164,17 @@ static const char *nearest(const void *context, const char *name)
 
 bool scope_number(struct scope *s, const struct yaml *scalar, struct number *out)
 {
-    if (!yaml_expect(s->e->graph->diags, scalar, YAML_SCALAR, "a number"))
+    if (!scope_expect(s, scalar, YAML_SCALAR, "a number"))
         return false;
     struct span span = scalar->span;
     span.column += scalar->quoted;
     const struct expr *e =
         expr_parse(s->e->graph->diags, s->e->graph->arena, scalar->text, span);
     struct expr_scope scope = {lookup, nearest, s};
-    return e && expr_eval(s->e->graph->diags, e, &scope, out);
+    if (e && expr_eval(s->e->graph->diags, e, &scope, out))
+        return true;
+    origin_trail(s->e->graph->diags, s->caller);
+    return false;
 }
 
 /* --- dimensions and types ------------------------------------------------------------------ */
@@ -211,7 +223,7 @@ static bool number_dim(struct scope *s, const struct yaml *item, struct dim *out
 bool scope_dim(struct scope *s, const struct yaml *item, struct dim *out)
 {
     const struct named_dim *known;
-    if (!yaml_expect(s->e->graph->diags, item, YAML_SCALAR, "a size"))
+    if (!scope_expect(s, item, YAML_SCALAR, "a size"))
         return false;
     if (is_dimension(s, item, &known)) {
         if (!known)
@@ -242,7 +254,7 @@ static bool type_dim(struct scope *s, const struct yaml *item, uint32_t i, const
 {
     struct elaborator *e = s->e;
     const struct named_dim *known;
-    if (!yaml_expect(e->graph->diags, item, YAML_SCALAR, "a size"))
+    if (!scope_expect(s, item, YAML_SCALAR, "a size"))
         return false;
     if (!is_dimension(s, item, &known))
         return number_dim(s, item, out);
@@ -271,7 +283,7 @@ bool scope_type(struct scope *s, const struct yaml *list, const struct type *act
                 struct type *out, const char *what)
 {
     struct graph *g = s->e->graph;
-    if (!yaml_expect(g->diags, list, YAML_LIST, what))
+    if (!scope_expect(s, list, YAML_LIST, what))
         return false;
     if (list->count == 0)
         return scope_error(s, list->span, "a type starts with f32, f64, i32, bool or token");

@@ -1,5 +1,5 @@
-/* Inside elaboration: what a name means at one place. Shared by elaborate.c, call.c and arguments.c
- * only. */
+/* Inside elaboration: what a name means at one place. Shared by elaborate.c, scope.c, call.c,
+ * block.c and arguments.c only. */
 #ifndef SEDGE_GRAPH_SCOPE_H
 #define SEDGE_GRAPH_SCOPE_H
 
@@ -35,6 +35,8 @@ struct scope {
     const char *path;  /* of values: "" or "raw.trunk" */
     const char *state; /* of parameters: "" or "blocks.0" */
     const struct origin *caller;
+    const struct scope *outer; /* where the call stands; NULL for the program */
+    const struct section *block;
     bool tie; /* a call on the way here said `tie: true` */
     struct binding *names;
     uint32_t name_count, name_capacity;
@@ -48,6 +50,10 @@ const struct origin *origin_at(struct scope *s, struct span span);
 /* Reports at SPAN with the trail of calls; always false. */
 bool scope_error(struct scope *s, struct span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* As yaml_expect, with the trail of calls. */
+const struct yaml *scope_expect(struct scope *s, const struct yaml *node, enum yaml_kind kind,
+                                const char *what);
 
 /* What a name stands for when the call that was to define it failed: uses of it fail silently, so
  * that one mistake is reported once. */
@@ -89,6 +95,12 @@ const char *nested_path(struct scope *s, const char *path, const struct yaml *it
 /* A call to an op, a block or `repeat`: fills OUT (up to MAX values). */
 bool scope_call(struct scope *s, const struct yaml *map, const char *path, uint32_t *out,
                 uint32_t max, uint32_t *count);
+/* The component of names that `as:` gives, and whether `tie: true` allows a second owner. */
+bool call_naming(struct scope *s, const struct yaml *map, const char **as, bool *tied);
+bool call_block(struct scope *s, const struct section *block, const struct yaml *map,
+                const char *path, uint32_t *out, uint32_t max, uint32_t *count);
+bool call_repeat(struct scope *s, const struct yaml *map, const char *path, uint32_t *out,
+                 uint32_t max, uint32_t *count);
 /* The nodes of a program or block, in order. */
 bool scope_nodes(struct scope *s, const struct yaml *nodes);
 

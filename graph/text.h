@@ -1,7 +1,7 @@
 /* The text form of a graph: what `sedge plan --dump` shows, and what tests of passes are written in.
  *
  *     graph train
- *     process main absorb 10 (-log1p((-(0.999 * t))))
+ *     process main absorb 10 -log1p(-0.999 * t)
  *     axis batch 8
  *     state norm.weight parameter f32 [12] one
  *     %1 "x0": token main [batch, 5] = input

@@ -79,8 +79,8 @@ static const struct op_attr gelu_attrs[] = {
 static void gelu_grad(struct grad_call *call)
 {
     const struct node *n = call->node;
-    call->din[0] = graph_emit(call->graph, &op_gelu_backward,
-                              (uint32_t[]){n->in[0], call->dout[0]}, 2, n->attr, n);
+    call->din[0] = graph_emit(call->graph, &op_gelu_backward, (uint32_t[]){n->in[0], call->dout[0]},
+                              2, n->attr, n);
 }
 
 /* Phi and its derivative. */

@@ -47,8 +47,7 @@ static bool check_heads(const struct op_call *call, int64_t heads)
 static bool check_qkv(const struct op_call *call)
 {
     const struct type *q = &call->in[0], *k = &call->in[1];
-    if (!check_heads(call, call->attr[ATTENTION_HEADS].integer) ||
-        !rule_same_axes(call, 0, 1, 1))
+    if (!check_heads(call, call->attr[ATTENTION_HEADS].integer) || !rule_same_axes(call, 0, 1, 1))
         return false;
     if (k->rank != 3 || k->dim[2].size != q->dim[2].size || !type_same_shape(k, &call->in[2]))
         return op_error(call, "k and v must be f32 [rows, n, %lld], not %s and %s",
@@ -282,8 +281,8 @@ static void backward_reference(const struct ref_call *call)
 static const struct op_case backward_cases[] = {
     {"f32[2,5,8] f32[2,5,8] f32[2,5,8] f32[2,5,8] f32[2,2,5] f32[2,5,8]", "heads=2", NULL},
     {"f32[1,1,1] f32[1,1,1] f32[1,1,1] f32[1,1,1] f32[1,1,1] f32[1,1,1]", "heads=1", NULL},
-    {"f32[2,3,7] f32[2,5,7] f32[2,5,7] f32[2,3,7] f32[2,1,3] f32[2,3,7]",
-     "heads=1 causal=true", NULL},
+    {"f32[2,3,7] f32[2,5,7] f32[2,5,7] f32[2,3,7] f32[2,1,3] f32[2,3,7]", "heads=1 causal=true",
+     NULL},
     {"f32[3,7,9] f32[3,11,9] f32[3,11,9] f32[3,7,9] f32[3,3,7] f32[3,7,9]", "heads=3", NULL},
     {"f32[2,67,4] f32[2,67,4] f32[2,67,4] f32[2,67,4] f32[2,4,67] f32[2,67,4]",
      "heads=4 causal=true", NULL},
@@ -331,7 +330,8 @@ static bool rope_shape(struct op_call *call)
     if (!check_heads(call, heads))
         return false;
     if (call->in[0].dim[2].size / heads % 2)
-        return op_error(call, "heads of %lld columns cannot be rotated in pairs: their size must "
+        return op_error(call,
+                        "heads of %lld columns cannot be rotated in pairs: their size must "
                         "be even",
                         (long long)(call->in[0].dim[2].size / heads));
     if (!(call->attr[ROPE_BASE].real > 0))

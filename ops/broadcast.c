@@ -18,10 +18,16 @@ static const struct op_input positive_pair[] = {
     {0},
 };
 static const struct op_case pair_cases[] = {
-    {"f32[2,3,5] f32[2,3,5]", NULL, NULL}, {"f32[2,3,5] f32[5]", NULL, NULL},
-    {"f32[] f32[3,7]", NULL, NULL},        {"f32[2,1,5] f32[2,3,1]", NULL, NULL},
-    {"f64[7] f64[7]", NULL, NULL},         {"f32[3,1] f64[3,5]", NULL, NULL},
-    {"f64[3] f32[]", NULL, NULL},          {0},
+    {"f32[2,3,5] f32[2,3,5]", NULL, NULL},
+    {"f32[2,3,5] f32[5]", NULL, NULL},
+    {"f32[] f32[3,7]", NULL, NULL},
+    {"f32[2,1,5] f32[2,3,1]", NULL, NULL},
+    {"f64[7] f64[7]", NULL, NULL},
+    {"f32[3,1] f64[3,5]", NULL, NULL},
+    {"f64[3] f32[]", NULL, NULL},
+    {"f32[131,137] f32[137]", NULL, NULL},
+    {"f32[131,137] f64[131,1]", NULL, NULL},
+    {0},
 };
 
 /* The dtype of numbers A and B together; false when they do not go together. */
@@ -324,6 +330,7 @@ static const struct op_case compare_cases[] = {
     {"token[3,5] token[3,5]", NULL, "absorb 5"},
     {"token[3,5] i32[]", NULL, "uniform 2"},
     {"bool[2,3] bool[2,3]", NULL, NULL},
+    {"f32[131,137] f32[131,1]", NULL, NULL},
     {0},
 };
 
@@ -429,7 +436,8 @@ const struct op op_or = {
 static const struct op_input where_inputs[] = {
     {"flag", IN_BOOL, 0, "bool, broadcast with a and b", DOMAIN_ANY},
     {"a", IN_ANY, 0, "taken where the flag is true", DOMAIN_ANY},
-    {"b", IN_ANY, 0, "taken where the flag is false; of a's dtype, or both are numbers", DOMAIN_ANY},
+    {"b", IN_ANY, 0, "taken where the flag is false; of a's dtype, or both are numbers",
+     DOMAIN_ANY},
     {0},
 };
 
@@ -464,6 +472,7 @@ static const struct op_case where_cases[] = {
     {"bool[2,3] token[2,3] token[2,3]", NULL, "absorb 5"},
     {"bool[5] i32[5] i32[]", NULL, NULL},
     {"bool[1,3] bool[3] bool[1,1]", NULL, NULL},
+    {"bool[131,1] f32[131,137] f32[137]", NULL, NULL},
     {0},
 };
 

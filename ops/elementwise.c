@@ -15,8 +15,13 @@ static const struct op_input positive_x[] = {
     {0},
 };
 static const struct op_case real_cases[] = {
-    {"f32[2,3,5]", NULL, NULL}, {"f64[7]", NULL, NULL},      {"f32[]", NULL, NULL},
-    {"f32[3,1,17]", NULL, NULL}, {"f64[2,1]", NULL, NULL}, {0},
+    {"f32[2,3,5]", NULL, NULL},
+    {"f64[7]", NULL, NULL},
+    {"f32[]", NULL, NULL},
+    {"f32[3,1,17]", NULL, NULL},
+    {"f64[2,1]", NULL, NULL},
+    {"f32[131,137]", NULL, NULL},
+    {0},
 };
 
 static void each(const struct ref_call *call, double (*f)(double))
@@ -290,7 +295,10 @@ static void not_reference(const struct ref_call *call)
     each(call, not_of);
 }
 static const struct op_case not_cases[] = {
-    {"bool[2,3,5]", NULL, NULL}, {"bool[]", NULL, NULL}, {"bool[1,17]", NULL, NULL}, {0},
+    {"bool[2,3,5]", NULL, NULL},
+    {"bool[]", NULL, NULL},
+    {"bool[1,17]", NULL, NULL},
+    {0},
 };
 const struct op op_not = {
     .name = "not",
@@ -358,9 +366,16 @@ static void cast_reference(const struct ref_call *call)
 }
 
 static const struct op_case cast_cases[] = {
-    {"f32[2,3,5]", "to=f64", NULL}, {"f64[7]", "to=f32", NULL},  {"f32[3,1]", "to=i32", NULL},
-    {"f64[5]", "to=bool", NULL},    {"bool[3,5]", "to=f32", NULL}, {"token[2,3]", "to=i32", "absorb 5"},
-    {"token[7]", "to=f64", "uniform 4"}, {"i32[]", "to=f32", NULL}, {"f32[1,7]", "to=f32", NULL},
+    {"f32[2,3,5]", "to=f64", NULL},
+    {"f64[7]", "to=f32", NULL},
+    {"f32[3,1]", "to=i32", NULL},
+    {"f64[5]", "to=bool", NULL},
+    {"bool[3,5]", "to=f32", NULL},
+    {"token[2,3]", "to=i32", "absorb 5"},
+    {"token[7]", "to=f64", "uniform 4"},
+    {"i32[]", "to=f32", NULL},
+    {"f32[1,7]", "to=f32", NULL},
+    {"f32[131,137]", "to=f64", NULL},
     {0},
 };
 const struct op op_cast = {

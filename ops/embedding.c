@@ -24,7 +24,8 @@ static const struct op_attr embedding_attrs[] = {
     [EMBEDDING_STD] = {"std", ATTR_REAL, "0.02", "standard deviation for init: normal", NULL},
     [EMBEDDING_NAME] = {"name", ATTR_TEXT, "embedding", "component of the table's name", NULL},
     [EMBEDDING_ROWS] = {"rows", ATTR_INT, "0",
-                        "rows of the table; 0: as many as the alphabet of the ids has states", NULL},
+                        "rows of the table; 0: as many as the alphabet of the ids has states",
+                        NULL},
     {0},
 };
 
@@ -126,13 +127,12 @@ static void soft_grad(struct grad_call *call)
             [LINEAR_INIT] = {.integer = 0},
             [LINEAR_STD] = {.real = 0},
         };
-        call->din[0] =
-            graph_emit(call->graph, &op_linear, (uint32_t[]){dy, n->in[1]}, 2, attr, n);
+        call->din[0] = graph_emit(call->graph, &op_linear, (uint32_t[]){dy, n->in[1]}, 2, attr, n);
     }
     if (call->need[1]) {
         union attr attr[] = {[WEIGHT_GRAD_LAYOUT] = {.integer = LAYOUT_IN_OUT}};
-        call->din[1] = graph_emit(call->graph, &op_linear_weight_grad,
-                                  (uint32_t[]){n->in[0], dy}, 2, attr, n);
+        call->din[1] =
+            graph_emit(call->graph, &op_linear_weight_grad, (uint32_t[]){n->in[0], dy}, 2, attr, n);
     }
 }
 

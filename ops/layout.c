@@ -55,7 +55,8 @@ static bool reshape_shape(struct op_call *call)
         y->dim[i] = shape->dims.items[i];
     uint32_t from = x->rank ? x->dim[0].axis : 0, to = y->rank ? y->dim[0].axis : 0;
     if (from != to || (from && x->dim[0].size != y->dim[0].size))
-        return op_error(call, "%s cannot become %s: a first axis whose size the run decides must "
+        return op_error(call,
+                        "%s cannot become %s: a first axis whose size the run decides must "
                         "stay the first axis",
                         rule_print(call, 0), type_print(call->graph->arena, call->graph, y));
     if (type_count(x) != type_count(y))
@@ -106,7 +107,8 @@ static bool expand_shape(struct op_call *call)
     if (!rule_axis(call, call->attr[EXPAND_AXIS].integer, x->rank + 1, &at))
         return false;
     if (at == 0 && x->rank && x->dim[0].axis)
-        return op_error(call, "no axis can stand before the first one of %s, whose size the run "
+        return op_error(call,
+                        "no axis can stand before the first one of %s, whose size the run "
                         "decides",
                         rule_print(call, 0));
     *y = *x;
@@ -147,7 +149,8 @@ static bool cut_axis(const struct op_call *call, int64_t axis, uint32_t *out)
     if (!rule_axis(call, axis, call->in[0].rank, out))
         return false;
     if (call->in[0].dim[*out].axis)
-        return op_error(call, "the first axis of %s has a size that the run decides: it can be "
+        return op_error(call,
+                        "the first axis of %s has a size that the run decides: it can be "
                         "neither cut nor joined",
                         rule_print(call, 0));
     return true;
@@ -196,8 +199,8 @@ static void split_grad(struct grad_call *call)
     for (uint32_t i = 0; i < call->node->out_count; i++) {
         part[i] = call->dout[i];
         if (part[i] == VALUE_NONE)
-            part[i] = emit_full(call->graph, graph_type(call->graph, call->node->out[i]), 0,
-                                call->node);
+            part[i] =
+                emit_full(call->graph, graph_type(call->graph, call->node->out[i]), 0, call->node);
     }
     union attr attr[] = {[CONCAT_AXIS] = call->node->attr[SPLIT_AXIS]};
     call->din[0] =
@@ -218,6 +221,7 @@ static const struct op_case split_cases[] = {
     {"f64[7]", "parts=7", NULL},
     {"f32[1,5]", "parts=1", NULL},
     {"token[2,6]", "parts=2", "absorb 5"},
+    {"f32[131,138]", "parts=3", NULL},
     {0},
 };
 
@@ -375,6 +379,7 @@ static const struct op_case concat_cases[] = {
     {"f32[7]", NULL, NULL},
     {"bool[2,3] bool[2,3]", NULL, NULL},
     {"token[2,3] token[2,5]", "axis=-1", "absorb 5"},
+    {"f32[131,137] f32[131,5]", NULL, NULL},
     {0},
 };
 

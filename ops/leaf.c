@@ -63,8 +63,9 @@ static void store_reference(const struct ref_call *call)
 }
 
 static const struct op_case store_cases[] = {
-    {"f32[3,5]", NULL, NULL}, {"f64[]", NULL, NULL},       {"i32[7]", NULL, NULL},
-    {"bool[1,3]", NULL, NULL}, {"token[2,3]", NULL, "absorb 5"}, {0},
+    {"f32[3,5]", NULL, NULL},         {"f64[]", NULL, NULL},
+    {"i32[7]", NULL, NULL},           {"bool[1,3]", NULL, NULL},
+    {"token[2,3]", NULL, "absorb 5"}, {0},
 };
 
 const struct op op_store = {
@@ -110,6 +111,7 @@ static const struct op_case accumulate_cases[] = {
     {"f32[3,5] f32[3,5] f64[]", NULL, NULL},
     {"f32[1] f32[1] f64[]", NULL, NULL},
     {"f32[] f32[] f64[]", NULL, NULL},
+    {"f32[131,137] f32[131,137] f64[]", NULL, NULL},
     {0},
 };
 

@@ -120,8 +120,8 @@ static void linear_grad(struct grad_call *call)
         call->din[0] = emit_product(call->graph, dy, n->in[1], other(layout), n);
     if (call->need[1]) {
         union attr attr[] = {[WEIGHT_GRAD_LAYOUT] = {.integer = layout}};
-        call->din[1] = graph_emit(call->graph, &op_linear_weight_grad, (uint32_t[]){x, dy}, 2, attr,
-                                  n);
+        call->din[1] =
+            graph_emit(call->graph, &op_linear_weight_grad, (uint32_t[]){x, dy}, 2, attr, n);
     }
     if (n->in_count > 2 && n->in[2] && call->need[2]) {
         struct type bias = *graph_type(call->graph, n->in[2]);
@@ -134,7 +134,8 @@ static void linear_cost(const struct op_call *call, struct op_cost *out)
     double rows = (double)type_count(&call->in[0]) / (double)last(&call->in[0]);
     double weight = (double)type_count(&call->in[1]);
     out->flop = 2 * rows * weight;
-    out->bytes = 4 * (weight + (double)type_count(&call->in[0]) + (double)type_count(&call->out[0]));
+    out->bytes =
+        4 * (weight + (double)type_count(&call->in[0]) + (double)type_count(&call->out[0]));
 }
 
 static void linear_reference(const struct ref_call *call)
@@ -243,12 +244,9 @@ static void weight_grad_reference(const struct ref_call *call)
 }
 
 static const struct op_case weight_grad_cases[] = {
-    {"f32[2,3,8] f32[2,3,7]", NULL, NULL},
-    {"f32[1,1] f32[1,1]", NULL, NULL},
-    {"f32[37,5] f32[37,41]", "layout=in_out", NULL},
-    {"f32[11] f32[3]", NULL, NULL},
-    {"f32[5,13,67] f32[5,13,35]", NULL, NULL},
-    {0},
+    {"f32[2,3,8] f32[2,3,7]", NULL, NULL},           {"f32[1,1] f32[1,1]", NULL, NULL},
+    {"f32[37,5] f32[37,41]", "layout=in_out", NULL}, {"f32[11] f32[3]", NULL, NULL},
+    {"f32[5,13,67] f32[5,13,35]", NULL, NULL},       {0},
 };
 
 const struct op op_linear_weight_grad = {

@@ -58,8 +58,7 @@ static bool modulate_shape(struct op_call *call)
 static void modulate_grad(struct grad_call *call)
 {
     const struct node *n = call->node;
-    uint32_t dx =
-        emit3(call->graph, &op_modulate_backward, n->in[0], n->in[2], call->dout[0], n);
+    uint32_t dx = emit3(call->graph, &op_modulate_backward, n->in[0], n->in[2], call->dout[0], n);
     const uint32_t *out = call->graph->nodes[call->graph->values[dx].node].out;
     for (uint32_t i = 0; i < 3; i++)
         if (call->need[i])
@@ -73,8 +72,7 @@ static void modulate_reference(const struct ref_call *call)
         for (int64_t i = 0; i < s.dim; i++) {
             int64_t at = r / s.length * s.dim + i;
             call->out[0].data[r * s.dim + i] =
-                call->in[0].data[r * s.dim + i] * (1 + call->in[2].data[at]) +
-                call->in[1].data[at];
+                call->in[0].data[r * s.dim + i] * (1 + call->in[2].data[at]) + call->in[1].data[at];
         }
 }
 

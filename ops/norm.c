@@ -104,12 +104,9 @@ static void norm_reference(const struct ref_call *call)
 }
 
 static const struct op_case norm_cases[] = {
-    {"f32[2,3,8]", "bias=false", NULL},
-    {"f32[5,7]", NULL, NULL},
-    {"f32[3,2,1]", NULL, NULL},
-    {"f32[13]", "bias=false eps=1e-3", NULL},
-    {"f32[3,37,67]", NULL, NULL},
-    {0},
+    {"f32[2,3,8]", "bias=false", NULL}, {"f32[5,7]", NULL, NULL},
+    {"f32[3,2,1]", NULL, NULL},         {"f32[13]", "bias=false eps=1e-3", NULL},
+    {"f32[3,37,67]", NULL, NULL},       {0},
 };
 
 const struct op op_layer_norm = {
@@ -189,8 +186,7 @@ static void backward_reference(const struct ref_call *call)
             db[i] += dy[i];
         }
         for (int64_t i = 0; i < n; i++)
-            call->out[0].data[r * n + i] =
-                rstd * (w[i] * dy[i] - g - (from[i] - mean) * rstd * gx);
+            call->out[0].data[r * n + i] = rstd * (w[i] * dy[i] - g - (from[i] - mean) * rstd * gx);
     }
 }
 

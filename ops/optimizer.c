@@ -41,6 +41,7 @@ static const struct op_case sum_squares_cases[] = {
     {"f32[3,5] f32[7] f32[]", NULL, NULL},
     {"f32[1]", NULL, NULL},
     {"f32[2,3,5] f32[67,131]", NULL, NULL},
+    {"f32[131,137]", NULL, NULL},
     {0},
 };
 
@@ -60,7 +61,8 @@ const struct op op_sum_squares = {
 
 /* clip_scale: with s = SCALE (1 / batches that were added up) and the norm |g| = s sqrt(sum of
  * squares), each gradient is to be multiplied by s min(1, norm / (|g| + 1e-6)), as PyTorch's
- * clip_grad_norm_ does. A norm that is not a number stays one. */
+ * clip_grad_norm_ does. Where the norm is not finite
+ * the factor is NaN, which tells adamw to change nothing. */
 static const struct op_input clip_inputs[] = {
     {"sum_squares", IN_F64, 0, "f64 []: of the gradients as they were added up", DOMAIN_POSITIVE},
     {0},
@@ -84,7 +86,7 @@ static void clip_reference(const struct ref_call *call)
     double most = call->attr[CLIP_NORM].real, scale = call->attr[CLIP_SCALE].real;
     double norm = scale * sqrt(call->in[0].data[0]);
     double factor = most > 0 ? most / (norm + 1e-6) : 1;
-    call->out[0].data[0] = factor > 1 ? scale : scale * factor;
+    call->out[0].data[0] = !isfinite(norm) ? NAN : factor > 1 ? scale : scale * factor;
     call->out[1].data[0] = norm;
 }
 
@@ -169,6 +171,11 @@ static void adamw_reference(const struct ref_call *call)
         double m = call->in[1].data[i] + (1 - b1) * (g - call->in[1].data[i]);
         double v = b2 * call->in[2].data[i] + (1 - b2) * g * g;
         double p = call->in[0].data[i] * (1 - lr * call->attr[ADAMW_DECAY].real);
+        if (!isfinite(scale)) {
+            for (int k = 0; k < 3; k++)
+                call->out[k].data[i] = call->in[k].data[i];
+            continue;
+        }
         call->out[0].data[i] = p - lr / c1 * m / (sqrt(v) / sqrt(c2) + call->attr[ADAMW_EPS].real);
         call->out[1].data[i] = m;
         call->out[2].data[i] = v;
@@ -180,6 +187,7 @@ static const struct op_case adamw_cases[] = {
     {"f32[3,5] f32[3,5] f32[3,5] f32[3,5] f64[] f64[] f64[]", NULL, NULL},
     {"f32[17] f32[17] f32[17] f32[17] f64[] f64[] f64[]", "decay=0.1 beta2=0.95", NULL},
     {"f32[1,1] f32[1,1] f32[1,1] f32[1,1] f64[] f64[] f64[]", "beta1=0 eps=1e-3", NULL},
+    {"f32[131,137] f32[131,137] f32[131,137] f32[131,137] f64[] f64[] f64[]", "decay=0.01", NULL},
     {0},
 };
 
@@ -238,6 +246,7 @@ static const struct op_case ema_cases[] = {
     {"f32[3,5] f32[3,5] f64[]", NULL, NULL},
     {"f32[17] f32[17] f64[]", "decay=0.05", NULL},
     {"f32[1] f32[1] f64[]", "decay=0.999", NULL},
+    {"f32[131,137] f32[131,137] f64[]", NULL, NULL},
     {0},
 };
 

@@ -56,8 +56,8 @@ static void uniform_reference(const struct ref_call *call)
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < size; i++) {
             uint32_t sequence = draw->sequence + (uint32_t)row;
-            double u = random_uniform(draw->key, draw->iteration, draw->stream, sequence,
-                                      (uint32_t)i);
+            double u =
+                random_uniform(draw->key, draw->iteration, draw->stream, sequence, (uint32_t)i);
             if (call->attr[UNIFORM_STRATIFIED].flag)
                 u = (sequence % draw->sequences + u) / draw->sequences;
             y->data[row * size + i] = low + width * u;

@@ -25,6 +25,9 @@ static const struct op_case reduce_cases[] = {
     {"f32[2,1,3,1]", "axis=2 keep=true", NULL},
     {"f32[1,70,131]", "axis=1", NULL},
     {"f32[7,1301]", "keep=true", NULL},
+    {"f32[131,137]", NULL, NULL},
+    {"f32[131,137]", "axis=0", NULL},
+    {"f32[131,137]", "axis=1", NULL},
     {0},
 };
 
@@ -108,8 +111,7 @@ static bool mean_shape(struct op_call *call)
 
 static void mean_grad(struct grad_call *call)
 {
-    uint32_t share =
-        emit2(call->graph, &op_div, call->dout[0], call->node->out[1], call->node);
+    uint32_t share = emit2(call->graph, &op_div, call->dout[0], call->node->out[1], call->node);
     call->din[0] = spread(call, share);
 }
 
@@ -203,10 +205,15 @@ static void sum_to_reference(const struct ref_call *call)
 }
 
 static const struct op_case sum_to_cases[] = {
-    {"f32[2,3,5]", "shape=5", NULL},        {"f32[2,3,5]", "shape=2,1,5", NULL},
-    {"f64[3,7]", "shape=", NULL},           {"f32[2,3,5]", "shape=2,3,1", NULL},
-    {"f32[2,3,5,7]", "shape=3,1,7", NULL},  {"f32[67,131]", "shape=131", NULL},
-    {"f32[3,5]", "shape=3,5", NULL},        {"f64[3,2,5]", "shape=1,2,1", NULL},
+    {"f32[2,3,5]", "shape=5", NULL},
+    {"f32[2,3,5]", "shape=2,1,5", NULL},
+    {"f64[3,7]", "shape=", NULL},
+    {"f32[2,3,5]", "shape=2,3,1", NULL},
+    {"f32[2,3,5,7]", "shape=3,1,7", NULL},
+    {"f32[67,131]", "shape=131", NULL},
+    {"f32[3,5]", "shape=3,5", NULL},
+    {"f64[3,2,5]", "shape=1,2,1", NULL},
+    {"f32[3,47,5,37]", "shape=47,1,37", NULL},
     {0},
 };
 
@@ -251,9 +258,13 @@ static void broadcast_to_reference(const struct ref_call *call)
 }
 
 static const struct op_case broadcast_to_cases[] = {
-    {"f32[5]", "shape=3,5", NULL},       {"f32[3,1]", "shape=3,7", NULL},
-    {"f64[]", "shape=2,3,5", NULL},      {"f32[2,1,5]", "shape=2,3,5", NULL},
-    {"f32[3,1,7]", "shape=2,3,5,7", NULL}, {0},
+    {"f32[5]", "shape=3,5", NULL},
+    {"f32[3,1]", "shape=3,7", NULL},
+    {"f64[]", "shape=2,3,5", NULL},
+    {"f32[2,1,5]", "shape=2,3,5", NULL},
+    {"f32[3,1,7]", "shape=2,3,5,7", NULL},
+    {"f32[131,1]", "shape=131,137", NULL},
+    {0},
 };
 
 static void copy_cost(const struct op_call *call, struct op_cost *out)
@@ -325,8 +336,13 @@ static void logsumexp_reference(const struct ref_call *call)
 }
 
 static const struct op_case logsumexp_cases[] = {
-    {"f32[3,5]", NULL, NULL},    {"f64[7]", NULL, NULL},     {"f32[2,3,1]", NULL, NULL},
-    {"f32[1,2,37]", NULL, NULL}, {"f64[2,3,17]", NULL, NULL}, {0},
+    {"f32[3,5]", NULL, NULL},
+    {"f64[7]", NULL, NULL},
+    {"f32[2,3,1]", NULL, NULL},
+    {"f32[1,2,37]", NULL, NULL},
+    {"f64[2,3,17]", NULL, NULL},
+    {"f32[131,137]", NULL, NULL},
+    {0},
 };
 
 const struct op op_logsumexp = {

@@ -122,6 +122,7 @@ static const struct op_case gather_cases[] = {
     {"f32[2,3,5] i32[4]", "axes=2", NULL},
     {"token[3,7] i32[1]", NULL, "absorb 5"},
     {"f32[2,3,5] i32[3]", NULL, NULL},
+    {"f32[131,137] i32[149]", NULL, NULL},
     {0},
 };
 
@@ -178,8 +179,7 @@ static void scatter_cost(const struct op_call *call, struct op_cost *out)
 
 static void scatter_grad(struct grad_call *call)
 {
-    union attr attr[] = {
-        [GATHER_AXES] = {.integer = call->node->attr[SCATTER_ROWS].dims.count}};
+    union attr attr[] = {[GATHER_AXES] = {.integer = call->node->attr[SCATTER_ROWS].dims.count}};
     call->din[0] = graph_emit(call->graph, &op_gather,
                               (uint32_t[]){call->dout[0], call->node->in[1]}, 2, attr, call->node);
 }
@@ -200,11 +200,9 @@ static void scatter_reference(const struct ref_call *call)
 }
 
 static const struct op_case scatter_cases[] = {
-    {"f32[5,3] i32[5]", "rows=7", NULL},
-    {"f64[3] i32[3]", "rows=2", NULL},
-    {"f32[7,5] i32[7]", "rows=2,3", NULL},
-    {"f32[1,131] i32[1]", "rows=1", NULL},
-    {0},
+    {"f32[5,3] i32[5]", "rows=7", NULL},         {"f64[3] i32[3]", "rows=2", NULL},
+    {"f32[7,5] i32[7]", "rows=2,3", NULL},       {"f32[1,131] i32[1]", "rows=1", NULL},
+    {"f32[131,601] i32[131]", "rows=151", NULL}, {0},
 };
 
 const struct op op_scatter_add = {

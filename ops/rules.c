@@ -133,8 +133,7 @@ uint32_t emit_const(struct graph *graph, enum dtype dtype, double value, const s
 {
     union attr attr[] = {[CONST_VALUE] = {.real = value}};
     struct type type = type_scalar(dtype);
-    struct node_call call = {
-        .op = &op_const, .attr = attr, .origin = like->origin, .types = &type};
+    struct node_call call = {.op = &op_const, .attr = attr, .origin = like->origin, .types = &type};
     uint32_t node = graph_call(graph, &call);
     BUG_ON(node == NODE_NONE);
     return graph->nodes[node].out[0];

@@ -178,6 +178,7 @@ bool pass_lower(struct compile *c)
     p->tensors = arena_grow(c->arena, NULL, 0, &l.tensor_capacity, sizeof *p->tensors);
     p->tensor_count = 1;
     p->steps = arena_new_array(c->arena, struct plan_step, c->storage->order_count);
+    p->row_count = g->states->count;
     p->reads = arena_new_array(c->arena, bool, g->states->count + 1);
     p->writes = arena_new_array(c->arena, bool, g->states->count + 1);
     place_consts(&l);

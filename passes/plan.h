@@ -86,7 +86,8 @@ struct plan {
     const struct axis *axes; /* [0] unused; size is the most a run may ask for */
     uint32_t axis_count;
     const struct state_table *states;
-    bool *writes; /* per state row: this plan writes it */
+    uint32_t row_count; /* rows of the table when the plan was made: later ones are not its own */
+    bool *writes;       /* per state row: this plan writes it */
     bool *reads;
     int64_t arena_bytes, const_bytes;
     struct certificate certificate;

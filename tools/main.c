@@ -9,9 +9,8 @@
 #include <unistd.h>
 
 const struct command *const commands[] = {
-    &command_run,
-
-
+    &command_check, &command_config, &command_explain, &command_train,
+    &command_sample, &command_eval, &command_run, &command_ops,
 };
 const uint32_t command_count = sizeof commands / sizeof *commands;
 

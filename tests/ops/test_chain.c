@@ -1,93 +1,9 @@
-/* The chain formulas, the score entropy, Tweedie steps, the projection and the terms of the bound
- * against matrix exponentials computed here in double, for references and kernels alike. */
-#include "tests/ops/diffusion.h"
+/* The chain formulas, the score entropy and Tweedie steps against matrix exponentials, for
+ * references and kernels alike; and what the shape rules of the diffusion families refuse. */
+#include "tests/ops/enumeration.h"
 
 #include "ops/kernels/attrs.h"
-
-#define STATES_MAX 8
-
-struct matrix {
-    int n;
-    double at[STATES_MAX][STATES_MAX];
-};
-
-static struct matrix product(const struct matrix *a, const struct matrix *b)
-{
-    struct matrix c = {.n = a->n};
-    for (int i = 0; i < a->n; i++)
-        for (int k = 0; k < a->n; k++)
-            for (int j = 0; j < a->n; j++)
-                c.at[i][j] += a->at[i][k] * b->at[k][j];
-    return c;
-}
-
-/* exp(sigma Q) by scaling, fifteen Taylor terms and squaring: |sigma Q| / 2^14 < 0.01 here, so the
- * first term left out is below 1e-44; squaring fourteen times keeps 1e-11. */
-static struct matrix exponential(const struct chain *chain, double sigma)
-{
-    const int squarings = 14;
-    struct matrix step = {.n = chain->states}, term = {.n = chain->states}, sum;
-    for (int y = 0; y < chain->states; y++) {
-        for (int x = 0; x < chain->states; x++)
-            step.at[y][x] = ldexp(sigma * chain_rate(chain, y, x), -squarings);
-        term.at[y][y] = 1;
-    }
-    sum = term;
-    for (int k = 1; k <= 15; k++) {
-        term = product(&term, &step);
-        for (int y = 0; y < sum.n; y++)
-            for (int x = 0; x < sum.n; x++) {
-                term.at[y][x] /= k;
-                sum.at[y][x] += term.at[y][x];
-            }
-    }
-    for (int i = 0; i < squarings; i++)
-        sum = product(&sum, &sum);
-    return sum;
-}
-
-/* A law over the real tokens, none of them rare, and where it goes at noise P. */
-static void random_law(const struct chain *chain, uint64_t seed, double *p0)
-{
-    double sum = 0;
-    for (int y = 0; y < chain->states; y++) {
-        p0[y] = y < chain->tokens ? 0.1 + test_uniform(seed, (uint32_t)y) : 0;
-        sum += p0[y];
-    }
-    for (int y = 0; y < chain->states; y++)
-        p0[y] /= sum;
-}
-
-static void apply(const struct matrix *p, const double *from, double *to)
-{
-    for (int y = 0; y < p->n; y++) {
-        to[y] = 0;
-        for (int x = 0; x < p->n; x++)
-            to[y] += p->at[y][x] * from[x];
-    }
-}
-
-/* Log of the exact score at X; states of probability 0 (a token after the mask) do not occur. */
-static void exact_score(const double *p, int n, int x, float *log_score)
-{
-    for (int y = 0; y < n; y++)
-        log_score[y] = y == x ? 0 : (float)log(p[y] / p[x]);
-}
-
-/* Whether noise can lead from X0 to X. */
-static bool reachable(const struct chain *chain, int x, int x0)
-{
-    return chain->kind == CHAIN_UNIFORM || x == x0 || x == chain->mask;
-}
-
-static const double sigmas[] = {1e-3, 0.04, 0.7, 3, 12};
-#define SIGMAS 5
-
-static struct chain chain_number(int i)
-{
-    return i == 0 ? chain_absorb(5) : i == 1 ? chain_uniform(7) : chain_uniform(2);
-}
-#define CHAINS 3
+#include "tests/support/op_case.h"
 
 Test(chain, transitions_are_the_matrix_exponential)
 {
@@ -176,43 +92,6 @@ static double entropy_by_definition(const struct chain *chain, const struct matr
         sum += rate * (exp(log_score[y]) - rho * log_score[y] + constant);
     }
     return sum;
-}
-
-/* All pairs (x, x0) of a chain as one batch of rows of length 1. */
-struct pairs {
-    int count;
-    int32_t x[64], x0[64];
-    float log_score[64 * STATES_MAX];
-};
-
-static void all_pairs(const struct chain *chain, uint64_t seed, double spread, struct pairs *out)
-{
-    *out = (struct pairs){0};
-    for (int x = 0; x < chain->states; x++)
-        for (int x0 = 0; x0 < chain->tokens; x0++) {
-            if (!reachable(chain, x, x0))
-                continue;
-            float *row = out->log_score + out->count * chain->states;
-            for (int y = 0; y < chain->states; y++)
-                row[y] = y == x
-                             ? 0
-                             : (float)(spread * test_normal(seed, (uint32_t)(64 * x + 8 * x0 + y)));
-            out->x[out->count] = x;
-            out->x0[out->count++] = x0;
-        }
-}
-
-static struct trial pair_trial(const struct op *op, const struct chain *chain, struct pairs *pairs,
-                               double *sigma)
-{
-    struct trial trial = {.op = op, .chain = chain, .in_count = 4};
-    int64_t n = pairs->count;
-    trial.in[0] = tensor_of(DT_F32, pairs->log_score, 3, n, 1, chain->states);
-    trial.in[1] = tensor_of(DT_TOKEN, pairs->x, 2, n, 1, 0);
-    trial.in[2] = tensor_of(DT_TOKEN, pairs->x0, 2, n, 1, 0);
-    trial.in[3] = tensor_of(DT_F64, sigma, 0, 0, 0, 0);
-    trial.out = tensor_of(DT_F64, NULL, 2, n, 1, 0);
-    return trial;
 }
 
 Test(chain, score_entropy_is_its_definition)
@@ -327,259 +206,6 @@ Test(chain, tweedie_weights_are_bayes_rule)
     }
 }
 
-/* The divergence that score entropy is, of a true score A from S: sum of A-weighted pairs. */
-static double divergence(const double *a, const double *log_s, int n, int x)
-{
-    double sum = 0;
-    for (int y = 0; y < n; y++)
-        if (y != x)
-            sum += entropy_term(log_s[y], a[y], log(a[y]));
-    return sum;
-}
-
-/* The score of a mixture over x0 with the posterior weights POST, at X (absorb: X is the mask). */
-static void mixture_score(const struct chain *chain, const struct matrix *p, const double *post,
-                          int x, double *score)
-{
-    for (int y = 0; y < chain->states; y++) {
-        score[y] = 0;
-        for (int x0 = 0; x0 < chain->tokens; x0++)
-            score[y] += post[x0] * p->at[y][x0] / p->at[x][x0];
-    }
-}
-
-static double *project(const struct chain *chain, float *log_score, int32_t *x, double *sigma)
-{
-    struct trial trial = {.op = &op_project_score, .chain = chain, .in_count = 3};
-    trial.in[0] = tensor_of(DT_F32, log_score, 3, 1, 1, chain->states);
-    trial.in[1] = tensor_of(DT_TOKEN, x, 2, 1, 1, 0);
-    trial.in[2] = tensor_of(DT_F64, sigma, 1, 1, 0, 0);
-    trial.out = trial.in[0];
-    return run_both(&trial, 1e-6);
-}
-
-static void check_bounds(const struct chain *chain, double sigma, const double *log_score, int x)
-{
-    struct chain_noise noise = chain_noise(chain, sigma);
-    double sum = 0;
-    for (int y = 0; y < chain->tokens; y++) {
-        sum += y == x ? 0 : exp(log_score[y]);
-        if (chain->kind == CHAIN_UNIFORM)
-            cr_assert(fabs(log_score[y]) <= -noise.log_ratio + 1e-6);
-    }
-    if (chain->kind == CHAIN_ABSORB)
-        cr_assert_float_eq(sum * expm1(sigma), 1, 1e-6);
-    else
-        cr_assert(sum <= (1 / noise.ratio + chain->tokens - 2) * (1 + 1e-9));
-    cr_assert_eq(log_score[x], 0);
-}
-
-/* Random scores against random mixtures: never further away after the projection, and the score of
- * a mixture stays where it is. 1e-6 allows for scores rounded to f32. */
-Test(chain, projection_is_never_looser)
-{
-    int moved = 0;
-    for (uint32_t i = 0; i < 900; i++) {
-        struct chain chain = chain_number((int)(i % CHAINS));
-        double sigma = sigmas[i / CHAINS % SIGMAS], post[STATES_MAX], truth[STATES_MAX];
-        struct matrix p = exponential(&chain, sigma);
-        int32_t x = chain.mask >= 0 ? chain.mask : (int32_t)(i % (uint32_t)chain.tokens);
-        random_law(&chain, 1000 + i, post);
-        mixture_score(&chain, &p, post, x, truth);
-        float log_score[STATES_MAX];
-        double before[STATES_MAX];
-        for (int y = 0; y < chain.states; y++) {
-            double noise = (i % 7) * 0.5 * test_normal(2000 + i, (uint32_t)y) + (i % 3) - 0.5;
-            log_score[y] = y == x ? 0 : (float)(log(truth[y]) + noise);
-            before[y] = log_score[y];
-        }
-        double *after = project(&chain, log_score, &x, &sigma);
-        check_bounds(&chain, sigma, after, x);
-        double old = divergence(truth, before, chain.states, x);
-        double new = divergence(truth, after, chain.states, x);
-        cr_assert(new <= old + 1e-6 * (1 + old), "%g became %g", old, new);
-        moved += new < old - 1e-3 * old;
-        free(after);
-        for (int y = 0; y < chain.states; y++)
-            log_score[y] = y == x ? 0 : (float)log(truth[y]);
-        after = project(&chain, log_score, &x, &sigma);
-        for (int y = 0; y < chain.tokens; y++)
-            cr_assert_float_eq(after[y], log_score[y], 2e-6);
-        free(after);
-    }
-    cr_assert(moved > 300, "the projection did something in %d cases only", moved);
-}
-
-/* exp(-reconstruction) over all x0 is a distribution, strictly positive even where Tweedie weights
- * are clamped, and the normalised Tweedie weights where they are not. */
-Test(chain, decoder_is_a_positive_distribution)
-{
-    int repaired = 0;
-    for (int c = 0; c < CHAINS; c++)
-        for (int k = 0; k < SIGMAS - 1; k++)
-            for (int spread = 0; spread < 3; spread++) {
-                struct chain chain = chain_number(c);
-                double sigma = sigmas[k], zero = 0, total[STATES_MAX] = {0};
-                struct pairs pairs;
-                all_pairs(&chain, 31, 1.5 * spread, &pairs);
-                /* One score row for each x: that of its first pair. */
-                for (int i = 1; i < pairs.count; i++)
-                    if (pairs.x[i] == pairs.x[i - 1])
-                        memcpy(pairs.log_score + i * chain.states,
-                               pairs.log_score + (i - 1) * chain.states,
-                               (size_t)chain.states * sizeof(float));
-                struct trial trial = pair_trial(&op_reconstruction, &chain, &pairs, &sigma);
-                struct tensor scores = trial.in[0];
-                trial.in[0] = trial.in[1];
-                trial.in[1] = trial.in[2];
-                trial.in[2] = scores;
-                double *cost = run_both(&trial, 1e-9);
-                struct trial weigh = {.op = &op_tweedie_weights, .chain = &chain, .in_count = 4};
-                weigh.in[0] = trial.in[0];
-                weigh.in[1] = scores;
-                weigh.in[2] = trial.in[3];
-                weigh.in[3] = tensor_of(DT_F64, &zero, 0, 0, 0, 0);
-                weigh.out = tensor_of(DT_F64, NULL, 3, pairs.count, 1, chain.states);
-                double *weights = run_both(&weigh, 1e-9);
-                for (int i = 0; i < pairs.count; i++) {
-                    const double *row = weights + i * chain.states;
-                    double sum = 0, least = INFINITY;
-                    for (int y = 0; y < chain.tokens; y++) {
-                        sum += fmax(0, row[y]);
-                        least = fmin(least, row[y]);
-                    }
-                    cr_assert(isfinite(cost[i]));
-                    total[pairs.x[i]] += exp(-cost[i]);
-                    if (least > 0 || chain.kind == CHAIN_ABSORB)
-                        cr_assert_float_eq(exp(-cost[i]), row[pairs.x0[i]] / sum, 1e-9);
-                    else
-                        repaired++;
-                }
-                for (int x = 0; x < chain.states; x++)
-                    cr_assert_float_eq(total[x], 1, 1e-9);
-                free(cost);
-                free(weights);
-            }
-    cr_assert(repaired > 20, "only %d weights were repaired", repaired);
-}
-
-/* KL(P[., x0] || uniform), from the matrix exponential, and the absorbing base by its definition:
- * sum over y of P[y][x0] log(P[y][x0] / base[y]). */
-Test(chain, base_cost_is_the_divergence_from_the_base)
-{
-    for (int c = 0; c < CHAINS; c++)
-        for (int k = 0; k < SIGMAS; k++) {
-            struct chain chain = chain_number(c);
-            struct matrix p = exponential(&chain, sigmas[k]);
-            double sigma = sigmas[k], law[STATES_MAX];
-            random_law(&chain, 41, law);
-            float log_score[STATES_MAX] = {0};
-            for (int y = 0; y < chain.tokens; y++)
-                log_score[y] = (float)(log(law[y]) + 2); /* need not be normalised */
-            for (int32_t x0 = 0; x0 < chain.tokens; x0++) {
-                struct trial trial = {.op = &op_base_cost, .chain = &chain, .in_count = 3};
-                trial.in[0] = tensor_of(DT_TOKEN, &x0, 2, 1, 1, 0);
-                trial.in[1] = tensor_of(DT_F64, &sigma, 0, 0, 0, 0);
-                trial.in[2] = tensor_of(DT_F32, log_score, 3, 1, 1, chain.states);
-                trial.out = tensor_of(DT_F64, NULL, 2, 1, 1, 0);
-                if (chain.kind == CHAIN_UNIFORM)
-                    trial.in[2].data = NULL;
-                double *cost = run_both(&trial, 1e-9), expected = 0;
-                for (int y = 0; y < chain.states; y++) {
-                    double base = chain.kind == CHAIN_UNIFORM ? 1.0 / chain.tokens
-                                  : y == chain.mask           ? -expm1(-sigma)
-                                                              : exp(-sigma) * law[y];
-                    if (p.at[y][x0] > 0)
-                        expected += p.at[y][x0] * log(p.at[y][x0] / base);
-                }
-                cr_assert_float_eq(cost[0], expected, 1e-6 * (1 + expected));
-                free(cost);
-            }
-        }
-}
-
-/* Nodes and weights of the Gauss-Legendre rule on [-1, 1], by Newton on P_n. */
-static void legendre(int n, double *node, double *weight)
-{
-    for (int i = 0; i < n; i++) {
-        double z = cos(3.141592653589793 * (i + 0.75) / (n + 0.5)), slope = 1;
-        for (int round = 0; round < 50; round++) {
-            double p = 1, before = 0;
-            for (int j = 1; j <= n; j++) {
-                double older = before;
-                before = p;
-                p = ((2 * j - 1) * z * before - (j - 1) * older) / j;
-            }
-            slope = n * (z * p - before) / (z * z - 1);
-            z -= p / slope;
-        }
-        node[i] = z;
-        weight[i] = 2 / ((1 - z * z) * slope * slope);
-    }
-}
-
-/* E over x ~ P[., x0] of the reference of OP (score_entropy or reconstruction) at the exact score
- * of law P0 and noise SIGMA. */
-static double expectation(const struct op *op, const struct chain *chain, const double *p0,
-                          double sigma, int32_t x0)
-{
-    struct matrix p = exponential(chain, sigma);
-    double pt[STATES_MAX], sum = 0;
-    apply(&p, p0, pt);
-    for (int32_t x = 0; x < chain->states; x++) {
-        if (!reachable(chain, x, x0))
-            continue;
-        double log_score[STATES_MAX], at_x = x, at_x0 = x0, result = 0;
-        for (int y = 0; y < chain->states; y++)
-            log_score[y] = y == x ? 0 : log(pt[y] / pt[x]);
-        struct ref_tensor score = {3, {1, 1, chain->states}, log_score};
-        struct ref_tensor noisy = {2, {1, 1}, &at_x}, clean = {2, {1, 1}, &at_x0};
-        struct ref_tensor time = {.data = &sigma}, out = {2, {1, 1}, &result};
-        bool entropy = op == &op_score_entropy;
-        struct ref_tensor in[] = {entropy ? score : noisy, entropy ? noisy : clean,
-                                  entropy ? clean : score, time};
-        struct ref_call call = {
-            .in_count = 4, .out_count = 1, .in = in, .out = &out, .chain = chain};
-        op->reference(&call);
-        sum += p.at[x][x0] * result;
-    }
-    return sum;
-}
-
-/* With the exact score, integral + base + reconstruction is -log p0(x0) for each x0; the uniform
- * base misses it by the mean of log(p_T / pi), which is added here. One position. */
-Test(chain, bound_is_the_likelihood_at_the_exact_score)
-{
-    enum { NODES = 96 };
-    double node[NODES], weight[NODES], least = 1e-3, most = 6;
-    legendre(NODES, node, weight);
-    for (int c = 0; c < CHAINS; c++) {
-        struct chain chain = chain_number(c);
-        double p0[STATES_MAX], last[STATES_MAX], half = log(most / least) / 2;
-        random_law(&chain, 51, p0);
-        struct matrix p = exponential(&chain, most);
-        apply(&p, p0, last);
-        for (int32_t x0 = 0; x0 < chain.tokens; x0 += 2) {
-            double bound = 0;
-            for (int i = 0; i < NODES; i++) {
-                double sigma = least * exp(half * (node[i] + 1));
-                bound += weight[i] * half * sigma *
-                         expectation(&op_score_entropy, &chain, p0, sigma, x0);
-            }
-            bound += expectation(&op_reconstruction, &chain, p0, least, x0);
-            if (chain.kind == CHAIN_ABSORB) {
-                bound -= exp(-most) * log(p0[x0]);
-            } else {
-                struct chain_noise noise = chain_noise(&chain, most);
-                bound += chain_uniform_divergence(&chain, &noise);
-                for (int x = 0; x < chain.states; x++)
-                    bound -= p.at[x][x0] * log(last[x] * chain.tokens);
-            }
-            cr_assert_float_eq(bound, -log(p0[x0]), 1e-6, "%g against %g", bound, -log(p0[x0]));
-        }
-    }
-}
-
 /* log s = raw - log E - log N for absorb; the entry at the current token is 0. */
 Test(chain, score_output_takes_off_the_scale)
 {
@@ -599,4 +225,43 @@ Test(chain, score_output_takes_off_the_scale)
         cr_assert_float_eq(out[i], current ? 0 : raw[i] - shift, 1e-12);
     }
     free(out);
+}
+
+/* What a model file can get wrong is refused with words that name it. */
+Test(chain, wrong_inputs_are_refused)
+{
+    static const struct {
+        const struct op *op;
+        struct op_case wrong;
+        const char *says;
+    } cases[] = {
+        {&op_score_output,
+         {"f32[2,3,5] token[2,3] f64[2]", "scale_by_sigma=true", "uniform 5"},
+         "absorbing process only"},
+        {&op_score_output, {"f32[2,3,5] token[2,3] f64[2]", NULL, "absorb 5"}, "the 6 states"},
+        {&op_score_entropy,
+         {"f32[2,3,5] token[2,3] token[2,1] f64[2]", NULL, "uniform 5"},
+         "`x0` is"},
+        {&op_score_entropy,
+         {"f32[2,4,5] token[2,3] token[2,3] f64[2]", NULL, "uniform 5"},
+         "the axes of `x`"},
+        {&op_perturb, {"token[2,3] f64[3]", NULL, "absorb 5"}, "one number a row"},
+        {&op_perturb, {"token[] f64[]", NULL, "absorb 5"}, "[rows, length]"},
+        {&op_tweedie,
+         {"token[2,3] f32[2,3,5] f64[2] f64[2] _", "exclude=mask", "uniform 5"},
+         "has a mask"},
+        {&op_denoise, {"token[2,3] f32[2,3,5] f64[2] bool[3,2]", NULL, "uniform 5"}, "`keep`"},
+        {&op_base_draw, {"token[2,3] f64[2] _", NULL, "absorb 5"}, "`log_score`"},
+        {&op_categorical, {"f32[2,3,8]", NULL, "uniform 7"}, "1 to 7 entries"},
+        {&op_categorical, {"f32[3]", NULL, "uniform 7"}, "[rows, length, n]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct case_graph g;
+        bool accepted = op_case_build(&g, cases[i].op, &cases[i].wrong, false);
+        cr_assert(!accepted, "%s takes %s", cases[i].op->name, cases[i].wrong.in);
+        const char *text = op_case_refusal(&g);
+        cr_assert(strstr(text, cases[i].says), "%s: \"%s\" is not in:\n%s", cases[i].op->name,
+                  cases[i].says, text);
+        op_case_free(&g);
+    }
 }

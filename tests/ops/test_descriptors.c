@@ -23,8 +23,7 @@ static void check_names(const struct op *op)
     cr_expect(op->results && op->results[0], "%s: results have no names", op->name);
     for (uint32_t i = 0; i < op->result_count; i++)
         cr_assert(op->results && op->results[i], "%s: result %u has no name", op->name, i);
-    cr_expect(op->visible <= op->result_count, "%s: more visible results than there are",
-              op->name);
+    cr_expect(op->visible <= op->result_count, "%s: more visible results than there are", op->name);
 }
 
 static void check_parts(const struct op *op)

@@ -97,8 +97,8 @@ static struct tensor make_tensor(const struct trial *t, uint32_t value)
     size_t bytes = (size_t)type_bytes(type) + GUARD;
     struct tensor out = {.dtype = type->dtype, .rank = type->rank};
     for (uint32_t i = 0; i < type->rank; i++)
-        out.dim[i] = type->dim[i].axis && type->dim[i].axis == t->g.axis ? t->count
-                                                                         : type->dim[i].size;
+        out.dim[i] =
+            type->dim[i].axis && type->dim[i].axis == t->g.axis ? t->count : type->dim[i].size;
     out.data = aligned_alloc(64, (bytes + 63) / 64 * 64);
     memset(out.data, FILL, (bytes + 63) / 64 * 64);
     return out;

@@ -135,7 +135,7 @@ static void check_case(const struct op *op, const struct op_case *c)
         if (param || !t->in[i].data || !shared_axes(&rows, &t->in[i]))
             continue;
         int64_t size = ref_size(&t->in[i]);
-        for (int64_t e = 0; e < size; e += size > 24 ? size / 24 : 1) {
+        for (int64_t e = 0; e<size; e += size> 24 ? size / 24 : 1) {
             double kept = t->in[i].data[e];
             move(t, i, e);
             compare(t, &rows, i, e, before, run(t));

@@ -223,7 +223,8 @@ bool op_case_build(struct case_graph *out, const struct op *op, const struct op_
         BUG_ON(node == NODE_NONE);
         out->in[i] = out->graph->nodes[node].out[0];
     }
-    struct node_call call = {.op = op, .in = out->in, .in_count = count, .attr = attr, .stream = 77};
+    struct node_call call = {
+        .op = op, .in = out->in, .in_count = count, .attr = attr, .stream = 77};
     call.process = c->rate && (op->flags & OP_PROCESS);
     out->node = graph_call(out->graph, &call);
     return out->node != NODE_NONE;

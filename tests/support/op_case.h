@@ -11,7 +11,7 @@ struct case_graph {
     struct arena *arena;
     struct diags *diags;
     struct graph *graph;
-    struct process process; /* valid when the case names a rate */
+    struct process process;   /* valid when the case names a rate */
     uint32_t in[CASE_INPUTS]; /* values; VALUE_NONE where absent */
     uint32_t in_count;
     uint32_t node;

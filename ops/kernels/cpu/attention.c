@@ -18,8 +18,8 @@ struct head {
     int64_t ahead;        /* causal: query i sees keys up to i + ahead; otherwise n */
     int64_t q_at, k_at;   /* where it starts in tensors of queries and of keys */
     int64_t lse_at;
-    float scale;          /* 1 / sqrt d */
-    float *slot;          /* scratch */
+    float scale; /* 1 / sqrt d */
+    float *slot; /* scratch */
 };
 
 /* Floats that PANELS panels, TILES tiles and ROWS numbers a query take; 64-byte multiples. */
@@ -135,8 +135,8 @@ static void forward_tile(const struct kernel_call *call, const struct head *at,
             memset(s + i * KEYS, 0, (size_t)width * sizeof *s);
             continue;
         }
-        float shrink = row_softmax(s + i * KEYS, count, width, at->scale, most + t->q + i,
-                                   sum + t->q + i);
+        float shrink =
+            row_softmax(s + i * KEYS, count, width, at->scale, most + t->q + i, sum + t->q + i);
         if (t->k > 0 && shrink != 1)
             row_multiply(y + i * at->dim, at->d, shrink);
     }
@@ -260,8 +260,9 @@ static void backward_head(const struct kernel_call *call, const struct head *at)
 {
     int64_t panel = round_up(at->d, ATTENTION_PAD) * KEYS;
     float *slot = at->slot;
-    struct packed w = {slot,           slot + panel,     slot + 2 * panel, slot + 3 * panel,
-                       slot + 4 * panel, slot + 5 * panel, NULL,             NULL};
+    struct packed w = {
+        slot, slot + panel, slot + 2 * panel, slot + 3 * panel, slot + 4 * panel, slot + 5 * panel,
+        NULL, NULL};
     w.ds = w.p + QUERIES * KEYS;
     w.delta = w.ds + QUERIES * KEYS;
     backward_delta(call, at, w.delta);

@@ -176,6 +176,6 @@ static void run_where(const struct kernel_call *call)
 }
 
 KERNEL_LIST(compare) = {
-    {"less", "**>b", run_less}, {"equal", "**>b", run_equal}, {"and", "bb>b", run_and},
+    {"less", "**>b", run_less}, {"equal", "**>b", run_equal},  {"and", "bb>b", run_and},
     {"or", "bb>b", run_or},     {"where", "b**>*", run_where}, {0},
 };

@@ -7,7 +7,7 @@
 #include "ops/kernels/kernel.h"
 
 #define TILE 512
-#define LANES 16 /* a multiple of those of every vector */
+#define LANES 16    /* a multiple of those of every vector */
 #define SERIAL 8192 /* elements below which threads are not worth waking */
 
 enum unary { DO_NEG, DO_EXP, DO_LOG, DO_LOG1P, DO_EXPM1, DO_SQRT, DO_SIN, DO_COS, DO_TANH };

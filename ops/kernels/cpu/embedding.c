@@ -57,8 +57,8 @@ static void backward_columns(const struct kernel_call *call, int64_t from, int64
 static void backward_run(const struct kernel_call *call)
 {
     int64_t size = call->out[0].dim[1], blocks = (size + BLOCK - 1) / BLOCK;
-#pragma omp parallel for schedule(static) num_threads(call->threads)                               \
-    if (tensor_size(&call->in[1]) + tensor_size(&call->out[0]) > 1 << 15)
+#pragma omp parallel for schedule(static) num_threads(                                             \
+    call->threads) if (tensor_size(&call->in[1]) + tensor_size(&call->out[0]) > 1 << 15)
     for (int64_t b = 0; b < blocks; b++)
         backward_columns(call, b * BLOCK, size < (b + 1) * BLOCK ? size : (b + 1) * BLOCK);
 }

@@ -42,12 +42,14 @@ static inline __attribute__((always_inline)) void square_transpose(vec r[VEC_LAN
             to[j][i] = from[i][j];
     memcpy(r, to, sizeof to);
 #else
-    for (int bit = 1; bit < VEC_LANES; bit *= 2) {
-        ivec low, high;
-        for (int i = 0; i < VEC_LANES; i++) {
-            low[i] = i & bit ? VEC_LANES + i - bit : i;
-            high[i] = i & bit ? VEC_LANES + i : i + bit;
-        }
+    const ivec lane = VEC_LANE_NUMBERS;
+#pragma GCC unroll 4
+    for (int step = 0; step < VEC_LANES_LOG2; step++) {
+        const int bit = 1 << step;
+        ivec has = (lane & bit) != 0;
+        ivec low = lane + (has & (VEC_LANES - bit));
+        ivec high = lane + ((has & VEC_LANES) | (~has & bit));
+#pragma GCC unroll 16
         for (int i = 0; i < VEC_LANES; i++) {
             if (i & bit)
                 continue;
@@ -66,9 +68,11 @@ static inline void panel_pack_columns(struct strided b, int64_t depth, float *pa
     for (; k + VEC_LANES <= depth; k += VEC_LANES)
         for (int64_t j = 0; j < TILE_COLS; j += VEC_LANES) {
             vec r[VEC_LANES];
+#pragma GCC unroll 16
             for (int i = 0; i < VEC_LANES; i++)
                 r[i] = vec_load(b.data + (j + i) * b.cs + k);
             square_transpose(r);
+#pragma GCC unroll 16
             for (int i = 0; i < VEC_LANES; i++)
                 vec_store(panel + (k + i) * TILE_COLS + j, r[i]);
         }

@@ -10,23 +10,21 @@ static struct strided as_strided(struct blas_matrix a)
     return (struct strided){a.data, a.transpose ? 1 : a.stride, a.transpose ? a.stride : 1};
 }
 
-/* Whether BLIS would spend its time on packing and on tiles that are mostly edge. */
-static bool thin(int64_t m, int64_t n, int64_t k)
-{
-    return m < 32 || (n <= TILE_COLS && k <= 1 << 12) || k < 8;
-}
+/* Results of fewer rows are left to the micro kernel: BLIS would pack all of B for them. */
+#define THIN 32
 
-/* A result is made in tiles, each one call to BLIS with one thread. Its own threads would wait for
- * each other at every packed block, which costs a machine that runs anything else most of its
- * speed. Tiles of 512 lose 1 to 2% to packing things more than once; smaller ones are made where
- * there would be too few to share out. */
-#define TILE_MOST 512
-#define TILE_LEAST 96
-#define TILES_WANTED 16
+/* A result is made in tiles, each one call to BLIS with one thread. BLIS's own threads wait for each
+ * other at every packed block, which costs a machine that runs anything else most of its speed.
+ * Tiles pack some things more than once: of 768 that costs 1 to 2%, of 384 about 6% where the depth
+ * is thousands. Smaller ones are made only where there would be too few to share out. The bits are
+ * the same for any tiles and any threads, since BLIS sums over the depth in one order. */
+#define TILE_MOST 768
+#define TILE_LEAST 192
+#define TILES_WANTED 4
 
 struct grid {
-    int64_t rows, cols;     /* of a tile */
-    int64_t across, tiles;  /* tiles in a row of tiles, and in all */
+    int64_t rows, cols;    /* of a tile */
+    int64_t across, tiles; /* tiles in a row of tiles, and in all */
 };
 
 static struct grid grid_for(int64_t m, int64_t n)
@@ -52,25 +50,35 @@ static struct blas_matrix matrix_at(struct blas_matrix a, int64_t i, int64_t j)
     return a;
 }
 
-/* C[m, n] = A[m, k] B[k, n] (+ bias). A tile gets its bias first, and still has it in the cache
- * when the product is added. */
+/* Makes one tile, ROWS x COLS of a C with rows of N. It gets its bias first, and still has it in the cache when the
+ * product is added. */
+static void tile_run(struct blas_matrix a, struct blas_matrix b, const float *bias, float *c,
+                     int64_t n, int64_t rows, int64_t cols, int64_t k, int threads)
+{
+    for (int64_t r = 0; bias && r < rows; r++)
+        memcpy(c + r * n, bias, (size_t)cols * sizeof *c);
+    blas_sgemm(rows, cols, k, 1, a, b, bias ? 1 : 0, c, n, threads);
+}
+
+/* C[m, n] = A[m, k] B[k, n] (+ bias). */
 static void product(int64_t m, int64_t n, int64_t k, struct blas_matrix a, struct blas_matrix b,
                     const float *bias, float *c, int threads)
 {
-    if (thin(m, n, k)) {
+    struct grid g = grid_for(m, n);
+    if (m < THIN) {
         small_gemm(as_strided(a), as_strided(b), m, n, k, bias, c, n, threads);
         return;
     }
-    struct grid g = grid_for(m, n);
+    if (g.tiles < threads) { /* more threads than tiles: BLIS can use them all */
+        tile_run(a, b, bias, c, n, m, n, k, threads);
+        return;
+    }
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t t = 0; t < g.tiles; t++) {
         int64_t i = t / g.across * g.rows, j = t % g.across * g.cols;
         int64_t rows = m - i < g.rows ? m - i : g.rows, cols = n - j < g.cols ? n - j : g.cols;
-        float *to = c + i * n + j;
-        for (int64_t r = 0; bias && r < rows; r++)
-            memcpy(to + r * n, bias + j, (size_t)cols * sizeof *to);
-        blas_sgemm(rows, cols, k, 1, matrix_at(a, i, 0), matrix_at(b, 0, j), bias ? 1 : 0, to, n,
-                   1);
+        tile_run(matrix_at(a, i, 0), matrix_at(b, 0, j), bias ? bias + j : NULL, c + i * n + j, n,
+                 rows, cols, k, 1);
     }
 }
 

@@ -4,6 +4,8 @@
 #include "ops/kernels/cpu/vector.h"
 #include "ops/kernels/kernel.h"
 
+#include <Random123/philox.h>
+
 /* Sequences, positions of one, columns. */
 struct span3 {
     int64_t rows, length, dim;
@@ -22,8 +24,8 @@ static void modulate_run(const struct kernel_call *call)
     struct span3 s = span3(&call->in[0]);
     const float *x = call->in[0].data, *shift = call->in[1].data, *scale = call->in[2].data;
     float *y = call->out[0].data;
-#pragma omp parallel for schedule(static) num_threads(call->threads)                               \
-    if (s.rows * s.length * s.dim > 1 << 14)
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (s.rows * s.length * s.dim > 1 << 14)
     for (int64_t r = 0; r < s.rows * s.length; r++) {
         const float *b = shift + r / s.length * s.dim, *a = scale + r / s.length * s.dim;
         const float *from = x + r * s.dim;
@@ -67,11 +69,31 @@ static void modulate_backward_run(const struct kernel_call *call)
 {
     struct span3 s = span3(&call->in[0]);
     int64_t block = column_block(s), blocks = (s.dim + block - 1) / block;
-#pragma omp parallel for schedule(static) num_threads(call->threads)                               \
-    if (s.rows * s.length * s.dim > 1 << 14)
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (s.rows * s.length * s.dim > 1 << 14)
     for (int64_t t = 0; t < s.rows * blocks; t++) {
         int64_t from = t % blocks * block;
-        modulate_backward_block(call, t / blocks, from, s.dim - from < block ? s.dim - from : block);
+        modulate_backward_block(call, t / blocks, from,
+                                s.dim - from < block ? s.dim - from : block);
+    }
+}
+
+/* The words random_words would give from element FIRST of a sequence on, four to a block; FIRST is
+ * the first of its block. Four separate stores let the loop over blocks become vector code. */
+static void draw_blocks(const struct kernel_call *call, int64_t row, int64_t first, int64_t blocks,
+                        uint32_t *word)
+{
+    const philox4x32_key_t key = {{call->key.word[0], call->key.word[1]}};
+    const uint32_t iteration = call->iteration, stream = call->stream;
+    const uint32_t sequence = call->sequence + (uint32_t)row, from = (uint32_t)(first / 4);
+#pragma omp simd
+    for (int64_t b = 0; b < blocks; b++) {
+        philox4x32_ctr_t counter = {{iteration, stream, sequence, from + (uint32_t)b}};
+        philox4x32_ctr_t out = philox4x32_R(10, counter, key);
+        word[4 * b] = out.v[0];
+        word[4 * b + 1] = out.v[1];
+        word[4 * b + 2] = out.v[2];
+        word[4 * b + 3] = out.v[3];
     }
 }
 
@@ -81,15 +103,15 @@ static void modulate_backward_run(const struct kernel_call *call)
 static void draw_factors(const struct kernel_call *call, int64_t row, int64_t first, int64_t count,
                          float *factor)
 {
-    uint32_t word[DRAWS];
+    uint32_t word[DRAWS + 8];
     double p = call->attr[DROPOUT_P].real;
     uint32_t last_dropped = (uint32_t)(ceil(p * 4294967296.0) - 1);
     float scale = (float)(1 / (1 - p));
-    random_words(call->key, call->iteration, call->stream, call->sequence + (uint32_t)row,
-                 (uint32_t)first, (uint32_t)count, word);
+    int64_t skip = first % 4;
+    draw_blocks(call, row, first - skip, (skip + count + 3) / 4, word);
 #pragma omp simd
     for (int64_t i = 0; i < count; i++)
-        factor[i] = word[i] > last_dropped ? scale : 0;
+        factor[i] = word[skip + i] > last_dropped ? scale : 0;
 }
 
 /* Runs of elements with one row of factors: DRAWS at most, and never across two sequences. */
@@ -134,8 +156,8 @@ static void gated_run(const struct kernel_call *call)
     struct span3 s = span3(&call->in[0]);
     const float *x = call->in[0].data, *y = call->in[1].data, *gate = call->in[2].data;
     float *out = call->out[0].data;
-#pragma omp parallel for schedule(static) num_threads(call->threads)                               \
-    if (s.rows * s.length * s.dim > 1 << 13)
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (s.rows * s.length * s.dim > 1 << 13)
     for (int64_t r = 0; r < s.rows * s.length; r++)
         for (int64_t from = 0; from < s.dim; from += DRAWS) {
             int64_t count = s.dim - from < DRAWS ? s.dim - from : DRAWS, at = r * s.dim + from;
@@ -176,8 +198,8 @@ static void gated_backward_run(const struct kernel_call *call)
     int64_t block = column_block(s);
     block = block < DRAWS ? block : DRAWS;
     int64_t blocks = (s.dim + block - 1) / block;
-#pragma omp parallel for schedule(static) num_threads(call->threads)                               \
-    if (s.rows * s.length * s.dim > 1 << 13)
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (s.rows * s.length * s.dim > 1 << 13)
     for (int64_t t = 0; t < s.rows * blocks; t++) {
         int64_t from = t % blocks * block;
         gated_backward_block(call, t / blocks, from, s.dim - from < block ? s.dim - from : block);

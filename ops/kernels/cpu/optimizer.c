@@ -6,6 +6,7 @@
 
 #define BLOCKS 64
 #define SERIAL 16384 /* elements below which threads are not worth waking */
+#define CHUNK 4096   /* elements that one thread takes at a time */
 
 /* The sum of squares of N elements as eight interleaved sums. */
 static double squares(const float *x, int64_t n)
@@ -17,7 +18,8 @@ static double squares(const float *x, int64_t n)
             lane[k] += (double)x[i + k] * (double)x[i + k];
     for (; i < n; i++)
         lane[i % 8] += (double)x[i] * (double)x[i];
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 /* Of one tensor: BLOCKS partial sums, then those one after the other. */
@@ -54,7 +56,7 @@ static void run_clip_scale(const struct kernel_call *call)
     double most = call->attr[CLIP_NORM].real, scale = call->attr[CLIP_SCALE].real;
     double norm = scale * sqrt(scalar(call, 0));
     double factor = most > 0 ? most / (norm + 1e-6) : 1;
-    *(double *)call->out[0].data = factor > 1 ? scale : scale * factor;
+    *(double *)call->out[0].data = !isfinite(norm) ? NAN : factor > 1 ? scale : scale * factor;
     *(double *)call->out[1].data = norm;
 }
 
@@ -64,9 +66,12 @@ static void run_accumulate(const struct kernel_call *call)
     float *out = call->out[0].data;
     int64_t n = tensor_size(&call->out[0]);
     bool keep = scalar(call, 2) != 0;
-#pragma omp parallel for simd schedule(static) num_threads(call->threads) if (n > SERIAL)
-    for (int64_t i = 0; i < n; i++)
-        out[i] = keep ? row[i] + value[i] : value[i];
+#pragma omp parallel for schedule(static) num_threads(call->threads) if (n > SERIAL)
+    for (int64_t from = 0; from < n; from += CHUNK) {
+        int64_t to = n - from < CHUNK ? n : from + CHUNK;
+        for (int64_t i = from; i < to; i++)
+            out[i] = keep ? row[i] + value[i] : value[i];
+    }
 }
 
 static void run_adamw(const struct kernel_call *call)
@@ -81,14 +86,24 @@ static void run_adamw(const struct kernel_call *call)
     float rate = (float)(lr / (1 - pow(beta1, step)));
     float root = (float)sqrt(1 - pow(beta2, step)), eps = (float)call->attr[ADAMW_EPS].real;
     int64_t n = tensor_size(&call->out[0]);
-#pragma omp parallel for simd schedule(static) num_threads(call->threads) if (n > SERIAL)
-    for (int64_t i = 0; i < n; i++) {
-        float g = scale * grad[i];
-        float mi = m0[i] + w1 * (g - m0[i]);
-        float vi = b2 * v0[i] + w2 * g * g;
-        p[i] = p0[i] * keep - rate * mi / (sqrtf(vi) / root + eps);
-        m[i] = mi;
-        v[i] = vi;
+    if (!isfinite(scale)) { /* a bad gradient changes nothing */
+        memmove(p, p0, (size_t)n * sizeof *p);
+        memmove(m, m0, (size_t)n * sizeof *m);
+        memmove(v, v0, (size_t)n * sizeof *v);
+        return;
+    }
+#pragma omp parallel for schedule(static) num_threads(call->threads) if (n > SERIAL)
+    for (int64_t from = 0; from < n; from += CHUNK) {
+        int64_t to = n - from < CHUNK ? n : from + CHUNK;
+#pragma omp simd
+        for (int64_t i = from; i < to; i++) {
+            float g = scale * grad[i];
+            float mi = m0[i] + w1 * (g - m0[i]);
+            float vi = b2 * v0[i] + w2 * g * g;
+            p[i] = p0[i] * keep - rate * mi / (sqrtf(vi) / root + eps);
+            m[i] = mi;
+            v[i] = vi;
+        }
     }
 }
 
@@ -100,9 +115,13 @@ static void run_ema(const struct kernel_call *call)
     double decay = call->attr[EMA_DECAY].real;
     float share = (float)(1 - (early < decay ? early : decay));
     int64_t n = tensor_size(&call->out[0]);
-#pragma omp parallel for simd schedule(static) num_threads(call->threads) if (n > SERIAL)
-    for (int64_t i = 0; i < n; i++)
-        out[i] = ema[i] - share * (ema[i] - param[i]);
+#pragma omp parallel for schedule(static) num_threads(call->threads) if (n > SERIAL)
+    for (int64_t from = 0; from < n; from += CHUNK) {
+        int64_t to = n - from < CHUNK ? n : from + CHUNK;
+#pragma omp simd
+        for (int64_t i = from; i < to; i++)
+            out[i] = ema[i] - share * (ema[i] - param[i]);
+    }
 }
 
 KERNEL_LIST(optimizer) = {

@@ -21,8 +21,8 @@ static void run_random_uniform(const struct kernel_call *call)
     for (int64_t row = 0; row < rows; row++) {
         uint32_t sequence = call->sequence + (uint32_t)row;
         for (int64_t i = 0; i < size; i++) {
-            double u = random_uniform(call->key, call->iteration, call->stream, sequence,
-                                      (uint32_t)i);
+            double u =
+                random_uniform(call->key, call->iteration, call->stream, sequence, (uint32_t)i);
             out[row * size + i] = low + width * stratum(call, sequence, u);
         }
     }

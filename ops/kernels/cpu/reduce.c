@@ -7,7 +7,7 @@
 #include "ops/kernels/kernel.h"
 
 #define BLOCKS 64
-#define COLUMNS 64 /* that one task adds up side by side */
+#define COLUMNS 64   /* that one task adds up side by side */
 #define SERIAL 16384 /* elements below which threads are not worth waking */
 #define AXIS_ALL (-999)
 
@@ -36,7 +36,8 @@ static double row_sum_f32(const float *x, int64_t n)
             lane[k] += (double)x[i + k];
     for (; i < n; i++)
         lane[i % 8] += (double)x[i];
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 static double row_sum_f64(const double *x, int64_t n)
@@ -48,7 +49,8 @@ static double row_sum_f64(const double *x, int64_t n)
             lane[k] += x[i + k];
     for (; i < n; i++)
         lane[i % 8] += x[i];
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 static double row_sum(const struct tensor *x, int64_t from, int64_t n)

@@ -215,7 +215,7 @@ static inline double clip(double v, double low, double high)
 static void sum_open(const float *row, int64_t n, int64_t skip, double low, double floor,
                      double *open, double *fixed)
 {
-    double sum = 0, count = 0, tile[LAW_TILE];
+    double sum = 0, count = 0, least = exp(floor), tile[LAW_TILE];
     for (int64_t first = 0; first < n; first += LAW_TILE) {
         const float *at = row + first;
         int64_t size = n - first < LAW_TILE ? n - first : LAW_TILE;
@@ -224,7 +224,6 @@ static void sum_open(const float *row, int64_t n, int64_t skip, double low, doub
             tile[i] = exp(clip((double)at[i], low, -low));
         if (skip >= first && skip < first + size)
             tile[skip - first] = 0;
-        double least = exp(floor);
 #pragma omp simd reduction(+ : sum, count)
         for (int64_t i = 0; i < size; i++) {
             sum += tile[i] < least ? 0.0 : tile[i];

@@ -40,10 +40,25 @@ VECTOR_CALL double log1p(double);
 
 #if defined(__AVX512F__)
 #define VEC_BYTES 64
-#elif defined(__AVX__)
+#define VEC_LANES_LOG2 4
+#define VEC_LANE_NUMBERS                                                                           \
+    {                                                                                              \
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15                                       \
+    }
+#elif defined(__AVX2__)
 #define VEC_BYTES 32
+#define VEC_LANES_LOG2 3
+#define VEC_LANE_NUMBERS                                                                           \
+    {                                                                                              \
+        0, 1, 2, 3, 4, 5, 6, 7                                                                     \
+    }
 #else
 #define VEC_BYTES 16
+#define VEC_LANES_LOG2 2
+#define VEC_LANE_NUMBERS                                                                           \
+    {                                                                                              \
+        0, 1, 2, 3                                                                                 \
+    }
 #endif
 #define VEC_LANES (VEC_BYTES / 4)
 
@@ -62,7 +77,7 @@ static inline void vec_store(float *p, vec v)
 }
 static inline vec vec_all(float x)
 {
-    return (vec){0} + x;
+    return x - (vec){0}; /* minus: x + 0 is not always x, and would cost an addition */
 }
 static inline vec vec_max(vec a, vec b)
 {

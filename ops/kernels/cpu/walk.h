@@ -56,7 +56,8 @@ static inline struct walk walk_make(const struct kernel_call *call)
 }
 
 /* The run that starts at element AT: its length, at most to END, and where the inputs are. */
-static inline int64_t walk_run(const struct walk *w, int64_t at, int64_t end, int64_t from[WALK_INPUTS])
+static inline int64_t walk_run(const struct walk *w, int64_t at, int64_t end,
+                               int64_t from[WALK_INPUTS])
 {
     int64_t inner = at % w->dim[0], rest = at / w->dim[0];
     for (uint32_t k = 0; k < WALK_INPUTS; k++)

@@ -1,0 +1,81 @@
+/* A loop of a model: what lives between calls of its programs, over which times it runs, and which
+ * program is called when. Data, interpreted by runtime/loop.h; nothing of it is code.
+ *
+ *     loops:
+ *       tweedie:
+ *         carry: {x: {token: [batch, length], start: base}}
+ *         grid: {from: 1, to: t_min, steps: 128, spacing: uniform}
+ *         body:
+ *           - {call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}
+ *           - {call: denoise, when: grid.last, with: {x: x, t: grid.next}, set: {x: x}} */
+#ifndef SEDGE_GRAPH_LOOP_H
+#define SEDGE_GRAPH_LOOP_H
+
+#include "graph/base/tensor.h"
+#include "graph/expr.h"
+
+struct model;
+
+enum carry_start {
+    START_ZERO,  /* also of f64, i32, bool: zeros */
+    START_VALUE, /* a number everywhere */
+    START_CALL,  /* the output of that name of a program, called once before the loop */
+    START_GIVEN, /* supplied by the run */
+};
+
+struct loop_carry {
+    const char *name;
+    enum dtype dtype;
+    uint32_t rank;
+    int64_t dim[TENSOR_RANK_MAX]; /* -1: the run's batch, the first axis only */
+    enum carry_start start;
+    double value;        /* START_VALUE */
+    const char *program; /* START_CALL: its input t, if it has one, is grid.from */
+    struct span span;
+};
+
+/* `with: {input: source}`: a carry, or an expression over grid.now, grid.next, … and params. */
+struct loop_source {
+    const char *input;
+    uint32_t carry; /* 1 + index, or 0 */
+    const struct expr *expr;
+    struct span span;
+};
+struct loop_target {
+    uint32_t carry;
+    const char *output;
+    struct span span;
+};
+struct loop_call {
+    const char *program;
+    const struct expr *when; /* NULL: always */
+    struct loop_source *with;
+    uint32_t with_count;
+    struct loop_target *set;
+    uint32_t set_count;
+    struct span span;
+};
+
+struct loop {
+    const char *name;
+    struct loop_carry *carry;
+    uint32_t carry_count;
+    bool grid;         /* else `until` or `max` ends it */
+    double from, to;
+    int64_t steps;
+    bool log_spacing;  /* of times; else uniform */
+    struct loop_call *body;
+    uint32_t body_count;
+    const struct expr *until; /* checked after each turn; NULL: never */
+    int64_t max;              /* turns; 0: no limit (then a grid or until must end it) */
+    struct span span;
+};
+
+/* NULL after reporting. */
+struct loop *loop_read(const struct model *model, const char *name);
+
+/* Names that conditions and sources may use: grid.now, grid.next, grid.index, grid.steps,
+ * grid.first, grid.last, and carries that are single numbers. */
+#define LOOP_NAMES "grid.now, grid.next, grid.index, grid.steps, grid.first, grid.last"
+
+#endif

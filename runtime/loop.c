@@ -1,0 +1,388 @@
+/* The interpreter of loops. Called by sampling. */
+#include "runtime/loop.h"
+#include "graph/base/check.h"
+
+#include <math.h>
+#include <string.h>
+
+struct call_input { /* of one plan input */
+    uint32_t carry; /* 1 + index */
+    uint32_t field; /* 1 + index */
+    const struct expr *expr;
+    struct region room; /* for EXPR */
+    int64_t size;       /* elements of ROOM at the planned size */
+};
+
+struct call_state {
+    const struct loop_call *call;
+    struct loaded *loaded;
+    struct call_input *inputs;
+    const void **pointers;
+    uint32_t *outputs; /* per SET: tensor of the plan */
+};
+
+struct looper {
+    const struct loop *loop;
+    int64_t batch;
+    struct region *carry;
+    struct call_state *calls;
+    struct call_state *starts; /* per carry; LOADED NULL: none */
+    int64_t done;
+};
+
+/* Names of one moment. */
+struct moment {
+    const struct looper *looper;
+    int64_t index, steps;
+    double now, next;
+};
+
+static int64_t row_bytes(const struct loop_carry *c)
+{
+    int64_t n = (int64_t)dtype_size(c->dtype);
+    for (uint32_t i = 0; i < c->rank; i++)
+        n *= c->dim[i] < 0 ? 1 : c->dim[i];
+    return n;
+}
+
+static bool is_batched(const struct loop_carry *c)
+{
+    return c->rank && c->dim[0] < 0;
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+struct opening {
+    struct diags *diags;
+    struct arena *arena;
+    struct looper *looper;
+    const struct loop_program *programs;
+    uint32_t program_count;
+    const char *const *fields;
+    uint32_t field_count;
+};
+
+static struct loaded *find_program(const struct opening *o, const char *name)
+{
+    for (uint32_t i = 0; i < o->program_count; i++)
+        if (strcmp(o->programs[i].name, name) == 0)
+            return o->programs[i].loaded;
+    return NULL;
+}
+
+static bool same_shape(const struct opening *o, const struct loop_carry *c, const struct type *t)
+{
+    if (t->dtype != c->dtype || t->rank != c->rank)
+        return false;
+    for (uint32_t i = 0; i < t->rank; i++)
+        if (t->dim[i].size != (c->dim[i] < 0 ? o->looper->batch : c->dim[i]))
+            return false;
+    return true;
+}
+
+static bool type_fault(const struct opening *o, struct span span, const char *what,
+                       const char *name, const struct type *t)
+{
+    diag_error(o->diags, FAULT_CONFIG, span, "%s `%s` is %s in the program", what, name,
+               type_print(o->arena, NULL, t));
+    return false;
+}
+
+static bool open_input(const struct opening *o, const struct loop_call *call,
+                       const struct plan *plan, uint32_t i, struct call_input *in)
+{
+    const char *name = plan->inputs[i].name;
+    const struct type *type = &plan->tensors[plan->inputs[i].tensor].type;
+    for (uint32_t k = 0; k < call->with_count; k++) {
+        const struct loop_source *s = &call->with[k];
+        if (strcmp(s->input, name) != 0)
+            continue;
+        in->carry = s->carry;
+        in->expr = s->expr;
+        if (s->carry)
+            return same_shape(o, &o->looper->loop->carry[s->carry - 1], type) ||
+                   type_fault(o, s->span, "what is carried does not fit: input", name, type);
+        if (type->dtype != DT_F64 && type->dtype != DT_F32)
+            return type_fault(o, s->span, "an expression is a real number, but input", name, type);
+        in->size = type_count(type);
+        return region_map(o->diags, &in->room, (size_t)type_bytes(type), name);
+    }
+    for (uint32_t k = 0; k < o->field_count; k++) {
+        if (strcmp(o->fields[k], name) == 0) {
+            in->field = k + 1;
+            return true;
+        }
+    }
+    diag_error(o->diags, FAULT_CONFIG, call->span, "`%s` is not given its input `%s`",
+               call->program, name);
+    return false;
+}
+
+static bool open_call(const struct opening *o, const struct loop_call *call, struct call_state *s)
+{
+    s->call = call;
+    s->loaded = find_program(o, call->program);
+    BUG_ON(!s->loaded);
+    const struct plan *plan = executor_plan(s->loaded);
+    s->inputs = arena_new_array(o->arena, struct call_input, plan->input_count + 1);
+    s->pointers = arena_new_array(o->arena, const void *, plan->input_count + 1);
+    s->outputs = arena_new_array(o->arena, uint32_t, call->set_count + 1);
+    for (uint32_t i = 0; i < plan->input_count; i++)
+        if (!open_input(o, call, plan, i, &s->inputs[i]))
+            return false;
+    for (uint32_t k = 0; k < call->with_count; k++) {
+        if (plan_input(plan, call->with[k].input))
+            continue;
+        diag_error(o->diags, FAULT_CONFIG, call->with[k].span, "`%s` has no input `%s`",
+                   call->program, call->with[k].input);
+        return false;
+    }
+    for (uint32_t k = 0; k < call->set_count; k++) {
+        const struct loop_target *t = &call->set[k];
+        s->outputs[k] = plan_output(plan, t->output);
+        if (!s->outputs[k]) {
+            diag_error(o->diags, FAULT_CONFIG, t->span, "`%s` returns no `%s`", call->program,
+                       t->output);
+            return false;
+        }
+        const struct type *type = &plan->tensors[s->outputs[k]].type;
+        if (!same_shape(o, &o->looper->loop->carry[t->carry], type))
+            return type_fault(o, t->span, "it does not fit what is carried:", t->output, type);
+    }
+    return true;
+}
+
+/* A carry that starts as the output of a program, which may take the first time as `t`. */
+static bool open_start(const struct opening *o, uint32_t carry, struct call_state *s)
+{
+    const struct loop_carry *c = &o->looper->loop->carry[carry];
+    struct loop_call *call = arena_alloc(o->arena, sizeof *call);
+    struct loop_target *set = arena_alloc(o->arena, sizeof *set);
+    *call = (struct loop_call){.program = c->program, .set = set, .set_count = 1, .span = c->span};
+    *set = (struct loop_target){carry, c->name, c->span};
+    const struct plan *plan = executor_plan(find_program(o, c->program));
+    if (plan_input(plan, "t")) {
+        struct expr *now = arena_alloc(o->arena, sizeof *now);
+        call->with = arena_alloc(o->arena, sizeof *call->with);
+        call->with_count = 1;
+        now->kind = EXPR_NAME;
+        now->name = "grid.now";
+        call->with[0] = (struct loop_source){.input = "t", .expr = now, .span = c->span};
+    }
+    return open_call(o, call, s);
+}
+
+struct looper *loop_open(struct diags *diags, struct arena *arena, const struct loop *loop,
+                         const struct loop_program *programs, uint32_t program_count,
+                         const char *const *field_names, uint32_t field_count, int64_t batch)
+{
+    struct looper *l = arena_alloc(arena, sizeof *l);
+    struct opening o = {diags, arena, l, programs, program_count, field_names, field_count};
+    l->loop = loop;
+    l->batch = batch;
+    l->carry = arena_new_array(arena, struct region, loop->carry_count + 1);
+    l->calls = arena_new_array(arena, struct call_state, loop->body_count + 1);
+    l->starts = arena_new_array(arena, struct call_state, loop->carry_count + 1);
+    bool good = true;
+    for (uint32_t i = 0; good && i < loop->carry_count; i++) {
+        const struct loop_carry *c = &loop->carry[i];
+        int64_t bytes = row_bytes(c) * (is_batched(c) ? batch : 1);
+        good = region_map(diags, &l->carry[i], (size_t)bytes, c->name);
+    }
+    for (uint32_t i = 0; good && i < loop->body_count; i++)
+        good = open_call(&o, &loop->body[i], &l->calls[i]);
+    for (uint32_t i = 0; good && i < loop->carry_count; i++)
+        if (loop->carry[i].start == START_CALL)
+            good = open_start(&o, i, &l->starts[i]);
+    if (good)
+        return l;
+    loop_close(l);
+    return NULL;
+}
+
+static void close_call(struct call_state *s)
+{
+    for (uint32_t i = 0; s->loaded && i < executor_plan(s->loaded)->input_count; i++)
+        region_unmap(&s->inputs[i].room);
+}
+
+void loop_close(struct looper *looper)
+{
+    if (!looper)
+        return;
+    for (uint32_t i = 0; i < looper->loop->carry_count; i++) {
+        region_unmap(&looper->carry[i]);
+        close_call(&looper->starts[i]);
+    }
+    for (uint32_t i = 0; i < looper->loop->body_count; i++)
+        close_call(&looper->calls[i]);
+}
+
+/* --- names -------------------------------------------------------------------------------- */
+
+static struct number carried_number(const struct loop_carry *c, const void *data)
+{
+    switch (c->dtype) {
+    case DT_BOOL:
+        return (struct number){.kind = NUMBER_BOOL, .i = *(const uint8_t *)data};
+    case DT_F64:
+        return (struct number){.kind = NUMBER_REAL, .r = *(const double *)data};
+    case DT_F32:
+        return (struct number){.kind = NUMBER_REAL, .r = *(const float *)data};
+    default:
+        return (struct number){.kind = NUMBER_INT, .i = *(const int32_t *)data};
+    }
+}
+
+static bool lookup(const void *context, const char *name, struct number *out)
+{
+    const struct moment *m = context;
+    const struct loop *loop = m->looper->loop;
+    if (strncmp(name, "grid.", 5) == 0) {
+        const char *what = name + 5;
+        if (strcmp(what, "now") == 0 || strcmp(what, "next") == 0)
+            *out = (struct number){.kind = NUMBER_REAL, .r = what[2] == 'w' ? m->now : m->next};
+        else if (strcmp(what, "index") == 0 || strcmp(what, "steps") == 0)
+            *out = (struct number){.kind = NUMBER_INT, .i = what[0] == 'i' ? m->index : m->steps};
+        else
+            *out = (struct number){.kind = NUMBER_BOOL,
+                                   .i = what[0] == 'f' ? m->index == 0 : m->index == m->steps - 1};
+        return true;
+    }
+    for (uint32_t i = 0; i < loop->carry_count; i++) {
+        if (strcmp(loop->carry[i].name, name) != 0)
+            continue;
+        *out = carried_number(&loop->carry[i], m->looper->carry[i].data);
+        return true;
+    }
+    return false;
+}
+
+static struct number evaluate(const struct moment *m, const struct expr *e)
+{
+    struct expr_scope scope = {lookup, NULL, m};
+    struct number n = {0};
+    bool known = expr_eval(NULL, e, &scope, &n);
+    BUG_ON(!known); /* names were checked when the loop was read */
+    return n;
+}
+
+/* --- running ------------------------------------------------------------------------------ */
+
+static void fill_input(const struct moment *m, const struct plan *plan, uint32_t i,
+                       struct call_input *in)
+{
+    double value = number_real(evaluate(m, in->expr));
+    bool f64 = plan->tensors[plan->inputs[i].tensor].type.dtype == DT_F64;
+    for (int64_t k = 0; k < in->size; k++) {
+        if (f64)
+            ((double *)in->room.data)[k] = value;
+        else
+            ((float *)in->room.data)[k] = (float)value;
+    }
+}
+
+static void call_program(struct looper *l, struct call_state *s, const struct loop_request *q,
+                         const struct moment *m, uint32_t iteration)
+{
+    const struct plan *plan = executor_plan(s->loaded);
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        struct call_input *in = &s->inputs[i];
+        if (in->expr)
+            fill_input(m, plan, i, in);
+        s->pointers[i] = in->expr    ? (const void *)in->room.data
+                         : in->carry ? l->carry[in->carry - 1].data
+                                     : q->fields[in->field - 1].data;
+    }
+    struct run run = {.inputs = s->pointers,
+                      .key = q->key,
+                      .iteration = iteration,
+                      .sequence = q->sequence};
+    for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
+        run.count[a] = strcmp(plan->axes[a].name, "batch") == 0 ? q->count : 0;
+    uint32_t step;
+    executor_run(s->loaded, &run, &step);
+    for (uint32_t k = 0; k < s->call->set_count; k++) {
+        struct tensor t = executor_output(s->loaded, s->outputs[k]);
+        memcpy(l->carry[s->call->set[k].carry].data, t.data,
+               (size_t)tensor_size(&t) * dtype_size(t.dtype));
+    }
+    l->done++;
+}
+
+static void start(struct looper *l, const struct loop_request *q, const struct moment *m)
+{
+    for (uint32_t i = 0; i < l->loop->carry_count; i++) {
+        const struct loop_carry *c = &l->loop->carry[i];
+        int64_t n = row_bytes(c) * (is_batched(c) ? l->batch : 1) / (int64_t)dtype_size(c->dtype);
+        if (c->start == START_ZERO)
+            memset(l->carry[i].data, 0, l->carry[i].size);
+        for (int64_t k = 0; c->start == START_VALUE && k < n; k++) {
+            if (c->dtype == DT_F64)
+                ((double *)l->carry[i].data)[k] = c->value;
+            else if (c->dtype == DT_F32)
+                ((float *)l->carry[i].data)[k] = (float)c->value;
+            else if (c->dtype == DT_BOOL)
+                ((uint8_t *)l->carry[i].data)[k] = c->value != 0;
+            else
+                ((int32_t *)l->carry[i].data)[k] = (int32_t)c->value;
+        }
+        if (c->start == START_CALL)
+            call_program(l, &l->starts[i], q, m, 0);
+    }
+}
+
+static double grid_time(const struct loop *loop, int64_t index, int64_t steps)
+{
+    double share = (double)index / (double)steps;
+    if (index == steps)
+        return loop->to;
+    if (loop->log_spacing)
+        return loop->from * pow(loop->to / loop->from, share);
+    return loop->from + (loop->to - loop->from) * share;
+}
+
+bool loop_run(struct looper *looper, const struct loop_request *request)
+{
+    struct looper *l = looper;
+    const struct loop *loop = l->loop;
+    BUG_ON(request->count < 1 || request->count > l->batch);
+    int64_t steps = request->steps ? request->steps : loop->steps;
+    struct moment m = {.looper = l, .steps = steps, .now = loop->from, .next = loop->from};
+    int64_t turns = loop->grid ? steps : loop->max;
+    if (loop->grid && loop->max && loop->max < turns)
+        turns = loop->max;
+    l->done = 0;
+    start(l, request, &m);
+    if (request->watch && !request->watch(request->context, l, 0, turns))
+        return false;
+    for (m.index = 0; m.index < turns; m.index++) {
+        if (loop->grid) {
+            m.now = grid_time(loop, m.index, steps);
+            m.next = grid_time(loop, m.index + 1, steps);
+        }
+        for (uint32_t i = 0; i < loop->body_count; i++) {
+            const struct expr *when = loop->body[i].when;
+            if (!when || evaluate(&m, when).i)
+                call_program(l, &l->calls[i], request, &m, (uint32_t)m.index + 1);
+        }
+        if (request->watch && !request->watch(request->context, l, m.index + 1, turns))
+            return false;
+        if (loop->until && evaluate(&m, loop->until).i)
+            break;
+    }
+    return true;
+}
+
+void *loop_carry_data(struct looper *looper, const char *name)
+{
+    for (uint32_t i = 0; i < looper->loop->carry_count; i++)
+        if (strcmp(looper->loop->carry[i].name, name) == 0)
+            return looper->carry[i].data;
+    return NULL;
+}
+
+int64_t loop_calls(const struct looper *looper)
+{
+    return looper->done;
+}

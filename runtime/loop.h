@@ -1,0 +1,51 @@
+/* Runs the loops of a model: calls loaded plans over a grid of times, and keeps what they carry.
+ *
+ * Carried values live here, outside every arena, and are never saved. Draws of turn i have
+ * iteration i, so that a sequence's result depends on the seed and its own global index alone. */
+#ifndef SEDGE_RUNTIME_LOOP_H
+#define SEDGE_RUNTIME_LOOP_H
+
+#include "graph/loop.h"
+#include "runtime/executor.h"
+
+/* A program that the loop may call, by name. */
+struct loop_program {
+    const char *name;
+    struct loaded *loaded;
+};
+
+/* A program input that is neither carried nor computed: the same in every call. ROWS x the shape. */
+struct loop_field {
+    const char *name;
+    const void *data;
+};
+
+struct looper;
+
+/* Checks that each program gets the inputs it has, of the right type, and gives what is set. NULL
+ * after reporting, with the span of the loop. BATCH is the most sequences of one run. */
+struct looper *loop_open(struct diags *diags, struct arena *arena, const struct loop *loop,
+                         const struct loop_program *programs, uint32_t program_count,
+                         const char *const *field_names, uint32_t field_count, int64_t batch);
+void loop_close(struct looper *looper);
+
+struct loop_request {
+    int64_t count;     /* sequences, at most BATCH */
+    uint32_t sequence; /* global index of the first */
+    struct random_key key;
+    int64_t steps; /* of the grid; 0: as the loop says */
+    const struct loop_field *fields; /* in the order of field_names */
+    /* Called after the start (turn 0) and after each turn; false stops the loop. */
+    bool (*watch)(void *context, struct looper *looper, int64_t turn, int64_t turns);
+    void *context;
+};
+
+/* False when the watcher stopped it. */
+bool loop_run(struct looper *looper, const struct loop_request *request);
+
+/* A carried value, with COUNT rows of the last run; NULL: no such carry. Writable before a run for
+ * carries that start as given. */
+void *loop_carry_data(struct looper *looper, const char *name);
+int64_t loop_calls(const struct looper *looper); /* program calls of the last run */
+
+#endif

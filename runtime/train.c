@@ -1,0 +1,199 @@
+/* The training loop. Called by `train` and `bench`. */
+#include "runtime/train.h"
+#include "graph/base/check.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+struct training {
+    struct diags *diags;
+    struct trainer *trainer;
+    const struct train_config *config;
+    const struct train_hooks *hooks;
+    struct random_key key;
+    int32_t *x0;
+    double started; /* on the monotonic clock, less what was trained before */
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double train_lr(const struct train_config *config, int64_t step, double progress)
+{
+    double warm = config->warmup > 0 ? (double)step / (double)config->warmup : 1;
+    double lr = config->lr * (warm < 1 ? warm : 1);
+    if (config->schedule == LR_CONSTANT || warm < 1)
+        return lr;
+    double p = progress < 1 ? progress : 1;
+    return config->schedule == LR_LINEAR ? lr * (1 - p) : lr * 0.5 * (1 + cos(3.141592653589793 * p));
+}
+
+/* How far the run is when STEP begins: by steps or by time, whichever is further. */
+static double progress_at(const struct training *t, int64_t step, double seconds)
+{
+    const struct train_config *c = t->config;
+    double by_steps = 0, by_time = 0;
+    if (c->steps > c->warmup)
+        by_steps = (double)(step - 1 - c->warmup) / (double)(c->steps - c->warmup);
+    if (c->minutes > 0)
+        by_time = seconds / (60 * c->minutes);
+    double p = by_steps > by_time ? by_steps : by_time;
+    return p > 0 ? p : 0;
+}
+
+static struct run gradient_run(struct training *t, const void *const *inputs, int64_t step,
+                               int64_t micro)
+{
+    const struct train_config *c = t->config;
+    return (struct run){.inputs = inputs,
+                        .key = t->key,
+                        .iteration = (uint32_t)step,
+                        .sequence = (uint32_t)(micro * c->batch),
+                        .sequences = (uint32_t)(c->batch * c->accumulate)};
+}
+
+/* The inputs of the gradient plan, by name. */
+static void gradient_inputs(const struct plan *plan, const int32_t *x0, const double *keep,
+                            const void **inputs)
+{
+    for (uint32_t i = 0; i < plan->input_count; i++)
+        inputs[i] = strcmp(plan->inputs[i].name, "x0") == 0 ? (const void *)x0 : keep;
+}
+
+/* Runs the step again, looking at each result: names the first op that made a bad value. */
+static void explain_failure(struct training *t, const void *const *inputs, int64_t step,
+                            int64_t micro, const char *what)
+{
+    const struct plan *plan = executor_plan(t->trainer->gradient);
+    struct run run = gradient_run(t, inputs, step, micro);
+    uint32_t at = 0;
+    run.checked = true;
+    bool clean = executor_run(t->trainer->gradient, &run, &at);
+    if (clean) {
+        diag_error(t->diags, FAULT_RUN, (struct span){0}, "step %lld: %s is not finite",
+                   (long long)step, what);
+        diag_hint(t->diags, "each value of the step is finite by itself: the sum overflows; lower "
+                            "train.lr");
+    } else {
+        const struct plan_step *s = &plan->steps[at];
+        diag_error(t->diags, FAULT_RUN, s->span,
+                   "step %lld: %s is not finite; the first value that is not comes from `%s`%s%s",
+                   (long long)step, what, s->op, s->name ? ", " : "", s->name ? s->name : "");
+        diag_hint(t->diags, "nothing was updated, and the last checkpoint is good: resume with a "
+                            "lower train.lr, or a smaller train.clip");
+    }
+}
+
+static bool gradient_steps(struct training *t, int64_t step, double *loss)
+{
+    const struct train_config *c = t->config;
+    const struct plan *plan = executor_plan(t->trainer->gradient);
+    const void *inputs[4];
+    BUG_ON(plan->input_count > 4);
+    *loss = 0;
+    for (int64_t micro = 0; micro < c->accumulate; micro++) {
+        double keep = micro > 0;
+        for (int64_t i = 0; i < c->batch; i++)
+            t->hooks->window(t->hooks->context, (uint32_t)step, (uint32_t)(micro * c->batch + i),
+                             t->x0 + i * c->length);
+        gradient_inputs(plan, t->x0, &keep, inputs);
+        struct run run = gradient_run(t, inputs, step, micro);
+        uint32_t unused;
+        executor_run(t->trainer->gradient, &run, &unused);
+        struct tensor out = executor_output(t->trainer->gradient, plan_output(plan, "loss"));
+        double value = out.dtype == DT_F64 ? *(const double *)out.data : *(const float *)out.data;
+        if (!isfinite(value)) {
+            explain_failure(t, inputs, step, micro, "the loss");
+            return false;
+        }
+        *loss += value / (double)c->accumulate;
+    }
+    return true;
+}
+
+/* The update leaves everything as it is when the norm is not finite (see the op clip_scale). */
+static bool update_step(struct training *t, int64_t step, double lr, double *norm)
+{
+    const struct plan *plan = executor_plan(t->trainer->update);
+    double number = (double)step;
+    const void *inputs[2];
+    for (uint32_t i = 0; i < plan->input_count; i++)
+        inputs[i] = strcmp(plan->inputs[i].name, "lr") == 0 ? &lr : &number;
+    struct run run = {.inputs = inputs, .key = t->key, .iteration = (uint32_t)step};
+    uint32_t unused;
+    executor_run(t->trainer->update, &run, &unused);
+    struct tensor out = executor_output(t->trainer->update, plan_output(plan, "grad_norm"));
+    *norm = *(const double *)out.data;
+    if (isfinite(*norm))
+        return true;
+    const void *again[4];
+    double keep = 0;
+    gradient_inputs(executor_plan(t->trainer->gradient), t->x0, &keep, again);
+    explain_failure(t, again, step, t->config->accumulate - 1, "the gradient");
+    return false;
+}
+
+static bool is_over(const struct training *t, double seconds)
+{
+    const struct train_config *c = t->config;
+    return (c->steps > 0 && *t->trainer->step >= c->steps) ||
+           (c->minutes > 0 && seconds >= 60 * c->minutes);
+}
+
+static bool due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static bool one_step(struct training *t, struct train_report *r)
+{
+    r->step = *t->trainer->step + 1;
+    r->seconds = now() - t->started;
+    r->lr = train_lr(t->config, r->step, progress_at(t, r->step, r->seconds));
+    if (!gradient_steps(t, r->step, &r->loss) || !update_step(t, r->step, r->lr, &r->grad_norm))
+        return false;
+    *t->trainer->step = r->step;
+    r->seconds = now() - t->started;
+    r->progress = progress_at(t, r->step + 1, r->seconds);
+    return true;
+}
+
+enum train_end train_run(struct diags *diags, struct arena *arena, struct trainer *trainer,
+                         const struct train_config *config, const struct train_hooks *hooks)
+{
+    struct training t = {.diags = diags,
+                         .trainer = trainer,
+                         .config = config,
+                         .hooks = hooks,
+                         .key = random_key(config->seed, "train"),
+                         .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
+                         .started = now() - config->seconds};
+    struct train_report r = {.step = *trainer->step, .seconds = config->seconds};
+    void *c = hooks->context;
+    for (bool over = is_over(&t, config->seconds); !over;) {
+        if (hooks->stop && hooks->stop(c)) {
+            bool saved = r.step == 0 || !hooks->checkpoint || hooks->checkpoint(c, &r);
+            return saved ? TRAIN_STOPPED : TRAIN_FAILED;
+        }
+        if (!one_step(&t, &r))
+            return TRAIN_FAILED;
+        over = is_over(&t, r.seconds);
+        if (hooks->report && !hooks->report(c, &r))
+            return TRAIN_FAILED;
+        if (hooks->validate && (over || due(r.step, config->eval_every))) {
+            double before = now();
+            if (!hooks->validate(c, &r))
+                return TRAIN_FAILED;
+            t.started += now() - before; /* validation is no training */
+        }
+        if (hooks->checkpoint && (over || due(r.step, config->checkpoint_every)) &&
+            !hooks->checkpoint(c, &r))
+            return TRAIN_FAILED;
+    }
+    return TRAIN_DONE;
+}

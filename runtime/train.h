@@ -1,0 +1,63 @@
+/* The training loop: run the gradient plan, then the update plan, until it is time to stop.
+ *
+ * A step is a function of the state alone: data, noise and dropout are drawn for (seed, step,
+ * sequence), the step's number is a row of the state, and the state is what a checkpoint holds. So
+ * a run that was stopped anywhere and resumed from its last checkpoint is the same run, bit for
+ * bit; only a time limit (`minutes`) depends on the machine. */
+#ifndef SEDGE_RUNTIME_TRAIN_H
+#define SEDGE_RUNTIME_TRAIN_H
+
+#include "runtime/executor.h"
+
+enum lr_schedule { LR_CONSTANT, LR_COSINE, LR_LINEAR };
+
+struct train_config {
+    int64_t steps;  /* 0: no limit */
+    double minutes; /* 0: no limit */
+    int64_t batch, accumulate, length;
+    double lr;
+    int64_t warmup;
+    enum lr_schedule schedule;
+    int64_t eval_every, checkpoint_every; /* 0: never */
+    uint64_t seed;
+    double seconds; /* trained before this start, of a resumed run */
+};
+
+/* What a step found. */
+struct train_report {
+    int64_t step; /* counted from 1 */
+    double loss, grad_norm, lr;
+    double seconds;  /* of training so far, resumed parts included */
+    double progress; /* 0 .. 1 towards the end */
+};
+
+enum train_end {
+    TRAIN_DONE,
+    TRAIN_STOPPED,  /* asked to */
+    TRAIN_FAILED,   /* reported */
+};
+
+/* What the caller supplies. Those that return bool return false after reporting. */
+struct train_hooks {
+    void *context;
+    void (*window)(void *context, uint32_t iteration, uint32_t sequence, int32_t *out);
+    bool (*report)(void *context, const struct train_report *report);
+    bool (*validate)(void *context, const struct train_report *report);
+    bool (*checkpoint)(void *context, const struct train_report *report);
+    bool (*stop)(void *context); /* asked between steps */
+};
+
+struct trainer {
+    struct loaded *gradient; /* inputs x0 and, when accumulating, accumulate.keep; output loss */
+    struct loaded *update;   /* inputs lr, step; output grad_norm */
+    int64_t *step;           /* the row cursor/step: updates done */
+};
+
+/* The learning rate of step STEP (from 1) at PROGRESS: up to its highest over WARMUP steps, then by
+ * the schedule over what is left. */
+double train_lr(const struct train_config *config, int64_t step, double progress);
+
+enum train_end train_run(struct diags *diags, struct arena *arena, struct trainer *trainer,
+                         const struct train_config *config, const struct train_hooks *hooks);
+
+#endif

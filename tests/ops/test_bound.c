@@ -1,0 +1,256 @@
+/* The projection, the decoder and the terms of the likelihood bound against enumeration: with the
+ * exact score they add up to the likelihood, for references and kernels alike. */
+#include "tests/ops/enumeration.h"
+
+/* The divergence that score entropy is, of a true score A from S: sum of A-weighted pairs. */
+static double divergence(const double *a, const double *log_s, int n, int x)
+{
+    double sum = 0;
+    for (int y = 0; y < n; y++)
+        if (y != x)
+            sum += entropy_term(log_s[y], a[y], log(a[y]));
+    return sum;
+}
+
+/* The score of a mixture over x0 with the posterior weights POST, at X (absorb: X is the mask). */
+static void mixture_score(const struct chain *chain, const struct matrix *p, const double *post,
+                          int x, double *score)
+{
+    for (int y = 0; y < chain->states; y++) {
+        score[y] = 0;
+        for (int x0 = 0; x0 < chain->tokens; x0++)
+            score[y] += post[x0] * p->at[y][x0] / p->at[x][x0];
+    }
+}
+
+static double *project(const struct chain *chain, float *log_score, int32_t *x, double *sigma)
+{
+    struct trial trial = {.op = &op_project_score, .chain = chain, .in_count = 3};
+    trial.in[0] = tensor_of(DT_F32, log_score, 3, 1, 1, chain->states);
+    trial.in[1] = tensor_of(DT_TOKEN, x, 2, 1, 1, 0);
+    trial.in[2] = tensor_of(DT_F64, sigma, 1, 1, 0, 0);
+    trial.out = trial.in[0];
+    return run_both(&trial, 1e-6);
+}
+
+static void check_bounds(const struct chain *chain, double sigma, const double *log_score, int x)
+{
+    struct chain_noise noise = chain_noise(chain, sigma);
+    double sum = 0;
+    for (int y = 0; y < chain->tokens; y++) {
+        sum += y == x ? 0 : exp(log_score[y]);
+        if (chain->kind == CHAIN_UNIFORM)
+            cr_assert(fabs(log_score[y]) <= -noise.log_ratio + 1e-6);
+    }
+    if (chain->kind == CHAIN_ABSORB)
+        cr_assert_float_eq(sum * expm1(sigma), 1, 1e-6);
+    else
+        cr_assert(sum <= (1 / noise.ratio + chain->tokens - 2) * (1 + 1e-9));
+    cr_assert_eq(log_score[x], 0);
+}
+
+/* Random scores against random mixtures: never further away after the projection, and the score of
+ * a mixture stays where it is. 1e-6 allows for scores rounded to f32. */
+Test(bound, projection_is_never_looser)
+{
+    int moved = 0;
+    for (uint32_t i = 0; i < 900; i++) {
+        struct chain chain = chain_number((int)(i % CHAINS));
+        double sigma = sigmas[i / CHAINS % SIGMAS], post[STATES_MAX], truth[STATES_MAX];
+        struct matrix p = exponential(&chain, sigma);
+        int32_t x = chain.mask >= 0 ? chain.mask : (int32_t)(i % (uint32_t)chain.tokens);
+        random_law(&chain, 1000 + i, post);
+        mixture_score(&chain, &p, post, x, truth);
+        float log_score[STATES_MAX];
+        double before[STATES_MAX];
+        for (int y = 0; y < chain.states; y++) {
+            double noise = (i % 7) * 0.5 * test_normal(2000 + i, (uint32_t)y) + (i % 3) - 0.5;
+            log_score[y] = y == x ? 0 : (float)(log(truth[y]) + noise);
+            before[y] = log_score[y];
+        }
+        double *after = project(&chain, log_score, &x, &sigma);
+        check_bounds(&chain, sigma, after, x);
+        double old = divergence(truth, before, chain.states, x);
+        double new = divergence(truth, after, chain.states, x);
+        cr_assert(new <= old + 1e-6 * (1 + old), "%g became %g", old, new);
+        moved += new < old - 1e-3 * old;
+        free(after);
+        for (int y = 0; y < chain.states; y++)
+            log_score[y] = y == x ? 0 : (float)log(truth[y]);
+        after = project(&chain, log_score, &x, &sigma);
+        for (int y = 0; y < chain.tokens; y++)
+            cr_assert_float_eq(after[y], log_score[y], 2e-6);
+        free(after);
+    }
+    cr_assert(moved > 300, "the projection did something in %d cases only", moved);
+}
+
+/* exp(-reconstruction) over all x0 is a distribution, strictly positive even where Tweedie weights
+ * are clamped, and the normalised Tweedie weights where they are not. */
+Test(bound, decoder_is_a_positive_distribution)
+{
+    int repaired = 0;
+    for (int c = 0; c < CHAINS; c++)
+        for (int k = 0; k < SIGMAS - 1; k++)
+            for (int spread = 0; spread < 3; spread++) {
+                struct chain chain = chain_number(c);
+                double sigma = sigmas[k], zero = 0, total[STATES_MAX] = {0};
+                struct pairs pairs;
+                all_pairs(&chain, 31, 1.5 * spread, &pairs);
+                /* One score row for each x: that of its first pair. */
+                for (int i = 1; i < pairs.count; i++)
+                    if (pairs.x[i] == pairs.x[i - 1])
+                        memcpy(pairs.log_score + i * chain.states,
+                               pairs.log_score + (i - 1) * chain.states,
+                               (size_t)chain.states * sizeof(float));
+                struct trial trial = pair_trial(&op_reconstruction, &chain, &pairs, &sigma);
+                struct tensor scores = trial.in[0];
+                trial.in[0] = trial.in[1];
+                trial.in[1] = trial.in[2];
+                trial.in[2] = scores;
+                double *cost = run_both(&trial, 1e-9);
+                struct trial weigh = {.op = &op_tweedie_weights, .chain = &chain, .in_count = 4};
+                weigh.in[0] = trial.in[0];
+                weigh.in[1] = scores;
+                weigh.in[2] = trial.in[3];
+                weigh.in[3] = tensor_of(DT_F64, &zero, 0, 0, 0, 0);
+                weigh.out = tensor_of(DT_F64, NULL, 3, pairs.count, 1, chain.states);
+                double *weights = run_both(&weigh, 1e-9);
+                for (int i = 0; i < pairs.count; i++) {
+                    const double *row = weights + i * chain.states;
+                    double sum = 0, least = INFINITY;
+                    for (int y = 0; y < chain.tokens; y++) {
+                        sum += fmax(0, row[y]);
+                        least = fmin(least, row[y]);
+                    }
+                    cr_assert(isfinite(cost[i]));
+                    total[pairs.x[i]] += exp(-cost[i]);
+                    if (least > 0 || chain.kind == CHAIN_ABSORB)
+                        cr_assert_float_eq(exp(-cost[i]), row[pairs.x0[i]] / sum, 1e-9);
+                    else
+                        repaired++;
+                }
+                for (int x = 0; x < chain.states; x++)
+                    cr_assert_float_eq(total[x], 1, 1e-9);
+                free(cost);
+                free(weights);
+            }
+    cr_assert(repaired > 20, "only %d weights were repaired", repaired);
+}
+
+/* KL(P[., x0] || uniform), from the matrix exponential, and the absorbing base by its definition:
+ * sum over y of P[y][x0] log(P[y][x0] / base[y]). */
+Test(bound, base_cost_is_the_divergence_from_the_base)
+{
+    for (int c = 0; c < CHAINS; c++)
+        for (int k = 0; k < SIGMAS; k++) {
+            struct chain chain = chain_number(c);
+            struct matrix p = exponential(&chain, sigmas[k]);
+            double sigma = sigmas[k], law[STATES_MAX];
+            random_law(&chain, 41, law);
+            float log_score[STATES_MAX] = {0};
+            for (int y = 0; y < chain.tokens; y++)
+                log_score[y] = (float)(log(law[y]) + 2); /* need not be normalised */
+            for (int32_t x0 = 0; x0 < chain.tokens; x0++) {
+                struct trial trial = {.op = &op_base_cost, .chain = &chain, .in_count = 3};
+                trial.in[0] = tensor_of(DT_TOKEN, &x0, 2, 1, 1, 0);
+                trial.in[1] = tensor_of(DT_F64, &sigma, 0, 0, 0, 0);
+                trial.in[2] = tensor_of(DT_F32, log_score, 3, 1, 1, chain.states);
+                trial.out = tensor_of(DT_F64, NULL, 2, 1, 1, 0);
+                if (chain.kind == CHAIN_UNIFORM)
+                    trial.in[2].data = NULL;
+                double *cost = run_both(&trial, 1e-9), expected = 0;
+                for (int y = 0; y < chain.states; y++) {
+                    double base = chain.kind == CHAIN_UNIFORM ? 1.0 / chain.tokens
+                                  : y == chain.mask           ? -expm1(-sigma)
+                                                              : exp(-sigma) * law[y];
+                    if (p.at[y][x0] > 0)
+                        expected += p.at[y][x0] * log(p.at[y][x0] / base);
+                }
+                cr_assert_float_eq(cost[0], expected, 1e-6 * (1 + expected));
+                free(cost);
+            }
+        }
+}
+
+/* Nodes and weights of the Gauss-Legendre rule on [-1, 1], by Newton on P_n. */
+static void legendre(int n, double *node, double *weight)
+{
+    for (int i = 0; i < n; i++) {
+        double z = cos(3.141592653589793 * (i + 0.75) / (n + 0.5)), slope = 1;
+        for (int round = 0; round < 50; round++) {
+            double p = 1, before = 0;
+            for (int j = 1; j <= n; j++) {
+                double older = before;
+                before = p;
+                p = ((2 * j - 1) * z * before - (j - 1) * older) / j;
+            }
+            slope = n * (z * p - before) / (z * z - 1);
+            z -= p / slope;
+        }
+        node[i] = z;
+        weight[i] = 2 / ((1 - z * z) * slope * slope);
+    }
+}
+
+/* E over x ~ P[., x0] of the reference of OP (score_entropy or reconstruction) at the exact score
+ * of law P0 and noise SIGMA. */
+static double expectation(const struct op *op, const struct chain *chain, const double *p0,
+                          double sigma, int32_t x0)
+{
+    struct matrix p = exponential(chain, sigma);
+    double pt[STATES_MAX], sum = 0;
+    apply(&p, p0, pt);
+    for (int32_t x = 0; x < chain->states; x++) {
+        if (!reachable(chain, x, x0))
+            continue;
+        double log_score[STATES_MAX], at_x = x, at_x0 = x0, result = 0;
+        for (int y = 0; y < chain->states; y++)
+            log_score[y] = y == x ? 0 : log(pt[y] / pt[x]);
+        struct ref_tensor score = {3, {1, 1, chain->states}, log_score};
+        struct ref_tensor noisy = {2, {1, 1}, &at_x}, clean = {2, {1, 1}, &at_x0};
+        struct ref_tensor time = {.data = &sigma}, out = {2, {1, 1}, &result};
+        bool entropy = op == &op_score_entropy;
+        struct ref_tensor in[] = {entropy ? score : noisy, entropy ? noisy : clean,
+                                  entropy ? clean : score, time};
+        struct ref_call call = {
+            .in_count = 4, .out_count = 1, .in = in, .out = &out, .chain = chain};
+        op->reference(&call);
+        sum += p.at[x][x0] * result;
+    }
+    return sum;
+}
+
+/* With the exact score, integral + base + reconstruction is -log p0(x0) for each x0; the uniform
+ * base misses it by the mean of log(p_T / pi), which is added here. One position. */
+Test(bound, bound_is_the_likelihood_at_the_exact_score)
+{
+    enum { NODES = 96 };
+    double node[NODES], weight[NODES], least = 1e-3, most = 6;
+    legendre(NODES, node, weight);
+    for (int c = 0; c < CHAINS; c++) {
+        struct chain chain = chain_number(c);
+        double p0[STATES_MAX], last[STATES_MAX], half = log(most / least) / 2;
+        random_law(&chain, 51, p0);
+        struct matrix p = exponential(&chain, most);
+        apply(&p, p0, last);
+        for (int32_t x0 = 0; x0 < chain.tokens; x0 += 2) {
+            double bound = 0;
+            for (int i = 0; i < NODES; i++) {
+                double sigma = least * exp(half * (node[i] + 1));
+                bound += weight[i] * half * sigma *
+                         expectation(&op_score_entropy, &chain, p0, sigma, x0);
+            }
+            bound += expectation(&op_reconstruction, &chain, p0, least, x0);
+            if (chain.kind == CHAIN_ABSORB) {
+                bound -= exp(-most) * log(p0[x0]);
+            } else {
+                struct chain_noise noise = chain_noise(&chain, most);
+                bound += chain_uniform_divergence(&chain, &noise);
+                for (int x = 0; x < chain.states; x++)
+                    bound -= p.at[x][x0] * log(last[x] * chain.tokens);
+            }
+            cr_assert_float_eq(bound, -log(p0[x0]), 1e-6, "%g against %g", bound, -log(p0[x0]));
+        }
+    }
+}

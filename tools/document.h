@@ -1,0 +1,21 @@
+/* What a file given on the command line is: commands that take a model or a recipe ask here. */
+#ifndef SEDGE_TOOLS_DOCUMENT_H
+#define SEDGE_TOOLS_DOCUMENT_H
+
+#include "tools/project.h"
+
+enum document { DOCUMENT_MODEL, DOCUMENT_RECIPE, DOCUMENT_GRAMMAR };
+
+/* Finds NAME as a path, then by bare name among recipes, models and grammars, and says which it
+ * is; NULL after reporting. */
+char *document_find(struct command_line *line, const char *name, enum document *kind);
+
+/* Reads the recipe at PATH with its data and model. Where the data cannot be opened, the model's
+ * own `vocab` is taken: with EXCUSE as a warning, else as an error (true all the same: there is a
+ * model to look at). False after reporting when there is no model. */
+bool document_recipe(struct project *p, struct command_line *line, const char *path, bool excuse);
+
+/* The file's name without its folder. */
+const char *document_base(const char *path);
+
+#endif

@@ -1,0 +1,142 @@
+/* What the words of the model format mean. Printed by `sedge explain`; each example is YAML. */
+#include "tools/language.h"
+
+const struct language_word language_words[] = {
+    {"include",
+     "Other model files whose sections are added to this one. They are looked for beside\n"
+     "this file, then among the installed models. Included params come first, so this\n"
+     "file may give them other values; a block or program is defined once.",
+     "include: [sedd-network.yaml, score-entropy.yaml]\n"},
+    {"params",
+     "Numbers with a name: sizes, rates, switches. A value may be an expression over\n"
+     "earlier params (whole numbers stay exact; a division must come out even). A preset,\n"
+     "a recipe's `params:`, the data and key=value on the command line override them.",
+     "params: {dim: 768, heads: 12, hidden: 4 * dim, dropout: 0.1}\n"},
+    {"presets",
+     "Named sets of values for params. A recipe picks one with `preset:`, the command\n"
+     "line with preset=NAME.",
+     "presets:\n  tiny:  {dim: 128, heads: 4}\n  small: {dim: 768, heads: 12}\n"},
+    {"process",
+     "The forward chain that turns data into noise: its rate matrix and its noise clock\n"
+     "sigma(t). It gives the param `states` and the alphabet of type `token`; noising,\n"
+     "loss, samplers and the likelihood bound all read this one definition. A model with\n"
+     "several chains names each: {words: {rate: …}, tags: {rate: …}}.",
+     "process:\n  rate: absorb\n  noise: {loglinear: {eps: 1.0e-3}}\n"},
+    {"process.rate",
+     "The rate matrix of the chain. `absorb`: each token jumps to a mask at rate 1 and\n"
+     "stays there; there are vocab + 1 states, the mask last. `uniform`: each token jumps\n"
+     "to any token, and `states` is vocab.",
+     "process:\n  rate: absorb            # or process.rate=uniform on the command line\n"
+     "  noise: {loglinear: {eps: 1.0e-3}}\n"},
+    {"process.noise",
+     "The total noise sigma(t), which must grow with t on [0, 1]; its rate is derived from\n"
+     "it. `loglinear` is -log(1 - (1 - eps) t), `geometric` is min^(1-t) max^t, `sigma` is\n"
+     "any expression in t. Choosing another one replaces the whole entry.",
+     "process:\n  rate: absorb\n  noise: {sigma: \"-log1p(-(1 - 1.0e-3) * t)\"}\n"
+     "  # or: noise: {geometric: {min: 1.0e-4, max: 20}}\n"},
+    {"blocks",
+     "Pieces of networks, called like ops. `in` gives the type of each input (a name that\n"
+     "is no param is a dimension, bound by the call), `nodes` computes, `out` names the\n"
+     "result or a list of them. Parameters are named after the path of calls.",
+     "blocks:\n  mlp:\n    in: {x: [f32, rows, dim]}\n    nodes:\n"
+     "      h: {gelu: {linear: x, out: 4 * dim, as: up}}\n"
+     "      y: {linear: h, out: dim, as: down}\n    out: y\n"},
+    {"programs",
+     "What can be run: inputs, nodes, and results under `out:` or `minimize:`. Training\n"
+     "runs `train`, samplers call `step` and `denoise`, the bound its own three. All\n"
+     "programs of a model share one table of parameters.",
+     "programs:\n  train:\n    in: {x0: [token, batch, length]}\n    nodes:\n"
+     "      sigma, dsigma: {noise: 0.5}\n      loss: {mean: {score_entropy: […]}}\n"
+     "    minimize: loss\n"},
+    {"in",
+     "Inputs of a block or program by name, each with its type: [dtype, axis, axis, …].\n"
+     "dtypes are f32, f64, i32, bool and token. A program's input may have a default; then\n"
+     "the run may leave it out.",
+     "in:\n  x0: [token, batch, length]\n"
+     "  weight: {type: [f32, batch, length], default: 1}\n"},
+    {"out",
+     "Results. Of a block: a name or a list of names. Of a program: what the caller gets,\n"
+     "each under a name of its own.",
+     "out: {x: y}      # a program\nout: y           # a block\n"},
+    {"nodes",
+     "The computation, one value a line: `name: {op: inputs, attribute: value}`. An input\n"
+     "is a name, a number, a nested call, or a list of them; several results are named\n"
+     "with commas. A name is defined once and before it is used.",
+     "nodes:\n  q, k, v: {split: {linear: h, out: 3 * dim}, parts: 3}\n"
+     "  a: {attention: [q, k, v], heads: heads}\n"},
+    {"repeat",
+     "Calls a block several times in a row, each with parameters of its own (NAME.0,\n"
+     "NAME.1, …). `carry` goes from one call to the next and is the result; `with` is the\n"
+     "same for all. It is unrolled before anything runs.",
+     "h: {repeat: ddit_block, times: layers, carry: {x: e}, with: {c: c}, as: blocks}\n"},
+    {"as",
+     "The component that a call adds to the names of its parameters. Without it a call\n"
+     "adds none: two that own a parameter in one place need two names.",
+     "h: {linear: x, out: dim, as: mlp.0}      # owns mlp.0.weight and mlp.0.bias\n"},
+    {"tie",
+     "Says that a call may use a parameter that has another owner in this program: the\n"
+     "two share it, and its gradient is the sum over both.",
+     "y: {linear: h, out: vocab, bias: false, as: vocab_embed, tie: true}\n"},
+    {"want",
+     "Picks one result of a call that has several, by the name that `sedge ops` shows.",
+     "sigma: {noise: t, want: sigma}\n"},
+    {"with",
+     "Values for a call. In a program: params it changes (no dropout when sampling). In\n"
+     "`repeat`: inputs that are the same for each turn. In a loop: the inputs of the\n"
+     "program that is called.",
+     "with: {dropout: 0}                               # a program\n"
+     "with: {x: x, t: grid.now, s: grid.next}          # a call in a loop\n"},
+    {"weights",
+     "Which parameters a program reads: `raw`, those that are trained (the default), or\n"
+     "`ema`, their running average.",
+     "programs:\n  step:\n    weights: ema\n"},
+    {"minimize",
+     "The value, one number, that training makes small. The gradient of each parameter\n"
+     "the program reads is derived from it.",
+     "minimize: loss\n"},
+    {"loops",
+     "How programs are called again and again, as samplers do: what is carried from call\n"
+     "to call, a grid of times, and the calls. A loop ends with its grid, when `until`\n"
+     "holds, or after `max` turns.",
+     "loops:\n  tweedie:\n    carry: {x: {token: [batch, length], start: base}}\n"
+     "    grid: {from: 1, to: t_min, steps: 128, spacing: uniform}\n    body:\n"
+     "      - {call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"
+     "      - {call: denoise, when: grid.last, with: {x: x, t: grid.next}, set: {x: x}}\n"},
+    {"carry",
+     "What a loop keeps between calls: {dtype: [axes], start: …}. It starts as the output\n"
+     "of that name of a program (`start: base`), as a number, as `zero`, or as `given` by\n"
+     "the run. In `repeat`: the input that goes from turn to turn.",
+     "carry: {x: {token: [batch, length], start: base}}\n"},
+    {"grid",
+     "The times of a loop, from the noisy end down to data, `spacing` uniform or log. The\n"
+     "calls may use grid.now, grid.next, grid.index, grid.steps, grid.first and grid.last;\n"
+     "sample.steps replaces `steps`.",
+     "grid: {from: 1, to: t_min, steps: 128, spacing: uniform}\n"},
+    {"body",
+     "The calls of one turn of a loop, in order: the program, when it is called, its\n"
+     "inputs, and which carried values its outputs become.",
+     "body:\n  - {call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"},
+    {"set",
+     "Which carried values take which outputs of the program that was called.",
+     "{call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"},
+    {"when",
+     "The condition under which a loop makes a call: an expression over the names of the\n"
+     "grid, params, and carried single numbers.",
+     "{call: denoise, when: grid.last, with: {x: x, t: grid.next}, set: {x: x}}\n"},
+    {"until",
+     "The condition, looked at after each turn, that ends a loop.",
+     "until: left == 0 or grid.index >= 64\n"},
+    {"states",
+     "A param that the process gives: the number of states of its chain. With `absorb`\n"
+     "that is vocab + 1, the mask last; with `uniform` it is vocab.",
+     "logits: {linear: h, out: states}\n"},
+    {"token",
+     "The dtype of a position's state: a whole number below `states`. It carries its\n"
+     "process, so that ops know the chain.",
+     "x: [token, rows, length]\n"},
+    {"key=value",
+     "Sets a param or a recipe key by its dotted path, for any command that takes a recipe\n"
+     "or a model. The value is read as YAML. Unknown keys are errors.",
+     "sedge train text train.lr=1.0e-3 params.length=256 process.noise='{geometric: {max: 20}}'\n"},
+};
+const uint32_t language_word_count = sizeof language_words / sizeof *language_words;

@@ -1,0 +1,301 @@
+/* sedge plan: what will run and what it needs, before it runs. */
+#include "graph/draw.h"
+#include "graph/loop.h"
+#include "tools/document.h"
+#include "tools/draw_graph.h"
+#include "tools/plan_map.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const struct option_spec options[] = {
+    {"dump", 'd', OPTION_TEXT, "after:PASS", "print what stands after a pass instead", NULL},
+    {"json", 'j', OPTION_FLAG, NULL, "the report as JSON", NULL},
+    {"svg", 's', OPTION_TEXT, "FILE", "draw the graph (needs dot, of Debian's graphviz)", NULL},
+    {"map", 'm', OPTION_TEXT, "FILE", "draw the arena: steps by addresses (SVG)", NULL},
+    {"program", 'p', OPTION_FLAG, NULL, "print the program as written, blocks expanded", NULL},
+    {0}};
+
+struct planning {
+    struct command_line *line;
+    struct session *s;
+    const struct recipe *recipe; /* or NULL */
+    const char *program;
+    struct compile_options options;
+    struct plan *plan, *update; /* UPDATE: of programs that minimise */
+    double milliseconds;
+};
+
+/* --- what to compile ---------------------------------------------------------------------- */
+
+static bool loop_calls_program(struct planning *p)
+{
+    const struct sections *loops = &p->s->model->loops;
+    for (uint32_t i = 0; i < loops->count; i++) {
+        const struct loop *l = loop_read(p->s->model, loops->items[i].name);
+        for (uint32_t k = 0; l && k < l->body_count; k++)
+            if (strcmp(l->body[k].program, p->program) == 0)
+                return true;
+        for (uint32_t k = 0; l && k < l->carry_count; k++)
+            if (l->carry[k].start == START_CALL && strcmp(l->carry[k].program, p->program) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* The batch with which a recipe runs the program. */
+static int64_t recipe_batch(struct planning *p)
+{
+    if (p->options.gradients)
+        return p->recipe->train.batch;
+    return loop_calls_program(p) ? p->recipe->sample.batch : p->recipe->eval.batch;
+}
+
+static void request(struct planning *p, struct elaborate_request *q, struct named_size *batch)
+{
+    *q = (struct elaborate_request){.program = p->program};
+    if (!p->recipe)
+        return;
+    *batch = (struct named_size){"batch", recipe_batch(p)};
+    q->dims = batch;
+    q->dim_count = 1;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static struct update_options update_options(const struct planning *p)
+{
+    /* Of a model without a recipe the update is that of the defaults. */
+    if (!p->recipe)
+        return (struct update_options){0.9, 0.999, 1e-8, 0, 1, 1, 0.999};
+    const struct train_recipe *t = &p->recipe->train;
+    return (struct update_options){t->betas[0],     t->betas[1],
+                                   t->eps,          t->weight_decay,
+                                   t->clip,         1.0 / (double)t->accumulate,
+                                   t->ema};
+}
+
+static bool compile(struct planning *p)
+{
+    struct elaborate_request q;
+    struct named_size batch;
+    const struct section *section = section_find(&p->s->model->programs, p->program);
+    p->options.gradients = section && yaml_get(section->body, "minimize");
+    p->options.accumulate = p->options.gradients && p->recipe && p->recipe->train.accumulate > 1;
+    request(p, &q, &batch);
+    double started = now();
+    p->plan = session_compile(p->s, &q, &p->options);
+    if (p->plan && p->options.gradients) {
+        struct update_options u = update_options(p);
+        p->update = compile_graph(update_graph(p->s->model, &u), NULL);
+        if (!p->update)
+            return false;
+    }
+    p->milliseconds = now() - started;
+    return p->plan != NULL;
+}
+
+/* --- report ------------------------------------------------------------------------------- */
+
+/* What training needs in all: rows of both plans, the larger arena, inputs and literals. */
+struct total {
+    int64_t state[6], arena, inputs, literals, all;
+};
+
+static struct total sum_up(const struct planning *p)
+{
+    struct total t = {0};
+    const struct plan *plans[] = {p->plan, p->update};
+    const struct state_table *rows = p->plan->states;
+    for (uint32_t r = 0; r < rows->count; r++) {
+        bool used = false;
+        for (int i = 0; i < 2; i++)
+            used |= plans[i] && r < plans[i]->row_count && plans[i]->reads[r];
+        if (used)
+            t.state[rows->rows[r].class] += type_bytes(&rows->rows[r].type);
+    }
+    for (int i = 0; i < 2 && plans[i]; i++) {
+        t.arena = plans[i]->arena_bytes > t.arena ? plans[i]->arena_bytes : t.arena;
+        t.inputs += plans[i]->certificate.input_bytes;
+        t.literals += plans[i]->const_bytes;
+    }
+    t.all = t.arena + t.inputs + t.literals;
+    for (int i = 0; i < 6; i++)
+        t.all += t.state[i];
+    return t;
+}
+
+static const char *const class_words[] = {"parameters", "moments",   "averages",
+                                          "gradients",  "constants", "cursors"};
+
+static void print_total(const struct planning *p)
+{
+    const double mib = 1024 * 1024;
+    struct total t = sum_up(p);
+    const struct plan *u = p->update;
+    printf("\nprogram update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n", u->step_count,
+           u->certificate.flop / 1e9, u->certificate.bytes / mib, (double)u->arena_bytes / mib);
+    printf("training in all %19.1f MiB\n", (double)t.all / mib);
+    printf("  %-12s %20.1f MiB   shared by both programs\n", "arena", (double)t.arena / mib);
+    for (int i = 0; i < 6; i++)
+        if (t.state[i])
+            printf("  %-12s %20.1f MiB\n", class_words[i], (double)t.state[i] / mib);
+    printf("  %-12s %20.1f MiB\n", "inputs", (double)(t.inputs + t.literals) / mib);
+}
+
+static json_t *classes_json(const int64_t *bytes)
+{
+    json_t *map = json_object();
+    for (int i = 0; i < 6; i++)
+        json_object_set_new(map, class_words[i], json_integer(bytes[i]));
+    return map;
+}
+
+static json_t *plan_json(const struct plan *plan)
+{
+    const struct certificate *c = &plan->certificate;
+    json_t *candidates = json_array(), *axes = json_object();
+    for (uint32_t i = 0; i < c->candidate_count; i++)
+        json_array_append_new(candidates,
+                              json_pack("{s:s, s:I, s:b}", "name", c->candidates[i].name,
+                                        "bound_bytes", (json_int_t)c->candidates[i].bound, "chosen",
+                                        c->candidates[i].chosen));
+    for (uint32_t i = 1; i < plan->axis_count; i++)
+        json_object_set_new(axes, plan->axes[i].name, json_integer(plan->axes[i].size));
+    return json_pack("{s:s, s:o, s:i, s:f, s:f, s:I, s:I, s:s, s:o, s:b, s:o, s:I, s:I}", "program",
+                     plan->program, "axes", axes, "steps", (int)plan->step_count, "flop", c->flop,
+                     "bytes_moved", c->bytes, "peak_bytes", (json_int_t)c->peak_bytes, "bound_bytes",
+                     (json_int_t)c->bound_bytes, "placement", c->placement, "candidates",
+                     candidates, "checked", c->checked, "state_bytes",
+                     classes_json(c->state_bytes), "const_bytes", (json_int_t)c->const_bytes,
+                     "input_bytes", (json_int_t)c->input_bytes);
+}
+
+static void print_json(const struct planning *p)
+{
+    json_t *root = plan_json(p->plan);
+    json_object_set_new(root, "model", json_string(p->s->model->path));
+    json_object_set_new(root, "compile_ms", json_real(p->milliseconds));
+    if (p->update) {
+        struct total t = sum_up(p);
+        json_object_set_new(root, "update", plan_json(p->update));
+        json_object_set_new(root, "total_state_bytes", classes_json(t.state));
+        json_object_set_new(root, "total_bytes", json_integer(t.all));
+    }
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    printf("\n");
+    json_decref(root);
+}
+
+/* --- dumps and drawings ------------------------------------------------------------------- */
+
+static bool find_pass(struct planning *p)
+{
+    const char *text = option_text(p->line, "dump");
+    if (option_given(p->line, "program"))
+        text = "after:elaborate";
+    if (!text)
+        return true;
+    const char *name = strncmp(text, "after:", 6) == 0 ? text + 6 : text, *names[32];
+    char *all = arena_strdup(p->line->arena, "");
+    for (uint32_t i = 0; i < pipeline_count; i++) {
+        names[i] = pipeline[i].name;
+        all = arena_printf(p->line->arena, "%s%s%s", all, i ? ", " : "", names[i]);
+        if (strcmp(names[i], name) == 0)
+            p->options.dump_after = names[i];
+    }
+    if (p->options.dump_after)
+        return true;
+    diag_error(p->line->diags, FAULT_CONFIG, (struct span){0}, "no pass is called `%s`", name);
+    const char *near = diag_nearest(name, names, pipeline_count);
+    if (near)
+        diag_hint(p->line->diags, "did you mean --dump after:%s? There are: %s", near, all);
+    else
+        diag_hint(p->line->diags, "--dump after:PASS, one of: %s", all);
+    return false;
+}
+
+static bool write_map(struct planning *p, const char *path)
+{
+    char *svg = plan_map(p->line->arena, p->line->diags, p->plan);
+    FILE *file = fopen(path, "w");
+    bool good = file && fputs(svg, file) != EOF;
+    if (file && fclose(file) != 0)
+        good = false;
+    if (!good)
+        diag_error(p->line->diags, FAULT_RUN, (struct span){0}, "cannot write `%s`: %s", path,
+                   strerror(errno));
+    return good;
+}
+
+/* The graph as written: passes rewrite the one they get, so this is another. */
+static bool write_drawing(struct planning *p, const char *path)
+{
+    struct elaborate_request q;
+    struct named_size batch;
+    request(p, &q, &batch);
+    struct graph *g = elaborate(p->s->model, &q);
+    return g && draw_graph(p->line->diags, p->line->arena, graph_dot(p->line->arena, g), path);
+}
+
+static int report(struct planning *p)
+{
+    const char *svg = option_text(p->line, "svg"), *map = option_text(p->line, "map");
+    if (!find_pass(p) || !compile(p) || (map && !write_map(p, map)) ||
+        (svg && !write_drawing(p, svg)))
+        return diags_exit_code(p->line->diags);
+    if (p->options.dump_after)
+        fputs(p->options.dump, stdout);
+    else if (option_given(p->line, "json"))
+        print_json(p);
+    else {
+        fputs(plan_report(p->line->arena, p->line->diags, p->plan), stdout);
+        if (p->update)
+            print_total(p);
+        printf("compiled in %.0f ms\n", p->milliseconds);
+    }
+    return diags_exit_code(p->line->diags);
+}
+
+static int run(struct command_line *line)
+{
+    struct session s = {0};
+    struct project project;
+    struct planning p = {.line = line,
+                         .s = &s,
+                         .program = line->positional_count > 1 ? line->positional[1] : "train"};
+    enum document kind;
+    const char *path = document_find(line, line->positional[0], &kind);
+    if (!path)
+        return diags_exit_code(line->diags);
+    if (kind == DOCUMENT_RECIPE) {
+        if (!document_recipe(&project, line, path, true))
+            return diags_exit_code(line->diags);
+        p.s = &project.s;
+        p.recipe = project.recipe;
+    } else if (!session_model(&s, line, path))
+        return diags_exit_code(line->diags);
+    return report(&p);
+}
+
+const struct command command_plan = {
+    .name = "plan",
+    .usage = "MODEL|RECIPE [PROGRAM] [key=value…] [--dump after:PASS] [--json] [--svg F] [--map F]",
+    .doc = "what a program will run and the memory it needs, with the lower bound",
+    .detail = "The program is `train` unless another is named; one that minimises is planned with its\n"
+              "gradients and the update that follows. A recipe gives batch, accumulation and params;\n"
+              "for a model write them: sedge plan sedd-absorb batch=4 preset=tiny.",
+    .least = 1,
+    .most = 2,
+    .overrides = true,
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,282 @@
+/* From a recipe or a run folder to data, model, plans and state. */
+#include "tools/project.h"
+#include "graph/base/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --- data --------------------------------------------------------------------------------- */
+
+/* A data file as written: from here, beside the recipe, or among what is installed. */
+static const char *find_file(struct project *p, const char *name)
+{
+    if (name[0] == '/' || access(name, F_OK) == 0)
+        return name;
+    const char *slash = strrchr(p->recipe->path, '/');
+    if (slash) {
+        char *beside = arena_printf(p->arena, "%.*s/%s", (int)(slash - p->recipe->path),
+                                    p->recipe->path, name);
+        if (access(beside, F_OK) == 0)
+            return beside;
+    }
+    for (const char *const *f = model_folders(p->arena); *f; f++) {
+        char *installed = arena_printf(p->arena, "%s/%s", *f, name);
+        if (access(installed, F_OK) == 0)
+            return installed;
+    }
+    return name; /* opening it will say that it is missing */
+}
+
+static bool open_data(struct project *p)
+{
+    struct recipe *q = p->recipe;
+    if (q->data.files.count == 0) {
+        diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "the recipe names no data");
+        diag_hint(p->diags, "say data.files=FILE");
+        return false;
+    }
+    const char **files = arena_new_array(p->arena, const char *, q->data.files.count);
+    for (uint32_t i = 0; i < q->data.files.count; i++)
+        files[i] = q->data.files.items[i] = find_file(p, q->data.files.items[i]);
+    struct dataset_options o = {.files = files,
+                                .file_count = q->data.files.count,
+                                .tokenizer = q->data.tokenizer,
+                                .valid = q->data.valid,
+                                .valid_file =
+                                    q->data.valid_file ? find_file(p, q->data.valid_file) : NULL,
+                                .seed = (uint64_t)q->train.seed,
+                                .length = (uint32_t)p->length,
+                                .vocabulary = p->vocabulary,
+                                .where = q->files_span};
+    p->data = dataset_open(p->diags, p->arena, &o);
+    if (!p->data)
+        return false;
+    p->vocabulary = dataset_vocabulary(p->data);
+    bool grammar = dataset_grammar(p->data) != NULL;
+    if (strcmp(q->data.format, "auto") != 0 && grammar != (strcmp(q->data.format, "grammar") == 0)) {
+        diag_error(p->diags, FAULT_CONFIG, q->files_span, "data.format is %s, but the data is a %s",
+                   q->data.format, grammar ? "grammar" : "text");
+        return false;
+    }
+    return true;
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+static bool read_length(struct project *p)
+{
+    const struct param *length = model_param(p->s.model, "length");
+    if (length && length->value.kind == NUMBER_INT && length->value.i >= 1 &&
+        length->value.i <= 1 << 20) {
+        p->length = length->value.i;
+        return true;
+    }
+    diag_error(p->diags, FAULT_CONFIG, length ? length->span : (struct span){0},
+               "a model that is trained needs the param `length`: tokens in a window");
+    return false;
+}
+
+bool project_open(struct project *p, struct command_line *line, const char *path,
+                  const struct vocabulary *vocabulary, bool without_data)
+{
+    *p = (struct project){.line = line,
+                          .arena = line->arena,
+                          .diags = line->diags,
+                          .vocabulary = vocabulary};
+    p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
+    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe) || !read_length(p))
+        return false;
+    if (!without_data && !open_data(p))
+        return false;
+    /* Now the vocabulary is known; what the command line says of it still wins. */
+    recipe_set_param(p->recipe, p->arena, "vocab",
+                     arena_printf(p->arena, "%u", p->vocabulary->size));
+    if (!session_recipe_model(&p->s, line, p->recipe))
+        return false;
+    const struct param *vocab = model_param(p->s.model, "vocab");
+    if (vocab && vocab->value.i >= p->vocabulary->size)
+        return session_machine(&p->s);
+    diag_error(p->diags, FAULT_CONFIG, vocab ? vocab->span : (struct span){0},
+               "the data has %u symbols, more than `vocab`", p->vocabulary->size);
+    return false;
+}
+
+bool project_open_run(struct project *p, struct command_line *line, const char *path,
+                      const char *const *data_files)
+{
+    struct folder f = {.diags = line->diags, .arena = line->arena, .path = path};
+    if (!folder_has(&f, "config.yaml") || !folder_has(&f, "vocabulary.json")) {
+        diag_error(line->diags, access(path, F_OK) == 0 ? FAULT_DATA : FAULT_CONFIG,
+                   (struct span){0}, "%s is no run: it has no %s", path,
+                   folder_has(&f, "config.yaml") ? "vocabulary.json" : "config.yaml");
+        diag_hint(line->diags, "sedge train RECIPE -o %s makes one", path);
+        return false;
+    }
+    struct vocabulary *v =
+        vocabulary_read(line->diags, line->arena, folder_file(&f, "vocabulary.json"));
+    if (!v || !project_open(p, line, folder_file(&f, "config.yaml"), v, true))
+        return false;
+    if (data_files) {
+        uint32_t n = 0;
+        while (data_files[n])
+            n++;
+        p->recipe->data.files = (struct texts){n, (const char **)data_files};
+        p->recipe->data.valid_file = NULL;
+        p->recipe->data.valid = 1;
+    }
+    for (uint32_t i = 0; i < p->recipe->data.files.count; i++)
+        if (!data_files && access(find_file(p, p->recipe->data.files.items[i]), R_OK) != 0)
+            return true; /* the data is gone: sampling can do without */
+    return open_data(p);
+}
+
+void project_close(struct project *p)
+{
+    state_close(&p->s.state);
+    region_unmap(&p->s.engine.arena);
+}
+
+/* --- plans -------------------------------------------------------------------------------- */
+
+static bool remember(struct project *p, struct plan *plan)
+{
+    BUG_ON(p->plan_count == 8);
+    if (plan)
+        p->plans[p->plan_count++] = plan;
+    return plan != NULL;
+}
+
+struct plan *project_plan(struct project *p, const char *program, int64_t batch,
+                          const char *const *bind, uint32_t bind_count)
+{
+    struct named_size dims[] = {{"batch", batch}};
+    /* Without an average there is nothing but the raw weights to read. */
+    struct elaborate_request q = {.program = program,
+                                  .dims = dims,
+                                  .dim_count = 1,
+                                  .bind = bind,
+                                  .bind_count = bind_count,
+                                  .weights =
+                                      p->recipe->train.ema > 0 ? WEIGHTS_DECLARED : WEIGHTS_RAW};
+    if (p->line && option_given(p->line, "raw"))
+        q.weights = WEIGHTS_RAW;
+    struct plan *plan = session_compile(&p->s, &q, NULL);
+    remember(p, plan);
+    return plan;
+}
+
+bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update)
+{
+    const struct train_recipe *t = &p->recipe->train;
+    struct named_size dims[] = {{"batch", t->batch}};
+    struct elaborate_request q = {.program = "train", .dims = dims, .dim_count = 1};
+    struct compile_options o = {.gradients = true, .accumulate = t->accumulate > 1};
+    *gradient = session_compile(&p->s, &q, &o);
+    if (!remember(p, *gradient))
+        return false;
+    if (!plan_output(*gradient, "loss") || !plan_input(*gradient, "x0")) {
+        diag_error(p->diags, FAULT_CONFIG, (struct span){0},
+                   "the program `train` must take `x0` and minimise `loss`");
+        return false;
+    }
+    struct update_options u = {.beta1 = t->betas[0],
+                               .beta2 = t->betas[1],
+                               .eps = t->eps,
+                               .weight_decay = t->weight_decay,
+                               .clip = t->clip,
+                               .scale = 1.0 / (double)t->accumulate,
+                               .ema = t->ema};
+    *update = compile_graph(update_graph(p->s.model, &u), NULL);
+    return remember(p, *update);
+}
+
+bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set)
+{
+    set->integrand = project_plan(p, "bound_integrand", batch, NULL, 0);
+    set->base = set->integrand ? project_plan(p, "bound_base", batch, NULL, 0) : NULL;
+    set->reconstruction = set->base ? project_plan(p, "bound_reconstruction", batch, NULL, 0) : NULL;
+    return set->reconstruction != NULL;
+}
+
+bool project_bound_load(struct project *p, const struct bound_plan_set *set,
+                        struct bound_plans *out)
+{
+    struct engine *e = &p->s.engine;
+    out->integrand = executor_load(p->diags, p->arena, e, set->integrand);
+    out->base = out->integrand ? executor_load(p->diags, p->arena, e, set->base) : NULL;
+    out->reconstruction = out->base ? executor_load(p->diags, p->arena, e, set->reconstruction) : NULL;
+    return out->reconstruction != NULL;
+}
+
+double project_t_min(const struct project *p)
+{
+    const struct param *t = model_param(p->s.model, "t_min");
+    return t ? number_real(t->value) : 1e-5;
+}
+
+/* --- state -------------------------------------------------------------------------------- */
+
+static bool declare_cursor(struct project *p)
+{
+    struct state_row row = {.name = "cursor/step",
+                            .class = STATE_CURSOR,
+                            .type = {.dtype = DT_I64, .rank = 1, .dim = {{1, 0}}},
+                            .init = INIT_ZERO};
+    struct model *m = p->s.model;
+    return state_declare(&m->states, m->arena, m->diags, &row, &p->cursor);
+}
+
+bool project_state(struct project *p, bool all_rows)
+{
+    if (!declare_cursor(p))
+        return false;
+    const struct state_table *table = &p->s.model->states;
+    bool *used = arena_new_array(p->arena, bool, table->count + 1);
+    for (uint32_t i = 0; i < p->plan_count; i++)
+        for (uint32_t r = 0; r < p->plans[i]->row_count; r++)
+            used[r] |= p->plans[i]->reads[r];
+    used[p->cursor] = all_rows;
+    if (!state_open(p->diags, p->arena, table, used, &p->s.state))
+        return false;
+    p->s.engine.state = &p->s.state;
+    state_init(&p->s.state, (uint64_t)p->recipe->train.seed);
+    p->step = (int64_t *)(void *)p->s.state.row[p->cursor];
+    return true;
+}
+
+bool project_weights(struct project *p, const char *run, const char *which, char **path)
+{
+    bool named = strcmp(which, "last") == 0 || strcmp(which, "best") == 0;
+    *path = named ? arena_printf(p->arena, "%s/%s.safetensors", run, which)
+                  : arena_strdup(p->arena, which);
+    if (named && access(*path, F_OK) != 0) {
+        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s has no %s checkpoint yet", run, which);
+        return false;
+    }
+    struct tensor_file *file = tensor_file_open(p->diags, p->arena, *path);
+    bool good = file && state_load(p->diags, &p->s.state, file, FILL_WEIGHTS);
+    tensor_file_close(file);
+    return good;
+}
+
+/* --- held-out data ------------------------------------------------------------------------ */
+
+static void valid_window(void *context, int64_t index, int32_t *out)
+{
+    struct project *p = context;
+    dataset_valid_window(p->data, (size_t)index, out);
+}
+
+static bool valid_truth(void *context, const int32_t *window, double *nats)
+{
+    struct project *p = context;
+    return dataset_truth(p->data, window, nats);
+}
+
+struct bound_source project_valid_source(struct project *p)
+{
+    bool known = dataset_grammar(p->data) != NULL;
+    return (struct bound_source){valid_window, known ? valid_truth : NULL, NULL, p};
+}

@@ -1,0 +1,63 @@
+/* A recipe brought to life: its data, its model at the right vocabulary, the plans and the state.
+ * What `train`, `eval`, `sample` and `bench` share. */
+#ifndef SEDGE_TOOLS_PROJECT_H
+#define SEDGE_TOOLS_PROJECT_H
+
+#include "runtime/data/dataset.h"
+#include "runtime/evaluate.h"
+#include "runtime/folder.h"
+#include "runtime/train.h"
+#include "tools/session.h"
+
+struct project {
+    struct command_line *line;
+    struct arena *arena;
+    struct diags *diags;
+    struct recipe *recipe;
+    struct session s;
+    struct dataset *data; /* NULL when it was not asked for, or is gone (then VOCABULARY is given) */
+    const struct vocabulary *vocabulary;
+    int64_t length;
+    int64_t *step; /* the row cursor/step, once the state is open */
+    uint32_t cursor;
+    struct plan *plans[8];
+    uint32_t plan_count;
+};
+
+/* Reads the recipe at PATH with the overrides of the command line, opens its data unless
+ * WITHOUT_DATA (VOCABULARY then gives the alphabet; with data it may be NULL), and reads the model
+ * at that vocabulary. False after reporting. */
+bool project_open(struct project *p, struct command_line *line, const char *path,
+                  const struct vocabulary *vocabulary, bool without_data);
+
+/* Opens the run folder PATH: its config.yaml, vocabulary.json, and data if it is still there (or
+ * DATA_FILES instead; NULL-terminated). */
+bool project_open_run(struct project *p, struct command_line *line, const char *path,
+                      const char *const *data_files);
+
+/* Compile one program and remember its plan; NULL after reporting. */
+struct plan *project_plan(struct project *p, const char *program, int64_t batch,
+                          const char *const *bind, uint32_t bind_count);
+/* The gradient plan of `train` and the update plan. */
+bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
+
+/* After all plans are compiled: maps and initialises the state that they use. */
+bool project_state(struct project *p, bool all_rows);
+/* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. */
+bool project_weights(struct project *p, const char *run, const char *which, char **path);
+
+/* The three programs of the bound, compiled for BATCH; then loaded, once the state is open. */
+struct bound_plan_set {
+    struct plan *integrand, *base, *reconstruction;
+};
+bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set);
+bool project_bound_load(struct project *p, const struct bound_plan_set *set,
+                        struct bound_plans *out);
+double project_t_min(const struct project *p);
+
+/* Held-out windows as a source for bound_evaluate; the context is the project. */
+struct bound_source project_valid_source(struct project *p);
+
+void project_close(struct project *p);
+
+#endif
