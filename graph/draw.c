@@ -93,11 +93,11 @@ static uint32_t cluster_of(struct drawing *d, const char *name)
     return at;
 }
 
-/* Rows of state have names of their own, which are no places in the program. */
+/* Values in rows of state are called after the rows, which is no place in the program. */
 static const char *declared_name(const struct graph *g, const struct node *n)
 {
     for (uint32_t k = 0; k < n->out_count && !(n->op->flags & OP_LEAF); k++)
-        if (g->values[n->out[k]].name)
+        if (g->values[n->out[k]].name && !g->values[n->out[k]].state)
             return g->values[n->out[k]].name;
     return NULL;
 }

@@ -65,8 +65,8 @@ static const struct op_case gelu_backward_cases[] = {
 };
 
 /* gelu (Hendrycks, Gimpel 2016): y = x Phi(x), Phi the normal distribution function.
- *   erf    Phi(x) = (1 + erf(x / sqrt 2)) / 2,                dy/dx = Phi(x) + x exp(-x^2/2) / sqrt(2 pi)
- *   tanh   Phi(x) ~ (1 + tanh u) / 2,  u = c (x + a x^3),     dy/dx = Phi + x (1 - tanh^2 u) u' / 2
+ *   erf    Phi(x) = (1 + erf(x / sqrt 2)) / 2,   dy/dx = Phi(x) + x exp(-x^2/2) / sqrt(2 pi)
+ *   tanh   Phi(x) ~ (1 + tanh u) / 2,  u = c (x + a x^3),   dy/dx = Phi + x (1 - tanh^2 u) u' / 2
  * with c = sqrt(2/pi), a = 0.044715. The derivative is that of the form chosen. */
 static const char *const forms[] = {"tanh", "erf", NULL};
 

@@ -309,7 +309,8 @@ const struct op op_attention_backward = {
  * paired with c + e ("half-split", as in GPT-NeoX and the score network of Lou, Meng, Ermon 2024).
  *   x [rows, length, dim] -> y of the same shape
  *
- *   a = position base^(-c/e),  y_c = x_c cos a - x_(c+e) sin a,  y_(c+e) = x_(c+e) cos a + x_c sin a
+ *   a = position base^(-c/e)
+ *   y_c = x_c cos a - x_(c+e) sin a,  y_(c+e) = x_(c+e) cos a + x_c sin a
  *
  * A rotation: its gradient is the inverse one, -a. */
 static const struct op_attr rope_attrs[] = {

@@ -5,8 +5,8 @@
 
 #include <math.h>
 
-/* timestep_features: a noise level as a vector of waves, as in the score network of Lou, Meng, Ermon
- * 2024, cosines first.   sigma f64 [rows] -> y f32 [rows, size], h = size / 2
+/* timestep_features: a noise level as a vector of waves, as in the score network of Lou, Meng and
+ * Ermon 2024, cosines first.   sigma f64 [rows] -> y f32 [rows, size], h = size / 2
  *
  *   y_i = cos(sigma f_i),  y_(h+i) = sin(sigma f_i),  f_i = period^(-i/h)
  *

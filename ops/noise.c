@@ -13,7 +13,11 @@
 
 static const struct op_input noise_inputs[] = {
     {"t", IN_F64, 0, "f64 [rows]: times in (0, 1]", DOMAIN_UNIT}, {0}};
-static const char *const noise_results[] = {"sigma", "dsigma"};
+static const char *const noise_results[] = {"sigma", "dsigma", NULL};
+
+/* The schedule of the process is given by the test: sigma is any expression in t. */
+static const struct op_case noise_cases[] = {
+    {"f64[3]", NULL, "absorb 5"}, {"f64[1]", NULL, "uniform 4"}, {"f64[]", NULL, "absorb 2"}, {0}};
 
 static bool noise_shape(struct op_call *c)
 {
@@ -36,7 +40,7 @@ static bool noise_expand(const struct op_call *c, const uint32_t *in, uint32_t *
 
 const struct op op_noise = {
     .name = "noise",
-    .doc = "Total noise sigma(t) of the process and its rate d sigma / d t",
+    .doc = "Total noise sigma(t) of the process and its rate d sigma / d t.",
     .inputs = noise_inputs,
     .results = noise_results,
     .result_count = 2,
@@ -44,4 +48,5 @@ const struct op op_noise = {
     .rows = ROWS_EACH,
     .shape = noise_shape,
     .expand = noise_expand,
+    .cases = noise_cases,
 };

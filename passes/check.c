@@ -34,7 +34,8 @@ struct checker {
 static void insert(struct checker *k, struct space *s, uint32_t at, struct range range)
 {
     s->ranges = arena_grow(k->c->arena, s->ranges, s->count, &s->capacity, sizeof *s->ranges);
-    memmove(&s->ranges[at + 1], &s->ranges[at], (s->count - at) * sizeof *s->ranges);
+    if (at < s->count)
+        memmove(&s->ranges[at + 1], &s->ranges[at], (s->count - at) * sizeof *s->ranges);
     s->ranges[at] = range;
     s->count++;
 }
@@ -60,7 +61,8 @@ static void write_range(struct checker *k, struct space *s, int64_t from, int64_
     uint32_t at = lower_bound(s, from), end = at;
     while (end < s->count && s->ranges[end].from < to)
         end++;
-    memmove(&s->ranges[at], &s->ranges[end], (s->count - end) * sizeof *s->ranges);
+    if (end > at && end < s->count)
+        memmove(&s->ranges[at], &s->ranges[end], (s->count - end) * sizeof *s->ranges);
     s->count -= end - at;
     if (content)
         insert(k, s, at, (struct range){from, to, content});
@@ -111,6 +113,8 @@ static void check_read(struct checker *k, const struct plan_step *step, uint32_t
 {
     const struct plan_tensor *t = &k->plan->tensors[tensor];
     int64_t from = start_of(t), bytes = type_bytes(graph_type(k->g, value));
+    if (!type_equal(&t->type, graph_type(k->g, value)) || t->bytes != bytes)
+        fail(k, "a read as another type", step, t);
     if (!holds(space_of(k, t), from, from + bytes, k->content[value]))
         fail(k, "a read", step, t);
 }
@@ -193,10 +197,36 @@ static void check_overlay(struct checker *k, const struct plan_step *step, const
     }
 }
 
+/* Scratch lies in the arena and is written while results are: it may touch none of them. */
+static void check_workspace(struct checker *k, const struct plan_step *step)
+{
+    int64_t from = step->workspace_offset, to = from + step->workspace;
+    const struct plan_tensor *first = &k->plan->tensors[step->out[0]];
+    if (from < 0 || to > k->plan->arena_bytes || from % ALIGNMENT != 0)
+        fail(k, "scratch outside the arena or not aligned", step, first);
+    for (uint32_t r = 0; r < step->out_count; r++) {
+        const struct plan_tensor *out = &k->plan->tensors[step->out[r]];
+        if (out->memory == MEMORY_ARENA && out->offset < to && from < out->offset + out->bytes)
+            fail(k, "scratch over a result", step, out);
+    }
+}
+
+static bool is_step_of(const struct compile *c, const struct plan_step *step, const struct node *n)
+{
+    return strcmp(step->op, n->op->name) == 0 && step->attr == n->attr &&
+           step->stream == n->stream && step->in_count == n->in_count &&
+           step->out_count == n->out_count &&
+           step->chain == (n->process ? &c->graph->processes[n->process - 1].chain : NULL);
+}
+
 /* Values read and written must be those of the node, one after the other. */
 static void check_step(struct checker *k, const struct plan_step *step)
 {
     const struct node *n = &k->g->nodes[step->node];
+    if (!is_step_of(k->c, step, n)) {
+        fail(k, "a step unlike its node: the result", step, &k->plan->tensors[step->out[0]]);
+        return;
+    }
     if (step->workspace)
         write_range(k, &k->arena, step->workspace_offset, step->workspace_offset + step->workspace,
                     0);
@@ -210,9 +240,8 @@ static void check_step(struct checker *k, const struct plan_step *step)
     /* A result must not have wiped out another one. */
     for (uint32_t r = 0; r < n->out_count; r++)
         check_read(k, step, step->out[r], n->out[r]);
-    if (step->workspace &&
-        step->workspace_offset + step->workspace > k->plan->arena_bytes)
-        fail(k, "scratch outside the arena", step, &k->plan->tensors[step->out[0]]);
+    if (step->workspace)
+        check_workspace(k, step);
 }
 
 /* After the run: outputs are where the plan says, and each row holds its newest version. */
@@ -221,17 +250,34 @@ static void check_end(struct checker *k)
     const struct graph *g = k->g;
     for (uint32_t i = 0; i < k->plan->output_count; i++)
         check_read(k, NULL, k->plan->outputs[i].tensor, g->outputs[i].value);
+    uint32_t *newest = arena_new_array(k->c->arena, uint32_t, g->states->count + 1);
     for (uint32_t i = 0; i < g->order_count; i++) {
         const struct node *n = &g->nodes[g->order[i]];
         for (uint32_t r = 0; r < n->out_count; r++) {
             const struct value *v = &g->values[n->out[r]];
-            if (n->op != &op_store || !v->state)
-                continue;
-            int64_t bytes = type_bytes(&v->type);
-            struct plan_tensor where = {.memory = MEMORY_STATE, .value = n->out[r]};
-            if (!holds(&k->rows[v->state - 1], 0, bytes, k->content[n->out[r]]))
-                fail(k, "a lost store", NULL, &where);
+            uint32_t *last = &newest[v->state];
+            if (v->state && (!*last || g->values[*last].version < v->version))
+                *last = n->out[r];
         }
+    }
+    for (uint32_t row = 0; row < g->states->count; row++) {
+        uint32_t v = newest[row + 1];
+        struct plan_tensor where = {.memory = MEMORY_STATE, .value = v};
+        if (v && !holds(&k->rows[row], 0, type_bytes(graph_type(g, v)), k->content[v]))
+            fail(k, "a lost write", NULL, &where);
+    }
+}
+
+/* Every tensor starts where kernels may load vectors from, inside its memory. */
+static void check_places(struct checker *k)
+{
+    const struct plan *p = k->plan;
+    for (uint32_t i = 1; i < p->tensor_count; i++) {
+        const struct plan_tensor *t = &p->tensors[i];
+        int64_t room = t->memory == MEMORY_ARENA ? p->arena_bytes : p->const_bytes;
+        bool placed = t->memory == MEMORY_ARENA || t->memory == MEMORY_CONST;
+        if (placed && (t->offset < 0 || t->offset % ALIGNMENT || t->offset + t->bytes > room))
+            fail(k, "the place", NULL, t);
     }
 }
 
@@ -246,6 +292,7 @@ bool pass_check(struct compile *c)
                         .inputs = arena_new_array(c->arena, struct space, g->input_count + 1),
                         .good = true};
     find_contents(&k);
+    check_places(&k);
     fill_leaves(&k);
     for (uint32_t i = 0; i < c->plan->step_count; i++)
         check_step(&k, &c->plan->steps[i]);

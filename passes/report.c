@@ -64,6 +64,18 @@ static int by_bytes(const void *a, const void *b)
     return x->value < y->value ? -1 : x->value > y->value;
 }
 
+/* What has no name, a nested call or a gradient, is called after the op that makes it. */
+static const char *label(struct arena *a, const struct plan *p, const struct plan_tensor *t)
+{
+    if (t->name)
+        return t->name;
+    for (uint32_t i = 0; i < p->step_count; i++)
+        for (uint32_t k = 0; k < p->steps[i].out_count; k++)
+            if (&p->tensors[p->steps[i].out[k]] == t)
+                return arena_printf(a, "(%s)", p->steps[i].op);
+    return "(a view)";
+}
+
 static char *print_largest(struct arena *a, const struct diags *d, const struct plan *p)
 {
     const struct plan_tensor **list = arena_new_array(a, const struct plan_tensor *, p->tensor_count);
@@ -76,7 +88,7 @@ static char *print_largest(struct arena *a, const struct diags *d, const struct 
     for (uint32_t i = 0; i < n && i < LARGEST; i++) {
         struct graph axes = {.axes = (struct axis *)p->axes, .axis_count = p->axis_count};
         text = arena_printf(a, "%s  %12s  %-26s %-28s %s\n", text, human(a, list[i]->bytes),
-                            list[i]->name ? list[i]->name : "(a gradient)",
+                            label(a, p, list[i]),
                             type_print(a, &axes, &list[i]->type), where(a, d, list[i]->span));
     }
     return text;

@@ -8,7 +8,7 @@
 
 #include "graph/base/random.h"
 #include "graph/base/safetensors.h"
-#include "graph/graph.h"
+#include "passes/plan.h"
 #include "runtime/memory.h"
 
 struct state {

@@ -58,7 +58,7 @@ static const char *file_name(struct resolving *r, const char *path)
 {
     for (const char *const *f = model_folders(r->arena); *f; f++) {
         size_t n = strlen(*f);
-        if (strncmp(path, *f, n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/'))
+        if (strncmp(path, *f, n) == 0 && path[n] == '/')
             return path + n + 1;
     }
     char here[4096];
@@ -70,7 +70,7 @@ static const char *file_name(struct resolving *r, const char *path)
 static const char *model_name(struct resolving *r)
 {
     const char *name = file_name(r, r->model->path);
-    return strchr(name, '/') ? name : r->recipe->model;
+    return name[0] == '/' ? name : r->recipe->model;
 }
 
 static char *texts_value(struct resolving *r, const struct texts *texts)

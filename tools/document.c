@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *document_base(const char *path)
 {
@@ -69,22 +70,29 @@ char *document_find(struct command_line *line, const char *name, enum document *
     return path;
 }
 
+/* Whether the recipe's data files are there; what is wrong in the recipe is left to its reader. */
+static bool data_exists(struct command_line *line, const char *path)
+{
+    struct project p = {.arena = line->arena};
+    p.recipe = recipe_read(line->arena, diags_new(line->arena), path, line->overrides,
+                           line->override_count);
+    bool found = p.recipe && p.recipe->data.files.count;
+    for (uint32_t i = 0; found && i < p.recipe->data.files.count; i++)
+        found = access(project_data_file(&p, p.recipe->data.files.items[i]), R_OK) == 0;
+    return found || !p.recipe;
+}
+
 bool document_recipe(struct project *p, struct command_line *line, const char *path, bool excuse)
 {
-    struct command_line aside = *line;
-    if (excuse) {
-        aside.diags = diags_new(line->arena);
-        if (project_open(p, &aside, path, NULL, false))
+    if (!excuse || data_exists(line, path)) {
+        if (project_open(p, line, path, NULL, false))
             return true;
-    } else if (project_open(p, line, path, NULL, false))
-        return true;
-    if (!excuse)
-        return p->recipe && p->s.model && !p->data && diags_exit_code(line->diags) == 3;
+        return !excuse && p->recipe && p->s.model && !p->data && diags_exit_code(line->diags) == 3;
+    }
     *p = (struct project){.line = line, .arena = line->arena, .diags = line->diags};
     p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
     if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe))
         return false;
-    diag_warning(line->diags, (struct span){0},
-                 "the data could not be opened: `vocab` is the model's own");
+    diag_warning(line->diags, (struct span){0}, "the data is not there: `vocab` is the model's own");
     return true;
 }

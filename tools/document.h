@@ -10,9 +10,9 @@ enum document { DOCUMENT_MODEL, DOCUMENT_RECIPE, DOCUMENT_GRAMMAR };
  * is; NULL after reporting. */
 char *document_find(struct command_line *line, const char *name, enum document *kind);
 
-/* Reads the recipe at PATH with its data and model. Where the data cannot be opened, the model's
- * own `vocab` is taken: with EXCUSE as a warning, else as an error (true all the same: there is a
- * model to look at). False after reporting when there is no model. */
+/* Reads the recipe at PATH with its data and model. Where its data files are missing the model's
+ * own `vocab` is taken: with EXCUSE under a warning, else under an error (true all the same: there
+ * is a model to look at). False after reporting anything else. */
 bool document_recipe(struct project *p, struct command_line *line, const char *path, bool excuse);
 
 /* The file's name without its folder. */

@@ -9,8 +9,7 @@
 
 /* --- data --------------------------------------------------------------------------------- */
 
-/* A data file as written: from here, beside the recipe, or among what is installed. */
-static const char *find_file(struct project *p, const char *name)
+const char *project_data_file(const struct project *p, const char *name)
 {
     if (name[0] == '/' || access(name, F_OK) == 0)
         return name;
@@ -39,13 +38,13 @@ static bool open_data(struct project *p)
     }
     const char **files = arena_new_array(p->arena, const char *, q->data.files.count);
     for (uint32_t i = 0; i < q->data.files.count; i++)
-        files[i] = q->data.files.items[i] = find_file(p, q->data.files.items[i]);
+        files[i] = q->data.files.items[i] = project_data_file(p, q->data.files.items[i]);
     struct dataset_options o = {.files = files,
                                 .file_count = q->data.files.count,
                                 .tokenizer = q->data.tokenizer,
                                 .valid = q->data.valid,
                                 .valid_file =
-                                    q->data.valid_file ? find_file(p, q->data.valid_file) : NULL,
+                                    q->data.valid_file ? project_data_file(p, q->data.valid_file) : NULL,
                                 .seed = (uint64_t)q->train.seed,
                                 .length = (uint32_t)p->length,
                                 .vocabulary = p->vocabulary,
@@ -127,7 +126,7 @@ bool project_open_run(struct project *p, struct command_line *line, const char *
         p->recipe->data.valid = 1;
     }
     for (uint32_t i = 0; i < p->recipe->data.files.count; i++)
-        if (!data_files && access(find_file(p, p->recipe->data.files.items[i]), R_OK) != 0)
+        if (!data_files && access(project_data_file(p, p->recipe->data.files.items[i]), R_OK) != 0)
             return true; /* the data is gone: sampling can do without */
     return open_data(p);
 }

@@ -30,6 +30,10 @@ struct project {
 bool project_open(struct project *p, struct command_line *line, const char *path,
                   const struct vocabulary *vocabulary, bool without_data);
 
+/* Where a data file named by the recipe lies: from here, beside the recipe, or among what is
+ * installed; NAME itself when it is nowhere. Needs the arena and the recipe only. */
+const char *project_data_file(const struct project *p, const char *name);
+
 /* Opens the run folder PATH: its config.yaml, vocabulary.json, and data if it is still there (or
  * DATA_FILES instead; NULL-terminated). */
 bool project_open_run(struct project *p, struct command_line *line, const char *path,

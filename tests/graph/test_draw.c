@@ -27,7 +27,7 @@ static uint32_t count(const char *text, const char *what)
     "%8 \"h.1.y\": f32 [batch, 3] = mul %6, %7\n"                                                  \
     "%9: f32 [] = sum %8\n"                                                                        \
     "%10: f32 [3] = state e\n"                                                                     \
-    "%11: f32 [3] -> e v1 = store %10\n"                                                           \
+    "%11 \"grad/a.b\": f32 [3] -> e v1 = store %10\n"                                              \
     "input \"<x> & y\" %1\n"                                                                       \
     "output loss %9\n"                                                                             \
     "output h %8\n"                                                                                \

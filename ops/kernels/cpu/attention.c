@@ -2,9 +2,9 @@
  * in blocks, packs each block once, and runs all queries over it in tiles, so that the scores of
  * one tile are all that ever exists of the square of the length.
  *
- * Forward, for each query: the largest score so far and the sum of exponentials relative to it; when
- * a block raises the largest score, what was summed is scaled down. Backward: the scores again,
- * and five products a tile. All products are the micro kernel's (gemm_small.h). */
+ * Forward, for each query: the largest score so far and the sum of exponentials relative to it;
+ * when a block raises the largest score, what was summed is scaled down. Backward: the scores
+ * again, five products a tile. All products are the micro kernel's (gemm_small.h). */
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/cpu/gemm_small.h"
 #include "ops/kernels/kernel.h"

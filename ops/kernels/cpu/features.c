@@ -1,4 +1,4 @@
-/* Kernel of timestep_features. In double: sigma reaches 20, where the nearest f32 is off by 1e-6. */
+/* Kernel of timestep_features. In double: sigma reaches 20, where an f32 may be off by 1e-6. */
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/cpu/vector.h"
 #include "ops/kernels/kernel.h"

@@ -7,12 +7,13 @@
 #include <string.h>
 
 /* Every family of ops/kernels/cpu/, for one instruction set: adding a family adds a name here. */
+/* clang-format off */
 #define FAMILIES(isa)                                                                              \
-    X(elementwise, isa)                                                                            \
-    X(broadcast, isa) X(compare, isa) X(activation, isa) X(random, isa) X(reduce, isa)             \
-        X(layout, isa) X(linear, isa) X(embedding, isa) X(norm, isa) X(softmax, isa)               \
-            X(attention, isa) X(modulate, isa) X(features, isa) X(score, isa) X(perturb, isa)      \
-                X(reverse, isa) X(bound, isa) X(optimizer, isa)
+    X(elementwise, isa) X(broadcast, isa) X(compare, isa) X(activation, isa) X(random, isa)        \
+    X(reduce, isa) X(layout, isa) X(linear, isa) X(embedding, isa) X(norm, isa) X(softmax, isa)    \
+    X(attention, isa) X(modulate, isa) X(features, isa) X(score, isa) X(perturb, isa)              \
+    X(reverse, isa) X(bound, isa) X(optimizer, isa)
+/* clang-format on */
 
 #if defined(__x86_64__)
 #define ALL_FAMILIES FAMILIES(plain) FAMILIES(v2) FAMILIES(v3) FAMILIES(v4)

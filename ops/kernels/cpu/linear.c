@@ -13,11 +13,11 @@ static struct strided as_strided(struct blas_matrix a)
 /* Results of fewer rows are left to the micro kernel: BLIS would pack all of B for them. */
 #define THIN 32
 
-/* A result is made in tiles, each one call to BLIS with one thread. BLIS's own threads wait for each
- * other at every packed block, which costs a machine that runs anything else most of its speed.
- * Tiles pack some things more than once: of 768 that costs 1 to 2%, of 384 about 6% where the depth
- * is thousands. Smaller ones are made only where there would be too few to share out. The bits are
- * the same for any tiles and any threads, since BLIS sums over the depth in one order. */
+/* A result is made in tiles, each one call to BLIS with one thread. BLIS's own threads wait for
+ * each other at every packed block, which costs a machine that runs anything else most of its
+ * speed. Tiles pack some things more than once: of 768 that costs 1 to 2%, of 384 about 6% where
+ * the depth is thousands. Smaller ones are made only where there would be too few to share out. The
+ * bits are the same for any tiles and threads, since BLIS sums over the depth in one order. */
 #define TILE_MOST 768
 #define TILE_LEAST 192
 #define TILES_WANTED 4
@@ -50,8 +50,8 @@ static struct blas_matrix matrix_at(struct blas_matrix a, int64_t i, int64_t j)
     return a;
 }
 
-/* Makes one tile, ROWS x COLS of a C with rows of N. It gets its bias first, and still has it in the cache when the
- * product is added. */
+/* Makes one tile, ROWS x COLS of a C with rows of N. It gets its bias first, and still has it in
+ * the cache when the product is added. */
 static void tile_run(struct blas_matrix a, struct blas_matrix b, const float *bias, float *c,
                      int64_t n, int64_t rows, int64_t cols, int64_t k, int threads)
 {

@@ -1,0 +1,342 @@
+#!/bin/sh
+# The commands that look before anything runs: new, check, config, explain, plan, ops. Each is run
+# as a user would, in a folder of its own, and held to its exit code and to what it must say.
+#   SEDGE=build/release/sedge sh tests/cli/test_commands.sh
+# The last line counts.
+set -u
+: "${SEDGE:?the command to test}"
+case $SEDGE in /*) ;; *) SEDGE=$(pwd)/$SEDGE ;; esac
+top=$(mktemp -d)
+trap 'rm -rf "$top"' EXIT
+passed=0 failed=0 skipped=0
+NO_COLOR=1 LC_ALL=C
+export NO_COLOR LC_ALL
+
+pass() {
+    passed=$((passed + 1))
+}
+fail() {
+    failed=$((failed + 1))
+    echo "FAIL $1"
+    sed 's/^/    | /' "$top/out" "$top/err" | head -n 30
+}
+
+# run CODE ARGUMENTS…: the exit code must be CODE. What was said stays for the checks below.
+run() {
+    want=$1
+    shift
+    what="sedge $*"
+    "$SEDGE" "$@" </dev/null >"$top/out" 2>"$top/err"
+    code=$?
+    if [ "$code" -eq "$want" ]; then pass; else fail "$what: exit $code, not $want"; fi
+}
+# says TEXT, hints TEXT: on stdout, on stderr. quiet: stderr is empty.
+says() {
+    if grep -qF -e "$1" "$top/out"; then pass; else fail "$what: does not say: $1"; fi
+}
+hints() {
+    if grep -qF -e "$1" "$top/err"; then pass; else fail "$what: does not complain: $1"; fi
+}
+hides() {
+    if grep -qF -e "$1" "$top/out"; then fail "$what: should not say: $1"; else pass; fi
+}
+quiet() {
+    if [ -s "$top/err" ]; then fail "$what: says something on stderr"; else pass; fi
+}
+# A condition of the shell.
+holds() {
+    label=$1
+    shift
+    if "$@"; then pass; else fail "$label"; fi
+}
+
+mkdir "$top/empty" "$top/work"
+cd "$top/empty" || exit 1 # nothing here: what is named must come from what is installed
+
+# --- the command itself ---------------------------------------------------------------------
+run 2
+says 'usage: sedge COMMAND'
+run 0 --help
+for name in new check config explain plan ops; do
+    says "  $name "
+    run 0 "$name" --help
+    says "usage: sedge $name"
+    run 0 --help
+done
+sed -n 's/^  \([a-z]*\)  .*/\1/p' "$top/out" >"$top/listed"
+printf '%s\n' new check config explain plan train sample eval run bench ops >"$top/order"
+grep -xF -f "$top/listed" "$top/order" >"$top/expected"
+holds 'commands are listed in their order' cmp -s "$top/listed" "$top/expected"
+run 2 chekc
+hints 'did you mean `sedge check`?'
+run 2 plan sedd-absorb --jsno
+hints 'did you mean --json?'
+run 2 plan
+hints 'usage: sedge plan'
+run 2 ops linear gelu
+hints '`gelu` is one argument too many'
+
+# --- ops ------------------------------------------------------------------------------------
+run 0 ops
+says 'linear maps and tables'
+says 'Affine map of the last axis'
+hides linear_weight_grad
+sed -n 's/^  \([a-z_0-9]*\) .*/\1/p' "$top/out" >"$top/ops"
+holds 'many ops are listed' test "$(wc -l <"$top/ops")" -ge 50
+run 0 ops --all
+says linear_weight_grad
+run 0 ops linear
+says 'y: {linear: x, out: …}'
+says 'size of the last axis of the result [whole number, required]'
+says 'one of fan_in, zeros, normal, default fan_in'
+says 'parameters that it owns'
+run 0 ops tweedie
+says 'draws random numbers'
+says 'keep'
+run 0 ops random_uniform
+says 'y: {random_uniform: {shape: […]}}'
+run 0 ops split
+says 'as many as its attributes say'
+run 2 ops linaer
+hints 'did you mean `linear`?'
+run 2 ops adamx
+hints 'sedge ops lists them'
+while read -r name; do
+    "$SEDGE" explain "$name" >"$top/out" 2>"$top/err" && "$SEDGE" ops "$name" >"$top/op" 2>&1
+    holds "explain $name shows the op" grep -q '^results$' "$top/op" "$top/out"
+done <"$top/ops"
+
+# --- explain --------------------------------------------------------------------------------
+run 0 explain
+says 'train.lr'
+sed -n 's/^  \([a-z_.]*\) .*/\1/p' "$top/out" >"$top/keys"
+sed -n '/^words/,/^$/s/^ //p' "$top/out" | tr ' ' '\n' | sed '/^$/d' >"$top/words"
+holds 'keys are listed' grep -qx 'sample.steps' "$top/keys"
+holds 'words are listed' grep -qx 'minimize' "$top/words"
+while read -r name; do
+    run 0 explain "$name"
+    says "$name"
+done <"$top/keys"
+while read -r name; do
+    run 0 explain "$name"
+    holds "explain $name has an example" grep -q '^  [^ ]' "$top/out"
+done <"$top/words"
+run 0 explain train.lr
+says 'type     number'
+says 'default  3.0e-4'
+says 'range    0 to 10'
+says 'train: {lr: 3.0e-4}'
+run 0 explain train
+says 'train.weight_decay'
+hides 'sample.steps'
+run 0 explain process.noise
+says 'geometric'
+run 2 explain train.lrr
+hints 'did you mean `train.lr`?'
+run 2 explain lr
+hints 'did you mean `train.lr`?'
+run 2 explain minimise
+hints 'did you mean `minimize`?'
+
+# --- config ---------------------------------------------------------------------------------
+cd "$top/work" || exit 1
+cat >my.yaml <<'YAML'
+sedge: 1
+model: sedd-absorb
+preset: tiny
+params: {length: 16}
+data: {files: [grammars/toy.yaml], valid: 0.01}
+train: {steps: 100, lr: 1e-3}
+process: {noise: {geometric: {max: 10}}}
+YAML
+run 0 config my.yaml train.batch=4 dropout=0
+quiet
+says '  lr: 0.001                                  # <- my.yaml:6'
+says '  dim: 128                                   # <- preset tiny'
+says '  vocab: 15                                  # <- the data'
+says '  length: 16                                 # <- my.yaml:4'
+says '  batch: 4                                   # <- command line'
+says '  dropout: 0                                 # <- command line'
+says '  eps: 1.0e-8                                # <- default'
+says 'noise: {geometric: {max: 10}}'
+says 'files: [grammars/toy.yaml]'
+sed 's/ *# <- .*//' "$top/out" >"$top/once"
+mkdir elsewhere
+cp "$top/out" elsewhere/again.yaml
+run 0 config elsewhere/again.yaml
+says '# <- again.yaml:2'
+sed 's/ *# <- .*//' "$top/out" >"$top/twice"
+holds 'what config prints reads back the same' cmp -s "$top/once" "$top/twice"
+run 0 config my.yaml --json
+says '"params.length": {'
+says '"value": 0.001'
+says '"from": "my.yaml:6"'
+run 0 config my.yaml train.minutes=5 data.files=gone.txt
+hints 'warning: the data is not there'
+says 'vocab: 50257'
+run 2 config my.yaml train.lrr=1
+hints 'did you mean `train.lr`?'
+run 2 config my.yaml lenght=3
+hints 'did you mean `length`?'
+run 2 config my.yaml preset=tniy
+hints 'there are: tiny, mini, small, medium'
+run 2 config my.yaml train.schedule=cosin
+hints 'constant cosine linear'
+run 2 config nothing
+hints 'there is no recipe `nothing`'
+
+# --- check ----------------------------------------------------------------------------------
+cd "$top/empty" || exit 1
+run 0 check sedd-absorb preset=tiny vocab=20 length=16
+quiet
+says 'parameters: 1032085'
+says '  blocks                     989696   40 tensors'
+says 'process main: absorb, 20 tokens and the mask, 21 states'
+says '    0.5     0.6921    0.4995  ####################'
+says 'base term: finite'
+says 'train: minimises loss'
+says 'MFLOP a token with gradients'
+says 'x0: token [batch, 16]'
+says 'optional weight'
+says 'tweedie: 128 steps from t = 1 to 1e-05; calls step, denoise when grid.last'
+run 0 check sedd-absorb preset=tiny vocab=20 length=16 'process.noise={sigma: "-log1p(-t)"}'
+says 'base term: zero'
+run 0 check toy
+says 'grammar, 5 states, 10 arcs, 15 symbols'
+run 2 check sedd-absrob
+hints 'did you mean `sedd-absorb`?'
+run 2 check sedd-absorb diim=3
+hints 'diim'
+run 2 check sedd-absorb 'process.rate=absrob'
+hints 'write `absorb` or `uniform`'
+cd "$top/work" || exit 1
+run 0 check my.yaml
+says 'data: known language, 15 symbols (words)'
+run 3 check my.yaml data.files=gone.txt sample.sampler=twedie
+hints 'gone.txt'
+hints 'did you mean `tweedie`?'
+cat >broken.yaml <<'YAML'
+sedge: 1
+params: {dim: 8}
+blocks: {}
+programs:
+  train:
+    in: {x: [f32, batch, dim]}
+    nodes:
+      a: {liner: x, out: dim}
+      b: {linear: x, ouut: 4, out: dim, as: b}
+      loss: {mean: c}
+    minimize: loss
+  other:
+    in: {x: [f32, batch, dim]}
+    nodes: {y: {gelu: z}}
+    out: {y: y}
+YAML
+run 2 check broken.yaml
+hints 'did you mean `linear`?'
+hints 'broken.yaml:9:'
+hints 'broken.yaml:10:'
+hints 'broken.yaml:14:'
+holds 'nothing is said of a broken model' test ! -s "$top/out"
+
+# --- plan -----------------------------------------------------------------------------------
+small='preset=tiny vocab=20 length=16 batch=2'
+# shellcheck disable=SC2086
+{
+    run 0 plan sedd-absorb $small
+    quiet
+    says 'program train (batch <= 2)'
+    says 'checked: each read sees the value the graph names'
+    says 'program update:'
+    says '  moments '
+    says '  averages '
+    run 0 plan sedd-absorb step $small
+    says 'program step (batch <= 2)'
+    hides 'program update'
+    run 0 plan sedd-absorb $small --json
+    for key in peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
+        compile_ms update total_bytes; do
+        says "\"$key\": "
+    done
+    says '"checked": true'
+    run 0 plan sedd-absorb $small --dump after:elaborate
+    says 'graph train'
+    hides gelu_backward
+    cp "$top/out" "$top/elaborated"
+    run 0 plan sedd-absorb $small --program
+    holds '--program is what elaborate leaves' cmp -s "$top/out" "$top/elaborated"
+    run 0 plan sedd-absorb $small --dump after:grad
+    says 'gelu_backward'
+    run 0 plan sedd-absorb $small --dump after:lower
+    says 'plan train arena'
+    run 2 plan sedd-absorb $small --dump after:lowre
+    hints 'did you mean --dump after:lower?'
+    hints 'elaborate, simplify, grad'
+    run 2 plan sedd-absorb stpe $small
+    hints 'did you mean `step`?'
+    run 2 plan sedd-absorb $small bacth=3
+    hints 'did you mean `batch`?'
+    run 0 plan sedd-absorb $small --map map.svg
+    holds 'the map is SVG' grep -q '^<svg xmlns' map.svg
+    holds 'the map has a rectangle for each buffer' test "$(grep -c '^<rect .*<title>' map.svg)" -ge 100
+    holds 'the map has a peak' grep -q 'peak [0-9.]* MiB' map.svg
+    holds 'the map has axes' grep -q 'address in the arena' map.svg
+    holds 'the map has a legend' grep -q 'log_score.raw.trunk.h.0<' map.svg
+    run 1 plan sedd-absorb $small --map none/map.svg
+    hints 'cannot write `none/map.svg`'
+    if command -v dot >/dev/null 2>&1; then
+        run 0 plan sedd-absorb $small --svg graph.svg
+        holds 'the graph is SVG' grep -q '<svg' graph.svg
+    else
+        skipped=$((skipped + 1))
+        echo "SKIP plan --svg: dot is not installed"
+    fi
+    where=$PATH
+    PATH=$top/empty
+    "$SEDGE" plan sedd-absorb $small --svg nodot.svg >"$top/out" 2>"$top/err"
+    code=$?
+    PATH=$where
+    what='sedge plan --svg without dot'
+    holds "$what: exit 1" test "$code" -eq 1
+    hints "Debian's graphviz"
+    hints 'dot -Tsvg nodot.svg.dot -o nodot.svg'
+    holds "$what keeps the text" grep -q '^digraph' nodot.svg.dot
+}
+run 0 plan my.yaml train.batch=3 train.accumulate=2
+says 'program train (batch <= 3)'
+run 0 plan my.yaml step sample.batch=5
+says 'program step (batch <= 5)'
+run 0 plan my.yaml bound_integrand eval.batch=6
+says 'program bound_integrand (batch <= 6)'
+
+# --- new ------------------------------------------------------------------------------------
+mkdir "$top/new"
+cd "$top/new" || exit 1
+for kind in text grammar model; do
+    run 0 new "$kind" "$kind"
+    quiet
+    says "sedge check $kind/my.yaml"
+    run 0 check "$kind/my.yaml"
+    quiet
+    says 'train: minimises loss'
+    run 2 new "$kind" "$kind"
+    hints "\`$kind/my.yaml\` is there already"
+done
+run 0 check grammar/my-grammar.yaml
+run 0 check model/my-model.yaml
+run 0 new text deep/er/mine.yaml
+run 0 check deep/er/mine.yaml
+run 0 new grammar
+says 'wrote  my.yaml'
+run 0 check my.yaml
+echo 'a text of mine that stays' >"$top/work/my.txt"
+cd "$top/work" || exit 1
+rm my.yaml
+run 0 new text
+says 'found  my.txt'
+holds 'a text that is there stays' grep -qx 'a text of mine that stays' my.txt
+run 2 new grammr
+hints 'did you mean `sedge new grammar`?'
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

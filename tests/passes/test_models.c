@@ -1,0 +1,187 @@
+/* The shipped models through the whole pipeline: what the plan promises at the sizes people use, and
+ * what it computes at a size where the double references can run everything. */
+#include "tests/support/rig.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <math.h>
+#include <string.h>
+
+static const char *const models[] = {"models/sedd-absorb.yaml", "models/sedd-uniform.yaml"};
+static const char *const presets[] = {"preset=tiny", "preset=mini", "preset=small"};
+
+/* --- plans at real sizes ------------------------------------------------------------------ */
+
+static void check_plan(struct rig *rig, const char *what, const char *program)
+{
+    struct rig_program p = {program, 8, NULL, NULL};
+    struct compile_options o = {.gradients = strcmp(program, "train") == 0};
+    const struct certificate *c = &rig_compile(rig, &p, &o)->certificate;
+    cr_expect(c->checked, "%s, %s", what, program);
+    cr_expect(c->bound_bytes > 0 && c->flop > 0, "%s, %s", what, program);
+    cr_expect_eq(c->peak_bytes, c->bound_bytes, "%s, %s: peak %lld, bound %lld (placed %s)", what,
+                 program, (long long)c->peak_bytes, (long long)c->bound_bytes, c->placement);
+    for (uint32_t i = 0; i < c->candidate_count; i++)
+        cr_expect(c->candidates[i].bound >= c->bound_bytes, "%s, %s: a better order was not taken",
+                  what, program);
+}
+
+/* Every program of both models at every preset: the placement reaches the lower bound of its order,
+ * exactly; nothing the models hold today misses it. */
+ParameterizedTestParameters(models, plans)
+{
+    static int cases[6] = {0, 1, 2, 3, 4, 5};
+    return cr_make_param_array(int, cases, 6);
+}
+
+ParameterizedTest(int *which, models, plans)
+{
+    const char *settings[] = {presets[*which % 3], NULL};
+    struct rig rig;
+    rig_model(&rig, models[*which / 3], settings);
+    const char *what = arena_printf(rig.arena, "%s %s", models[*which / 3], settings[0]);
+    cr_assert(rig.model->programs.count >= 7);
+    for (uint32_t i = 0; i < rig.model->programs.count; i++)
+        check_plan(&rig, what, rig.model->programs.items[i].name);
+    rig_close(&rig);
+}
+
+/* --- results at a small size -------------------------------------------------------------- */
+
+#define BATCH 3
+#define LENGTH 6
+#define VOCAB 5
+
+static const char *const small[] = {"dim=16",  "heads=2",  "layers=2",  "cond=8",
+                                    "vocab=5", "length=6", "dropout=0", NULL};
+
+struct fields {
+    int32_t x0[BATCH * LENGTH], x[BATCH * LENGTH];
+    double t[BATCH], s[BATCH];
+    float weight[BATCH * LENGTH];
+    uint8_t fixed[BATCH * LENGTH];
+};
+
+/* Tokens that are partly masked (absorb) or changed, times in the middle of the range. */
+static void fill_fields(struct fields *f, int32_t states)
+{
+    for (int i = 0; i < BATCH * LENGTH; i++) {
+        f->x0[i] = i * 7 % VOCAB;
+        f->x[i] = i % 3 ? f->x0[i] : i % 2 ? states - 1 : (f->x0[i] + 1) % VOCAB;
+        f->weight[i] = i % 5 ? 1 : 0.5f;
+        f->fixed[i] = i % 4 == 1;
+    }
+    for (int i = 0; i < BATCH; i++) {
+        f->t[i] = 0.3 + 0.2 * i;
+        f->s[i] = f->t[i] - 0.1;
+    }
+}
+
+static bool is_whole(enum dtype dtype)
+{
+    return dtype != DT_F32 && dtype != DT_F64;
+}
+
+/* In single precision against double: relative to the largest of the tensor, as sums cancel. Tokens
+ * are drawn from the same numbers in double on both sides, from scores that differ in the last
+ * bits: a draw within 1e-5 of a border could fall on either side, and none here does. */
+static void compare(const char *what, const char *name, const struct tensor *ours,
+                    const struct ref_tensor *theirs, double tolerance)
+{
+    double most = 1e-30;
+    for (int64_t i = 0; i < tensor_size(ours); i++)
+        most = fmax(most, fabs(theirs->data[i]));
+    for (int64_t i = 0; i < tensor_size(ours); i++) {
+        double x = rig_element(ours, i), y = theirs->data[i];
+        double allowed = is_whole(ours->dtype) ? 0 : tolerance * most;
+        cr_assert(fabs(x - y) <= allowed, "%s, %s[%lld]: %.9g by kernels, %.9g in double", what, name,
+                  (long long)i, x, y);
+    }
+}
+
+struct trial {
+    struct rig *rig;
+    struct rig_value values[6];
+    const struct rig_program *program;
+    struct graph *graph; /* not simplified, with its gradients */
+    struct loaded *loaded;
+};
+
+static void run_trial(struct trial *t, const char *what)
+{
+    struct run how = {.key = random_key(11, "models"), .iteration = 3, .sequence = 40};
+    rig_run(t->loaded, t->values, 6, BATCH, &how);
+    struct ref_tensor *theirs = rig_reference(t->rig, t->graph, t->values, 6, BATCH, &how);
+    what = arena_printf(t->rig->arena, "%s, %s", what, t->program->name);
+    uint32_t gradients = 0;
+    for (uint32_t i = 0; i < t->graph->output_count; i++) {
+        const char *name = t->graph->outputs[i].name;
+        struct tensor ours = rig_output(t->loaded, name);
+        bool gradient = strncmp(name, "grad/", 5) == 0;
+        gradients += gradient;
+        compare(what, name, &ours, &theirs[t->graph->outputs[i].value], gradient ? 1e-4 : 2e-5);
+        if (gradient) {
+            double norm = 0;
+            for (int64_t k = 0; k < tensor_size(&ours); k++)
+                norm += fabs(rig_element(&ours, k));
+            cr_assert(norm > 0, "%s, %s: a gradient that is zero shows nothing", what, name);
+        }
+    }
+    cr_assert_eq(gradients > 0, strcmp(t->program->name, "train") == 0);
+}
+
+/* Every program: the graph as elaborated, with its gradients and nothing else done to it, on double
+ * references against the compiled plan on kernels. */
+static void check_programs(int which, const char *const *bind)
+{
+    struct rig rig;
+    struct fields f;
+    struct trial trials[16] = {0};
+    rig_model(&rig, models[which], small);
+    fill_fields(&f, rig.model->processes[0].chain.states);
+    uint32_t count = rig.model->programs.count;
+    cr_assert(count <= 16);
+    struct plan *plans[16];
+    for (uint32_t i = 0; i < count; i++) {
+        struct rig_program *p = arena_alloc(rig.arena, sizeof *p);
+        const char *name = rig.model->programs.items[i].name;
+        bool train = strcmp(name, "train") == 0;
+        struct compile_options o = {.gradients = train, .grad_outputs = train};
+        *p = (struct rig_program){name, BATCH, train ? bind : NULL, NULL};
+        plans[i] = rig_compile(&rig, p, &o);
+        trials[i] = (struct trial){&rig,
+                                   {{"x0", f.x0},
+                                    {"x", f.x},
+                                    {"t", f.t},
+                                    {"s", f.s},
+                                    {"weight", f.weight},
+                                    {"fixed", f.fixed}},
+                                   p,
+                                   rig_elaborate(&rig, p),
+                                   NULL};
+        struct compile c = {rig.arena, rig.diags, trials[i].graph, &o, NULL, NULL};
+        cr_assert(pass_grad(&c), "%s", diags_render(rig.diags, false));
+    }
+    rig_state(&rig, &rig.model->states, 1);
+    rig_fill(&rig, 0.3);
+    for (uint32_t i = 0; i < count; i++) {
+        trials[i].loaded = rig_load(&rig, plans[i]);
+        run_trial(&trials[i], models[which]);
+    }
+    rig_quiet(&rig);
+    rig_close(&rig);
+}
+
+Test(models, absorb_computes_what_the_references_do)
+{
+    static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
+    check_programs(0, NULL);
+    check_programs(0, bind);
+}
+
+Test(models, uniform_computes_what_the_references_do)
+{
+    static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
+    check_programs(1, NULL);
+    check_programs(1, bind);
+}
