@@ -91,6 +91,10 @@ const struct yaml *yaml_expect(struct diags *diags, const struct yaml *node, enu
         return node;
     diag_error(diags, FAULT_CONFIG, node->span, "%s must be %s, not %s", what, names[kind],
                names[node->kind]);
+    const char *colon = node->kind == YAML_SCALAR && !node->quoted ? strchr(node->text, ':') : NULL;
+    if (kind == YAML_MAP && colon && colon > node->text && colon[1])
+        diag_hint(diags, "a space follows the colon: `%.*s: %s`", (int)(colon - node->text),
+                  node->text, colon + 1);
     return NULL;
 }
 
@@ -343,14 +347,29 @@ static const struct yaml *find_preset(struct reader *r)
     return NULL;
 }
 
-/* Presets and settings may only name params that exist. */
-static void check_names(struct reader *r, const struct yaml *preset)
+static void hint_param(struct model *m, const char *name)
+{
+    const char *near = param_nearest(m, name);
+    if (near)
+        diag_hint(m->diags, "did you mean `%s`?", near);
+}
+
+/* Presets, the chosen one and the others, and settings may only name params that exist. */
+static void check_names(struct reader *r)
 {
     struct model *m = r->model;
-    for (uint32_t i = 0; preset && i < preset->count; i++)
-        if (!model_param(m, preset->keys[i]->text))
-            diag_error(m->diags, FAULT_CONFIG, preset->keys[i]->span,
-                       "the preset sets `%s`, which is no param", preset->keys[i]->text);
+    for (uint32_t i = 0; i < m->presets.count; i++) {
+        const struct yaml *preset = m->presets.items[i].body;
+        for (uint32_t k = 0; k < preset->count; k++) {
+            const char *name = preset->keys[k]->text;
+            if (model_param(m, name))
+                continue;
+            diag_error(m->diags, FAULT_CONFIG, preset->keys[k]->span,
+                       "the preset `%s` sets `%s`, which is no param", m->presets.items[i].name,
+                       name);
+            hint_param(m, name);
+        }
+    }
     for (uint32_t i = 0; i < r->request->setting_count; i++) {
         const struct setting *s = &r->request->settings[i];
         if (strncmp(s->key, "process.", 8) == 0 || model_param(m, s->key))
@@ -360,9 +379,7 @@ static void check_names(struct reader *r, const struct yaml *preset)
             continue;
         }
         diag_error(m->diags, FAULT_CONFIG, s->value->span, "the model has no param `%s`", s->key);
-        const char *near = param_nearest(m, s->key);
-        if (near)
-            diag_hint(m->diags, "did you mean `%s`?", near);
+        hint_param(m, s->key);
     }
 }
 
@@ -394,7 +411,7 @@ struct model *model_read(struct arena *arena, struct diags *diags, const struct 
     check_blocks(m);
     const struct yaml *preset = find_preset(&r);
     resolve_params(&r, preset);
-    check_names(&r, preset);
+    check_names(&r);
     if (diags_errors(diags) == before)
         process_read(m, request);
     return diags_errors(diags) == before ? m : NULL;

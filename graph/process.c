@@ -101,8 +101,14 @@ static bool check_noise(struct model *m, const struct expr *sigma, struct span s
         double t = i / 1000.0;
         struct expr_scope scope = {time_lookup, NULL, &t};
         struct number n;
-        if (!expr_eval(m->diags, sigma, &scope, &n))
+        if (!expr_eval(m->diags, sigma, &scope, &n)) {
+            diag_hint(m->diags, "sigma is an expression in `t`, finite between 0 and 1");
             return false;
+        }
+        if (n.kind == NUMBER_BOOL) {
+            diag_error(m->diags, FAULT_CONFIG, span, "sigma must be a number, not true or false");
+            return false;
+        }
         double now = number_real(n);
         if (!isfinite(now) || now < 0 || now < last) {
             diag_error(m->diags, FAULT_CONFIG, span,

@@ -156,10 +156,18 @@ static void find_contents(struct checker *k)
     }
 }
 
+/* What memory holds before the first step. A row may be read through views alone, and then has no
+ * tensor of its own in the plan. */
 static void fill_leaves(struct checker *k)
 {
     const struct graph *g = k->g;
     struct plan *p = k->plan;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        const struct value *v = &g->values[n->out_count ? n->out[0] : VALUE_NONE];
+        if (n->op == &op_state)
+            write_range(k, &k->rows[v->state - 1], 0, type_bytes(&v->type), k->content[n->out[0]]);
+    }
     for (uint32_t t = 1; t < p->tensor_count; t++) {
         const struct plan_tensor *tensor = &p->tensors[t];
         const struct node *n = &g->nodes[g->values[tensor->value].node];

@@ -209,9 +209,11 @@ struct storage *storage_make(struct compile *c, const uint32_t *order, uint32_t 
         const struct node *n = &g->nodes[order[at]];
         for (uint32_t i = 0; i < n->in_count; i++)
             m.last_use[n->in[i]] = at;
+        for (uint32_t k = 0; k < n->out_count; k++)
+            m.last_use[n->out[k]] = at; /* it is written then, read or not */
     }
     for (uint32_t i = 0; i < g->output_count; i++)
-        m.last_use[g->outputs[i].value] = count ? count - 1 : 0;
+        m.last_use[g->outputs[i].value] = count; /* after the last node, which may not take it */
     for (uint32_t at = 0; at < count; at++)
         place_node(&m, order[at], at);
     elide_stores(&m);

@@ -14,7 +14,7 @@ struct buffer {
     uint32_t index;       /* STATE: row; INPUT: number */
     uint32_t value;       /* first one it holds; 0: workspace of a step */
     int64_t bytes;        /* as asked for; placed at multiples of ALIGNMENT */
-    uint32_t first, last; /* positions in the order, both inclusive */
+    uint32_t first, last; /* positions in the order, both inclusive; outputs last one longer */
     int64_t offset;
 };
 
@@ -33,9 +33,17 @@ struct storage {
     const char *placement;
 };
 
+/* Under a sanitizer buffers are kept apart, and the executor poisons what lies between: a kernel
+ * that runs over its end is seen, which a guard page after the arena cannot do. */
+#if defined(__SANITIZE_ADDRESS__)
+#define GAP ALIGNMENT
+#else
+#define GAP 0
+#endif
+
 static inline int64_t aligned(int64_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
 }
 
 /* Sharing and lifetimes for one order of the nodes. */

@@ -103,7 +103,8 @@ static int64_t planned_batch(const struct plan *p)
 static void check_programs(struct checking *c)
 {
     struct model *m = c->s->model;
-    write_text(&c->w, "programs\n");
+    write_text(&c->w, m->programs.count ? "programs\n"
+                                        : "programs: none; a fragment, for models to include\n");
     for (uint32_t i = 0; i < m->programs.count; i++) {
         const struct section *s = &m->programs.items[i];
         struct elaborate_request q = {.program = s->name};
@@ -163,10 +164,11 @@ static void write_base(struct checking *c, const struct process *p)
     }
     write_text(&c->w, "  base term: finite, %.3g of the data is left at t = 1%s\n", left,
                p->chain.kind == CHAIN_UNIFORM ? " and every token is likely under the base"
-               : program ? " and the program `base` draws it from the network"
-                         : "");
+               : program                      ? " and the program `base` draws it from the network"
+                                              : "");
     if (p->chain.kind == CHAIN_ABSORB && !program)
-        write_text(&c->w, "    without a program `bound_base`, a pure mask would make it infinite\n");
+        write_text(&c->w,
+                   "    without a program `bound_base`, a pure mask would make it infinite\n");
 }
 
 static void write_process(struct checking *c, const struct process *p)
@@ -205,14 +207,14 @@ static void check_loops(struct checking *c)
                        l->max ? arena_printf(m->arena, " or %lld turns", (long long)l->max) : "");
         for (uint32_t k = 0; k < l->body_count; k++)
             write_text(&c->w, "%s%s%s", k ? ", " : "calls ", l->body[k].program,
-                       l->body[k].when
-                           ? arena_printf(m->arena, " when %s", expr_print(m->arena, l->body[k].when))
-                           : "");
+                       l->body[k].when ? arena_printf(m->arena, " when %s",
+                                                      expr_print(m->arena, l->body[k].when))
+                                       : "");
         write_text(&c->w, "\n");
     }
     if (c->recipe && !section_find(&m->loops, c->recipe->sample.sampler)) {
-        diag_error(m->diags, FAULT_CONFIG, (struct span){0}, "the model has no loop `%s` to sample with",
-                   c->recipe->sample.sampler);
+        diag_error(m->diags, FAULT_CONFIG, (struct span){0},
+                   "the model has no loop `%s` to sample with", c->recipe->sample.sampler);
         const char *near = section_nearest(m->arena, &m->loops, c->recipe->sample.sampler);
         if (near)
             diag_hint(m->diags, "sample.sampler: did you mean `%s`?", near);
@@ -259,13 +261,15 @@ static int check_recipe(struct checking *c, const char *path)
     c->s = &p.s;
     c->recipe = p.recipe;
     if (p.data)
-        write_text(&c->head, "%s: recipe of %s\ndata: %s\n", path, p.s.model->path, dataset_description(p.data));
+        write_text(&c->head, "%s: recipe of %s\ndata: %s\n", path, p.s.model->path,
+                   dataset_description(p.data));
     return check_model(c);
 }
 
 static int check_grammar(struct command_line *line, const char *path)
 {
-    struct dataset_options o = {.files = &path, .file_count = 1, .valid = 0, .seed = 1, .length = 1};
+    struct dataset_options o = {
+        .files = &path, .file_count = 1, .valid = 0, .seed = 1, .length = 1};
     struct dataset *data = dataset_open(line->diags, line->arena, &o);
     if (!data)
         return diags_exit_code(line->diags);
@@ -278,10 +282,8 @@ static int check_grammar(struct command_line *line, const char *path)
 static int run(struct command_line *line)
 {
     struct session s = {0};
-    struct checking c = {.line = line,
-                         .s = &s,
-                         .head = {.arena = line->arena},
-                         .w = {.arena = line->arena}};
+    struct checking c = {
+        .line = line, .s = &s, .head = {.arena = line->arena}, .w = {.arena = line->arena}};
     enum document kind;
     const char *path = document_find(line, line->positional[0], &kind);
     if (!path)
@@ -301,8 +303,9 @@ const struct command command_check = {
     .name = "check",
     .usage = "FILE [key=value…]",
     .doc = "parameters, programs, cost and noise of a model or recipe, or every error at once",
-    .detail = "FILE is a model, a recipe or a grammar, by path or by name. Every program is compiled,\n"
-              "so that all that can be found before a run is found; a recipe's data is opened.",
+    .detail =
+        "FILE is a model, a recipe or a grammar, by path or by name. Every program is compiled,\n"
+        "so that all that can be found before a run is found; a recipe's data is opened.",
     .least = 1,
     .most = 1,
     .overrides = true,

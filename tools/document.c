@@ -33,7 +33,8 @@ static const char *nearest_file(struct arena *arena, const char *name, const cha
 static void missing(struct command_line *line, const char *name, const char *const *recipes,
                     const char *const *models)
 {
-    diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "there is no model or recipe `%s`", name);
+    diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "there is no model or recipe `%s`",
+               name);
     const char *near = nearest_file(line->arena, name, recipes);
     if (!near)
         near = nearest_file(line->arena, name, models);
@@ -62,10 +63,12 @@ char *document_find(struct command_line *line, const char *name, enum document *
     *kind = DOCUMENT_MODEL;
     if (!root || root->kind != YAML_MAP)
         return path;
-    bool model = yaml_get(root, "programs") || yaml_get(root, "blocks") || yaml_get(root, "presets");
+    bool model =
+        yaml_get(root, "programs") || yaml_get(root, "blocks") || yaml_get(root, "presets");
     if (yaml_get(root, "grammar"))
         *kind = DOCUMENT_GRAMMAR;
-    else if (!model && (yaml_get(root, "model") || yaml_get(root, "data") || yaml_get(root, "train")))
+    else if (!model &&
+             (yaml_get(root, "model") || yaml_get(root, "data") || yaml_get(root, "train")))
         *kind = DOCUMENT_RECIPE;
     return path;
 }
@@ -93,6 +96,7 @@ bool document_recipe(struct project *p, struct command_line *line, const char *p
     p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
     if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe))
         return false;
-    diag_warning(line->diags, (struct span){0}, "the data is not there: `vocab` is the model's own");
+    diag_warning(line->diags, (struct span){0},
+                 "the data is not there: `vocab` is the model's own");
     return true;
 }

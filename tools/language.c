@@ -77,8 +77,7 @@ const struct language_word language_words[] = {
      "Says that a call may use a parameter that has another owner in this program: the\n"
      "two share it, and its gradient is the sum over both.",
      "y: {linear: h, out: vocab, bias: false, as: vocab_embed, tie: true}\n"},
-    {"want",
-     "Picks one result of a call that has several, by the name that `sedge ops` shows.",
+    {"want", "Picks one result of a call that has several, by the name that `sedge ops` shows.",
      "sigma: {noise: t, want: sigma}\n"},
     {"with",
      "Values for a call. In a program: params it changes (no dropout when sampling). In\n"
@@ -116,15 +115,13 @@ const struct language_word language_words[] = {
      "The calls of one turn of a loop, in order: the program, when it is called, its\n"
      "inputs, and which carried values its outputs become.",
      "body:\n  - {call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"},
-    {"set",
-     "Which carried values take which outputs of the program that was called.",
+    {"set", "Which carried values take which outputs of the program that was called.",
      "{call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"},
     {"when",
      "The condition under which a loop makes a call: an expression over the names of the\n"
      "grid, params, and carried single numbers.",
      "{call: denoise, when: grid.last, with: {x: x, t: grid.next}, set: {x: x}}\n"},
-    {"until",
-     "The condition, looked at after each turn, that ends a loop.",
+    {"until", "The condition, looked at after each turn, that ends a loop.",
      "until: left == 0 or grid.index >= 64\n"},
     {"states",
      "A param that the process gives: the number of states of its chain. With `absorb`\n"

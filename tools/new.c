@@ -45,8 +45,8 @@ static void find_place(struct creation *c, const char *argument)
     bool file = dot && (!slash || dot > slash) && strcmp(dot, ".yaml") == 0;
     if (!file) {
         size_t n = strlen(argument);
-        c->folder = n && argument[n - 1] == '/' ? argument
-                                                : arena_printf(c->line->arena, "%s/", argument);
+        c->folder =
+            n && argument[n - 1] == '/' ? argument : arena_printf(c->line->arena, "%s/", argument);
         return;
     }
     c->recipe = slash ? slash + 1 : argument;
@@ -186,11 +186,12 @@ const struct command command_new = {
     .name = "new",
     .usage = "text|grammar|model [FOLDER|FILE.yaml]",
     .doc = "write a commented recipe, grammar or model to start from",
-    .detail = "  text     my.yaml: a recipe that learns my.txt, a sample of which is made if missing\n"
-              "  grammar  my-grammar.yaml, a known language, and my.yaml, a recipe that learns it\n"
-              "  model    my-model.yaml, a small network, and my.yaml, a recipe that trains it\n"
-              "Files go to FOLDER (default: here); FILE.yaml names the recipe itself. Nothing that is\n"
-              "there is overwritten.",
+    .detail =
+        "  text     my.yaml: a recipe that learns my.txt, a sample of which is made if missing\n"
+        "  grammar  my-grammar.yaml, a known language, and my.yaml, a recipe that learns it\n"
+        "  model    my-model.yaml, a small network, and my.yaml, a recipe that trains it\n"
+        "Files go to FOLDER (default: here); FILE.yaml names the recipe itself. Nothing that is\n"
+        "there is overwritten.",
     .least = 1,
     .most = 2,
     .options = options,

@@ -175,8 +175,7 @@ static void write_results(struct writer *w, const struct op *op)
     if (!n)
         write_text(w, "  as many as its attributes say\n");
     for (uint32_t k = 0; k < n && op->results; k++)
-        write_text(w, "  %s%s\n", op->results[k],
-                   op->result_count == 0 ? ", and so on" : "");
+        write_text(w, "  %s%s\n", op->results[k], op->result_count == 0 ? ", and so on" : "");
 }
 
 static void write_properties(struct writer *w, const struct op *op)
@@ -186,7 +185,8 @@ static void write_properties(struct writer *w, const struct op *op)
         const char *text;
     } flags[] = {
         {OP_PROCESS, "speaks of a process: that of its tokens, or the one named by `process:`"},
-        {OP_RANDOM, "draws random numbers: by seed, name and sequence, so never merged with another"},
+        {OP_RANDOM,
+         "draws random numbers: by seed, name and sequence, so never merged with another"},
         {OP_VIEW, "costs nothing: the result is the same memory as the input"},
         {OP_MACRO, "is replaced by ordinary nodes before planning"},
         {OP_COUNTS, "sets how many rows of its result are filled"},
@@ -223,7 +223,8 @@ void write_op_reference(struct writer *w, const struct op *op)
     write_results(w, op);
     write_properties(w, op);
     if (!(op->flags & OP_INTERNAL))
-        write_text(w, "\nEvery call also takes `as:` (its component of parameters' names), `want:` (one "
-                      "result),\n`process:`, and `tie: true` (shares parameters with another "
-                      "owner).\n");
+        write_text(
+            w, "\nEvery call also takes `as:` (its component of parameters' names), `want:` (one "
+               "result),\n`process:`, and `tie: true` (shares parameters with another "
+               "owner).\n");
 }

@@ -77,9 +77,8 @@ static struct update_options update_options(const struct planning *p)
     if (!p->recipe)
         return (struct update_options){0.9, 0.999, 1e-8, 0, 1, 1, 0.999};
     const struct train_recipe *t = &p->recipe->train;
-    return (struct update_options){t->betas[0],     t->betas[1],
-                                   t->eps,          t->weight_decay,
-                                   t->clip,         1.0 / (double)t->accumulate,
+    return (struct update_options){t->betas[0],     t->betas[1], t->eps,
+                                   t->weight_decay, t->clip,     1.0 / (double)t->accumulate,
                                    t->ema};
 }
 
@@ -141,8 +140,9 @@ static void print_total(const struct planning *p)
     const double mib = 1024 * 1024;
     struct total t = sum_up(p);
     const struct plan *u = p->update;
-    printf("\nprogram update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n", u->step_count,
-           u->certificate.flop / 1e9, u->certificate.bytes / mib, (double)u->arena_bytes / mib);
+    printf("\nprogram update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n",
+           u->step_count, u->certificate.flop / 1e9, u->certificate.bytes / mib,
+           (double)u->arena_bytes / mib);
     printf("training in all %19.1f MiB\n", (double)t.all / mib);
     printf("  %-12s %20.1f MiB   shared by both programs\n", "arena", (double)t.arena / mib);
     for (int i = 0; i < 6; i++)
@@ -172,9 +172,9 @@ static json_t *plan_json(const struct plan *plan)
         json_object_set_new(axes, plan->axes[i].name, json_integer(plan->axes[i].size));
     return json_pack("{s:s, s:o, s:i, s:f, s:f, s:I, s:I, s:s, s:o, s:b, s:o, s:I, s:I}", "program",
                      plan->program, "axes", axes, "steps", (int)plan->step_count, "flop", c->flop,
-                     "bytes_moved", c->bytes, "peak_bytes", (json_int_t)c->peak_bytes, "bound_bytes",
-                     (json_int_t)c->bound_bytes, "placement", c->placement, "candidates",
-                     candidates, "checked", c->checked, "state_bytes",
+                     "bytes_moved", c->bytes, "peak_bytes", (json_int_t)c->peak_bytes,
+                     "bound_bytes", (json_int_t)c->bound_bytes, "placement", c->placement,
+                     "candidates", candidates, "checked", c->checked, "state_bytes",
                      classes_json(c->state_bytes), "const_bytes", (json_int_t)c->const_bytes,
                      "input_bytes", (json_int_t)c->input_bytes);
 }
@@ -290,9 +290,10 @@ const struct command command_plan = {
     .name = "plan",
     .usage = "MODEL|RECIPE [PROGRAM] [key=value…] [--dump after:PASS] [--json] [--svg F] [--map F]",
     .doc = "what a program will run and the memory it needs, with the lower bound",
-    .detail = "The program is `train` unless another is named; one that minimises is planned with its\n"
-              "gradients and the update that follows. A recipe gives batch, accumulation and params;\n"
-              "for a model write them: sedge plan sedd-absorb batch=4 preset=tiny.",
+    .detail =
+        "The program is `train` unless another is named; one that minimises is planned with its\n"
+        "gradients and the update that follows. A recipe gives batch, accumulation and params;\n"
+        "for a model write them: sedge plan sedd-absorb batch=4 preset=tiny.",
     .least = 1,
     .most = 2,
     .overrides = true,

@@ -18,14 +18,15 @@ enum {
 };
 
 /* Paul Tol's muted colours and three more: they can be told apart by most eyes. */
-static const char *const colours[GROUPS_MAX] = {"#332288", "#88ccee", "#44aa99", "#117733", "#999933",
-                                                "#ddcc77", "#cc6677", "#882255", "#aa4499", "#6699cc"};
+static const char *const colours[GROUPS_MAX] = {"#332288", "#88ccee", "#44aa99", "#117733",
+                                                "#999933", "#ddcc77", "#cc6677", "#882255",
+                                                "#aa4499", "#6699cc"};
 #define GRADIENT_COLOUR "#bbbbbb"
 #define SCRATCH_COLOUR "#555555"
 
 struct box {
     int64_t offset, bytes;
-    uint32_t first, last; /* steps */
+    uint32_t first, last;             /* steps */
     const struct plan_tensor *tensor; /* NULL: scratch of a step */
     const struct plan_step *maker;
     const char *name; /* of the value, or of the first named one that is made from it */
@@ -262,7 +263,10 @@ static double y_of(const struct map *m, double address)
 static void write_escaped(struct writer *w, const char *text)
 {
     for (; *text; text++) {
-        const char *as = *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '&' ? "&amp;" : NULL;
+        const char *as = *text == '<'   ? "&lt;"
+                         : *text == '>' ? "&gt;"
+                         : *text == '&' ? "&amp;"
+                                        : NULL;
         if (as)
             write_text(w, "%s", as);
         else
@@ -340,7 +344,8 @@ static void draw_peak(struct map *m)
         write_text(w, ", equal to the lower bound</text>\n");
     else
         write_text(w, ", lower bound %.2f MiB</text>\n<path class='bound' d='M%d %.1fh%d'/>\n",
-                   (double)c->bound_bytes / (1 << 20), LEFT, y_of(m, (double)c->bound_bytes), WIDTH);
+                   (double)c->bound_bytes / (1 << 20), LEFT, y_of(m, (double)c->bound_bytes),
+                   WIDTH);
 }
 
 static void draw_entry(struct map *m, uint32_t *row, const char *fill, const char *text)

@@ -39,12 +39,13 @@ static bool open_data(struct project *p)
     const char **files = arena_new_array(p->arena, const char *, q->data.files.count);
     for (uint32_t i = 0; i < q->data.files.count; i++)
         files[i] = q->data.files.items[i] = project_data_file(p, q->data.files.items[i]);
+    if (q->data.valid_file)
+        q->data.valid_file = project_data_file(p, q->data.valid_file);
     struct dataset_options o = {.files = files,
                                 .file_count = q->data.files.count,
                                 .tokenizer = q->data.tokenizer,
                                 .valid = q->data.valid,
-                                .valid_file =
-                                    q->data.valid_file ? project_data_file(p, q->data.valid_file) : NULL,
+                                .valid_file = q->data.valid_file,
                                 .seed = (uint64_t)q->train.seed,
                                 .length = (uint32_t)p->length,
                                 .vocabulary = p->vocabulary,

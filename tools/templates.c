@@ -1,6 +1,8 @@
 /* Recipes, a grammar and a model to start from. What is here passes `sedge check` as written. */
 #include "tools/templates.h"
 
+/* Each line of a file is a line here. */
+/* clang-format off */
 static const char text_recipe[] =
     "# A recipe: which model, on what data, trained how. Each key can be given on the command line\n"
     "# as well (sedge train my.yaml train.minutes=30), `sedge explain KEY` says what it means, and\n"
@@ -148,6 +150,8 @@ static const char model_file[] =
     "      cost: {base_cost: [x0, sigma], log_score: {log_score: [mask, sigma]}}\n"
     "      nats: {sum: cost, axis: 1}\n"
     "    out: {nats: nats}\n";
+
+/* clang-format on */
 
 const struct template templates[] = {
     {"text", "a recipe that learns your text", {{"my.yaml", text_recipe}}, "my.txt"},

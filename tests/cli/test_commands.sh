@@ -3,6 +3,7 @@
 # as a user would, in a folder of its own, and held to its exit code and to what it must say.
 #   SEDGE=build/release/sedge sh tests/cli/test_commands.sh
 # The last line counts.
+# shellcheck disable=SC2016
 set -u
 : "${SEDGE:?the command to test}"
 case $SEDGE in /*) ;; *) SEDGE=$(pwd)/$SEDGE ;; esac
@@ -167,6 +168,11 @@ run 0 config elsewhere/again.yaml
 says '# <- again.yaml:2'
 sed 's/ *# <- .*//' "$top/out" >"$top/twice"
 holds 'what config prints reads back the same' cmp -s "$top/once" "$top/twice"
+mkdir held
+cp my.yaml held/my.yaml
+printf 'my sister keeps the map. my sister keeps the map.' >held/held.txt
+run 0 config held/my.yaml data.valid=held.txt length=4
+says "valid: \"$(pwd)/held/held.txt\""
 run 0 config my.yaml --json
 says '"params.length": {'
 says '"value": 0.001'
@@ -189,7 +195,9 @@ hints 'there is no recipe `nothing`'
 cd "$top/empty" || exit 1
 run 0 check sedd-absorb preset=tiny vocab=20 length=16
 quiet
-says 'parameters: 1032085'
+# By hand: table 21 x 128; sigma_map 256 x 64 + 64 + 64 x 64 + 64; a block 64 x 768 + 768 + 2 x 128 +
+# 128 x 384 + 128 x 128 + 128 x 512 + 512 + 512 x 128 + 128; output 64 x 256 + 256 + 128 + 128 x 21 + 21.
+says 'parameters: 1032469'
 says '  blocks                     989696   40 tensors'
 says 'process main: absorb, 20 tokens and the mask, 21 states'
 says '    0.5     0.6921    0.4995  ####################'
@@ -201,6 +209,8 @@ says 'optional weight'
 says 'tweedie: 128 steps from t = 1 to 1e-05; calls step, denoise when grid.last'
 run 0 check sedd-absorb preset=tiny vocab=20 length=16 'process.noise={sigma: "-log1p(-t)"}'
 says 'base term: zero'
+run 0 check sedd-network
+says 'programs: none'
 run 0 check toy
 says 'grammar, 5 states, 10 arcs, 15 symbols'
 run 2 check sedd-absrob
@@ -322,6 +332,14 @@ for kind in text grammar model; do
     run 2 new "$kind" "$kind"
     hints "\`$kind/my.yaml\` is there already"
 done
+# What is written trains, and what a run keeps of its recipe is found from any folder.
+run 0 train model/my.yaml -o run train.steps=2 train.minutes=0 train.batch=2 train.eval_every=0
+sed 's/ *# <- .*//' run/config.yaml >"$top/once"
+cd "$top/empty" || exit 1
+run 0 config "$top/new/run/config.yaml"
+sed 's/ *# <- .*//' "$top/out" >"$top/twice"
+holds 'the configuration of a run reads back the same' cmp -s "$top/once" "$top/twice"
+cd "$top/new" || exit 1
 run 0 check grammar/my-grammar.yaml
 run 0 check model/my-model.yaml
 run 0 new text deep/er/mine.yaml

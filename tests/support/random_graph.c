@@ -1,0 +1,484 @@
+/* Makes random graphs; see random_graph.h. */
+#include "tests/support/random_graph.h"
+
+#include "graph/base/check.h"
+#include "ops/kernels/attrs.h"
+#include "ops/ops.h"
+
+#include <string.h>
+
+#define POOL 160
+#define LARGEST 8 /* bound of a value's elements; what could grow beyond is squeezed by tanh */
+
+struct item {
+    uint32_t value;
+    double bound; /* of the elements' magnitude */
+    uint32_t row; /* 1 + state row whose memory it is, through views; else 0 */
+};
+
+struct maker {
+    struct random_graph out;
+    struct arena *arena;
+    struct state_table *states;
+    struct graph *g;
+    uint64_t state;
+    struct item pool[POOL];
+    uint32_t count;
+    uint32_t batch; /* axis, or 0 */
+    bool doubles;   /* every leaf is f64 */
+    uint32_t rows;
+};
+
+uint32_t random_below(uint64_t *state, uint32_t n)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((*state >> 33) % n);
+}
+
+static uint32_t roll(struct maker *m, uint32_t n)
+{
+    return random_below(&m->state, n);
+}
+
+void random_graph_fill(const struct type *type, uint32_t seed, void *out)
+{
+    uint64_t state = seed * 2654435761u + 17;
+    int64_t n = type_count(type);
+    for (int64_t i = 0; i < n; i++) {
+        double x = random_below(&state, 20001) / 10000.0 - 1;
+        if (type->dtype == DT_F32)
+            ((float *)out)[i] = (float)x;
+        else if (type->dtype == DT_F64)
+            ((double *)out)[i] = x;
+        else if (type->dtype == DT_BOOL)
+            ((uint8_t *)out)[i] = x < 0;
+        else
+            BUG_ON(true);
+    }
+}
+
+/* --- the pool ----------------------------------------------------------------------------- */
+
+static void add_item(struct maker *m, uint32_t value, double bound, uint32_t row)
+{
+    if (m->count < POOL)
+        m->pool[m->count++] = (struct item){value, bound, row};
+    m->out.single |= graph_type(m->g, value)->dtype == DT_F32;
+}
+
+/* Recent ones more often: graphs grow deep as well as wide. */
+static struct item *pick(struct maker *m)
+{
+    uint32_t from = roll(m, 2) && m->count > 6 ? m->count - 6 : 0;
+    return &m->pool[from + roll(m, m->count - from)];
+}
+
+static struct item *pick_of(struct maker *m, enum dtype dtype)
+{
+    for (int i = 0; i < 20; i++) {
+        struct item *it = pick(m);
+        if (graph_type(m->g, it->value)->dtype == dtype)
+            return it;
+    }
+    return NULL;
+}
+
+/* After a row was written, its older versions may not be read any more. */
+static void forget_row(struct maker *m, uint32_t row)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->pool[i].row != row)
+            m->pool[kept++] = m->pool[i];
+    m->count = kept;
+}
+
+/* A node, if its op accepts the inputs; its visible results join the pool. */
+static uint32_t try_node(struct maker *m, const struct op *op, const uint32_t *in, uint32_t n,
+                         const union attr *attr, double bound)
+{
+    struct node_call call = {.op = op, .in = in, .in_count = n, .attr = attr};
+    uint32_t id = graph_call(m->g, &call), row = 0;
+    if (id == NODE_NONE)
+        return VALUE_NONE;
+    struct node node = m->g->nodes[id]; /* a copy: the graph may grow */
+    uint32_t visible = op->visible ? op->visible : node.out_count;
+    for (uint32_t i = 0; (op->flags & OP_VIEW) && i < m->count; i++)
+        if (m->pool[i].value == in[0])
+            row = m->pool[i].row;
+    if (bound > LARGEST) {
+        struct node_call squeeze = {.op = &op_tanh, .in = node.out, .in_count = 1};
+        uint32_t small = graph_call(m->g, &squeeze);
+        BUG_ON(small == NODE_NONE);
+        add_item(m, m->g->nodes[small].out[0], 1, 0);
+        return m->g->nodes[small].out[0];
+    }
+    for (uint32_t k = 0; k < visible; k++)
+        add_item(m, node.out[k], bound, row);
+    return node.out[0];
+}
+
+/* --- leaves ------------------------------------------------------------------------------- */
+
+static const int64_t sizes[] = {1, 2, 3, 5, 7, 4, 13};
+
+static struct type random_type(struct maker *m, bool may_batch)
+{
+    struct type t = {.dtype = m->doubles || !roll(m, 3) ? DT_F64 : DT_F32};
+    t.rank = roll(m, 4);
+    for (uint32_t i = 0; i < t.rank; i++)
+        t.dim[i].size = sizes[roll(m, 7)];
+    if (may_batch && t.rank && m->batch && roll(m, 2))
+        t.dim[0] = (struct dim){m->g->axes[m->batch].size, m->batch};
+    return t;
+}
+
+static uint32_t leaf(struct maker *m, const struct op *op, const struct type *type, double value)
+{
+    union attr attr[] = {[CONST_VALUE] = {.real = value}};
+    struct node_call call = {.op = op, .types = type, .attr = op == &op_const ? attr : NULL};
+    uint32_t id = graph_call(m->g, &call);
+    BUG_ON(id == NODE_NONE);
+    return m->g->nodes[id].out[0];
+}
+
+static void add_input(struct maker *m, const struct type *type)
+{
+    uint32_t v = leaf(m, &op_input, type, 0);
+    graph_input(m->g, arena_printf(m->arena, "in%u", m->g->input_count), v);
+    add_item(m, v, 1, 0);
+}
+
+/* A new row of the state and its first version. */
+static uint32_t state_value(struct maker *m, enum state_class class, const struct type *type)
+{
+    struct state_row row = {.name = arena_printf(m->arena, "row%u", m->rows++),
+                            .class = class,
+                            .type = *type,
+                            .init = INIT_ZERO};
+    uint32_t at;
+    bool fits = state_declare(m->states, m->arena, m->g->diags, &row, &at);
+    BUG_ON(!fits);
+    uint32_t v = leaf(m, &op_state, type, 0);
+    m->g->values[v].state = at + 1;
+    return v;
+}
+
+static void add_leaves(struct maker *m)
+{
+    for (uint32_t i = 1 + roll(m, 4); i > 0; i--) {
+        struct type t = random_type(m, true);
+        add_input(m, &t);
+    }
+    if (roll(m, 2)) {
+        struct type t = random_type(m, true);
+        t.dtype = DT_BOOL;
+        add_input(m, &t);
+    }
+    for (uint32_t i = roll(m, 3); i > 0; i--) {
+        struct type t = random_type(m, false);
+        bool trained = m->out.gradients && t.dtype == DT_F32; /* as all parameters are */
+        uint32_t v = state_value(m, trained ? STATE_PARAMETER : STATE_CONSTANT, &t);
+        add_item(m, v, 1, m->g->values[v].state);
+    }
+    for (uint32_t i = roll(m, 2); i > 0; i--) {
+        struct type t = random_type(m, true);
+        add_item(m, leaf(m, &op_const, &t, roll(m, 3) - 1.0), 1, 0);
+    }
+}
+
+/* --- ops ---------------------------------------------------------------------------------- */
+
+static void add_unary(struct maker *m)
+{
+    static const struct op *const ops[] = {&op_neg,  &op_tanh, &op_sin, &op_cos,
+                                           &op_gelu, &op_silu, &op_exp, &op_cast};
+    struct item *x = pick(m);
+    uint32_t which = roll(m, 8);
+    union attr to[] = {[CAST_TO] = {.integer = 1}};
+    if (ops[which] == &op_exp && x->bound > 2)
+        return;
+    double bound = which == 6 ? 7.4 : which >= 1 && which <= 3 ? 1 : x->bound;
+    if (graph_type(m->g, x->value)->dtype == DT_BOOL)
+        try_node(m, &op_not, &x->value, 1, NULL, 1);
+    else
+        try_node(m, ops[which], &x->value, 1, ops[which] == &op_cast ? to : NULL, bound);
+}
+
+static void add_binary(struct maker *m)
+{
+    static const struct op *const ops[] = {&op_add, &op_sub, &op_mul, &op_max, &op_min};
+    const struct item *x = pick(m), *y = roll(m, 8) ? pick(m) : x;
+    const uint32_t in[] = {x->value, y->value};
+    uint32_t which = roll(m, 5);
+    double larger = x->bound > y->bound ? x->bound : y->bound;
+    double bound = which < 2 ? x->bound + y->bound : which == 2 ? x->bound * y->bound : larger;
+    bool flags = graph_type(m->g, x->value)->dtype == DT_BOOL;
+    try_node(m, flags ? (which % 2 ? &op_and : &op_or) : ops[which], in, 2, NULL,
+             flags ? 1 : bound);
+}
+
+static void add_where(struct maker *m)
+{
+    const struct item *flag = pick_of(m, DT_BOOL), *x = pick(m), *y = pick(m);
+    if (!flag)
+        return;
+    const uint32_t in[] = {flag->value, x->value, y->value};
+    try_node(m, &op_where, in, 3, NULL, x->bound > y->bound ? x->bound : y->bound);
+}
+
+static void add_reduction(struct maker *m)
+{
+    static const struct op *const ops[] = {&op_sum, &op_mean, &op_logsumexp, &op_softmax};
+    const struct item *x = pick(m);
+    const struct type *t = graph_type(m->g, x->value);
+    uint32_t which = roll(m, 4);
+    int64_t axis = roll(m, 3) && t->rank ? (int64_t)roll(m, t->rank) : -999;
+    union attr attr[] = {[REDUCE_AXIS] = {.integer = axis}, [REDUCE_KEEP] = {.flag = roll(m, 2)}};
+    double n = (double)type_count(t);
+    double bound = which == 0 ? n * x->bound : which == 3 ? 1 : which == 2 ? x->bound + 8 : x->bound;
+    try_node(m, ops[which], &x->value, 1, which < 2 ? attr : NULL, bound);
+}
+
+/* A view with the first axis kept, and what follows in one or two axes. */
+static void add_reshape(struct maker *m)
+{
+    const struct item *x = pick(m);
+    struct type t = *graph_type(m->g, x->value);
+    struct dim *dims = arena_new_array(m->arena, struct dim, 3);
+    uint32_t rank = 0;
+    int64_t left = type_count(&t);
+    if (t.rank && (t.dim[0].axis || roll(m, 2))) {
+        dims[rank++] = t.dim[0];
+        left /= t.dim[0].size;
+    }
+    if (roll(m, 2))
+        dims[rank++].size = 1;
+    if (left > 1 || rank == 0 || roll(m, 2))
+        dims[rank++].size = left;
+    union attr attr[] = {[SHAPE_DIMS] = {.dims = {rank, dims}}};
+    try_node(m, &op_reshape, &x->value, 1, attr, x->bound);
+}
+
+static void add_cut(struct maker *m)
+{
+    const struct item *x = pick(m);
+    const struct type *t = graph_type(m->g, x->value);
+    if (t->rank == 0)
+        return;
+    uint32_t axis = roll(m, t->rank);
+    uint32_t size = (uint32_t)t->dim[axis].size, from = roll(m, size);
+    union attr slice[] = {[SLICE_AXIS] = {.integer = axis},
+                          [SLICE_FROM] = {.integer = from},
+                          [SLICE_SIZE] = {.integer = 1 + roll(m, size - from)}};
+    union attr split[] = {[SPLIT_PARTS] = {.integer = size % 2 ? size : 2},
+                          [SPLIT_AXIS] = {.integer = axis}};
+    if (roll(m, 2))
+        try_node(m, &op_slice, &x->value, 1, slice, x->bound);
+    else if (size > 1)
+        try_node(m, &op_split, &x->value, 1, split, x->bound);
+}
+
+static void add_concat(struct maker *m)
+{
+    const struct item *x = pick(m), *y = roll(m, 2) ? x : pick(m);
+    const struct type *t = graph_type(m->g, x->value);
+    if (t->rank == 0 || type_count(t) > 500)
+        return;
+    union attr attr[] = {[CONCAT_AXIS] = {.integer = roll(m, t->rank)}};
+    const uint32_t in[] = {x->value, y->value};
+    try_node(m, &op_concat, in, 2, attr, x->bound > y->bound ? x->bound : y->bound);
+}
+
+static void add_expand(struct maker *m)
+{
+    const struct item *x = pick(m);
+    union attr attr[] = {[EXPAND_AXIS] = {.integer = -1}};
+    if (graph_type(m->g, x->value)->rank < 3)
+        try_node(m, &op_expand, &x->value, 1, attr, x->bound);
+}
+
+/* linear or layer_norm, with parameters of their own. */
+static void add_layer(struct maker *m)
+{
+    const struct item *x = pick_of(m, DT_F32);
+    if (!x || graph_type(m->g, x->value)->rank == 0)
+        return;
+    const struct type *t = graph_type(m->g, x->value);
+    int64_t n = t->dim[t->rank - 1].size, out = sizes[roll(m, 7)];
+    bool linear = roll(m, 2), bias = roll(m, 2), batched = t->rank == 1 && t->dim[0].axis;
+    if (batched)
+        return; /* its last axis is short */
+    double bound = linear ? x->bound * (double)n + 1 : 2 * LARGEST;
+    struct type matrix = {.dtype = DT_F32, .rank = 2, .dim = {{out, 0}, {n, 0}}};
+    struct type vector = {.dtype = DT_F32, .rank = 1, .dim = {{linear ? out : n, 0}}};
+    uint32_t in[] = {x->value, state_value(m, STATE_PARAMETER, linear ? &matrix : &vector),
+                     VALUE_NONE};
+    if (bias)
+        in[2] = state_value(m, STATE_PARAMETER, &vector);
+    union attr on_linear[] = {[LINEAR_OUT] = {.integer = out},
+                              [LINEAR_BIAS] = {.flag = bias},
+                              [LINEAR_LAYOUT] = {.integer = LAYOUT_OUT_IN},
+                              [LINEAR_INIT] = {.integer = 0},
+                              [LINEAR_STD] = {.real = 0}};
+    union attr on_norm[] = {[NORM_BIAS] = {.flag = bias}, [NORM_EPS] = {.real = 0.05}};
+    try_node(m, linear ? &op_linear : &op_layer_norm, in, bias ? 3 : 2,
+             linear ? on_linear : on_norm, bound);
+}
+
+static void add_rope(struct maker *m)
+{
+    const struct item *x = pick_of(m, DT_F32);
+    union attr attr[] = {[ROPE_HEADS] = {.integer = 1},
+                         [ROPE_BASE] = {.real = 10000},
+                         [ROPE_INVERSE] = {.flag = false}};
+    if (x && graph_type(m->g, x->value)->rank == 3)
+        try_node(m, &op_rope, &x->value, 1, attr, 1.5 * x->bound);
+}
+
+/* Rows where a flag holds, computed upon and put back. */
+static void add_rows(struct maker *m)
+{
+    const struct item *flag = pick_of(m, DT_BOOL), *x = pick(m);
+    const struct type *t = graph_type(m->g, x->value);
+    if (!flag || t->rank == 0 || m->g->axis_count > 4)
+        return;
+    struct type f = *graph_type(m->g, flag->value);
+    if (f.rank != 1 || f.dim[0].size != t->dim[0].size || f.dim[0].axis != t->dim[0].axis)
+        return;
+    struct dim *dims = arena_new_array(m->arena, struct dim, 1);
+    dims[0] = t->dim[0];
+    union attr one[] = {[GATHER_AXES] = {.integer = 1}};
+    union attr rows[] = {[SCATTER_ROWS] = {.dims = {1, dims}}};
+    double bound = x->bound;
+    uint32_t value = x->value;
+    struct node_call call = {.op = &op_nonzero, .in = &flag->value, .in_count = 1};
+    uint32_t id = graph_call(m->g, &call);
+    if (id == NODE_NONE)
+        return;
+    uint32_t index = m->g->nodes[id].out[0];
+    const uint32_t in[] = {value, index};
+    uint32_t some = try_node(m, &op_gather, in, 2, one, bound);
+    const uint32_t back[] = {some, index};
+    if (some)
+        try_node(m, &op_scatter_add, back, 2, rows, bound);
+}
+
+/* --- state -------------------------------------------------------------------------------- */
+
+static bool is_short(const struct type *t)
+{
+    return t->rank && t->dim[0].axis;
+}
+
+/* A value becomes a row, which others may have read before. */
+static void add_store(struct maker *m)
+{
+    const struct item *x = pick(m);
+    struct type t = *graph_type(m->g, x->value);
+    uint32_t value = x->value, row;
+    if (is_short(&t))
+        return;
+    if (roll(m, 2) && !m->out.gradients) {
+        uint32_t old = state_value(m, STATE_CONSTANT, &t);
+        row = m->g->values[old].state;
+        add_item(m, old, 1, row);
+        add_unary(m); /* may read it */
+        add_binary(m);
+        forget_row(m, row);
+        m->out.updates = true;
+    } else {
+        struct state_row add = {.name = arena_printf(m->arena, "row%u", m->rows++),
+                                .class = STATE_CONSTANT,
+                                .type = t,
+                                .init = INIT_ZERO};
+        bool fits = state_declare(m->states, m->arena, m->g->diags, &add, &row);
+        BUG_ON(!fits);
+        row++;
+    }
+    struct node_call call = {.op = &op_store, .in = &value, .in_count = 1};
+    uint32_t id = graph_call(m->g, &call);
+    BUG_ON(id == NODE_NONE);
+    uint32_t stored = m->g->nodes[id].out[0];
+    m->g->values[stored].state = row;
+    m->g->values[stored].version = 1;
+}
+
+/* row := row + value, once or twice. */
+static void add_update(struct maker *m)
+{
+    if (m->out.gradients)
+        return;
+    const struct item *x = pick_of(m, DT_F32);
+    if (!x || is_short(graph_type(m->g, x->value)))
+        return;
+    struct type t = *graph_type(m->g, x->value), scalar = type_scalar(DT_F64);
+    uint32_t value = x->value, keep = leaf(m, &op_const, &scalar, 1);
+    uint32_t row = state_value(m, STATE_CONSTANT, &t);
+    double bound = 1 + x->bound;
+    for (uint32_t turns = 1 + roll(m, 2); turns > 0; turns--) {
+        add_item(m, row, bound, m->g->values[row].state);
+        add_unary(m);
+        add_binary(m);
+        forget_row(m, m->g->values[row].state);
+        const uint32_t in[] = {row, value, keep};
+        struct node_call call = {.op = &op_accumulate, .in = in, .in_count = 3};
+        uint32_t id = graph_call(m->g, &call);
+        BUG_ON(id == NODE_NONE);
+        row = m->g->nodes[id].out[0];
+        bound += bound;
+    }
+    m->out.updates = true;
+    add_item(m, row, bound, m->g->values[row].state);
+}
+
+/* --- the whole ---------------------------------------------------------------------------- */
+
+static void add_minimize(struct maker *m)
+{
+    const struct item *x = pick(m);
+    enum dtype d = graph_type(m->g, x->value)->dtype;
+    if (d != DT_F32 && d != DT_F64) {
+        m->out.gradients = false;
+        return;
+    }
+    uint32_t in = x->value, loss = try_node(m, &op_mean, &in, 1, NULL, 1);
+    BUG_ON(!loss);
+    m->g->minimize = loss;
+    graph_output(m->g, "loss", loss);
+}
+
+static void add_outputs(struct maker *m)
+{
+    for (uint32_t i = 1 + roll(m, 3); i > 0; i--)
+        graph_output(m->g, arena_printf(m->arena, "out%u", i), pick(m)->value);
+    if (m->out.gradients)
+        add_minimize(m);
+}
+
+struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
+                                      struct state_table *states, uint32_t seed)
+{
+    static void (*const add[])(struct maker *) = {
+        add_unary, add_unary,  add_binary, add_binary, add_binary, add_where, add_reduction,
+        add_layer, add_layer,  add_cut,    add_concat, add_rope,   add_rows,  add_reshape,
+        add_store, add_update, add_expand};
+    struct maker *m = arena_alloc(arena, sizeof *m);
+    struct arena *scratch = arena_new();
+    m->arena = arena;
+    m->states = states;
+    m->state = seed * 0x9E3779B97F4A7C15u + 1;
+    m->g = m->out.graph =
+        graph_new(arena, diags_new(scratch), &ops_table, states, arena_printf(arena, "g%u", seed));
+    m->doubles = !roll(m, 4);
+    m->out.gradients = !roll(m, 3);
+    if (roll(m, 3))
+        m->batch = graph_axis(m->g, "batch", 2 + roll(m, 6));
+    add_leaves(m);
+    for (uint32_t i = 4 + roll(m, 30); i > 0; i--)
+        add[roll(m, sizeof add / sizeof *add)](m);
+    add_outputs(m);
+    m->g->diags = diags; /* refusals of ops that did not fit are forgotten */
+    arena_free(scratch);
+    return m->out;
+}
