@@ -2,6 +2,7 @@
 #include "graph/expr.h"
 #include "graph/writer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@ char *real_print(struct arena *arena, double value)
     char text[40];
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
+        bool plain = fabs(value) >= 1e-4 && fabs(value) < 1e15; /* 10, not 1e+01 */
+        if (strtod(text, NULL) == value && !(plain && strchr(text, 'e')))
             break;
     }
     return arena_strdup(arena, text);

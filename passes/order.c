@@ -56,12 +56,16 @@ static uint32_t read_row(const struct graph *g, uint32_t v, uint32_t *version)
 static void add_state_edges(struct scheduler *s)
 {
     struct graph *g = s->g;
+    bool *read = arena_new_array(s->c->arena, bool, g->states->count + 1);
+    for (uint32_t i = 0; i < g->order_count; i++)
+        if (g->nodes[g->order[i]].op == &op_state)
+            read[g->values[g->nodes[g->order[i]].out[0]].state] = true;
     for (uint32_t i = 0; i < g->order_count; i++) {
         const struct node *w = &g->nodes[g->order[i]];
         for (uint32_t k = 0; k < w->out_count; k++) {
             uint32_t row = written_row(g, w, k);
-            if (!row)
-                continue;
+            if (!row || !read[row])
+                continue; /* rows that are only stored to are read by nobody here */
             uint32_t made = g->values[w->out[k]].version;
             for (uint32_t j = 0; j < g->order_count; j++) {
                 const struct node *r = &g->nodes[g->order[j]];
@@ -87,11 +91,7 @@ static void scheduler_init(struct scheduler *s, struct compile *c)
             if (n->in[k])
                 add_edge(s, g->values[n->in[k]].node, g->order[i]);
     }
-    bool writes = false;
-    for (uint32_t i = 0; i < g->order_count; i++)
-        writes |= g->nodes[g->order[i]].op->updates > 0;
-    if (writes) /* rows that are only stored to are read by nobody here */
-        add_state_edges(s);
+    add_state_edges(s);
 }
 
 static void count_waiting(struct scheduler *s)
