@@ -50,7 +50,7 @@ KERNEL_SRC := $(filter-out ops/kernels/cpu/host_%,$(wildcard ops/kernels/cpu/*.c
 LIBRARY_SRC := $(filter-out $(KERNEL_SRC), \
                  $(sort $(shell find graph ops passes runtime -name '*.c' 2>/dev/null)))
 TOOL_SRC := $(wildcard tools/*.c)
-TEST_SRC := $(sort $(wildcard tests/*.c) $(shell find tests -name 'test_*.c' 2>/dev/null))
+TEST_SRC := $(sort $(wildcard tests/*.c tests/support/*.c) $(shell find tests -name 'test_*.c' 2>/dev/null))
 
 # A kernel file is compiled once for each instruction set; the table that chooses among them at
 # start is compiled once, as is everything else in a file called host_*.

@@ -250,8 +250,13 @@ bool call_repeat(struct scope *s, const struct yaml *map, const char *path, uint
         !scope_expect(s, map->items[0], YAML_SCALAR, "repeat"))
         return false;
     r.block = section_find(&s->e->model->blocks, map->items[0]->text);
-    if (!r.block)
-        return scope_error(s, map->items[0]->span, "no block is called `%s`", map->items[0]->text);
+    if (!r.block) {
+        scope_error(s, map->items[0]->span, "no block is called `%s`", map->items[0]->text);
+        const char *near = section_nearest(g->arena, &s->e->model->blocks, map->items[0]->text);
+        if (near)
+            diag_hint(g->diags, "did you mean `%s`?", near);
+        return false;
+    }
     if (!n)
         return scope_error(s, map->keys[0]->span, "`repeat` needs `times:`");
     if (!check_block(s, r.block) || !scope_number(s, n, &times))

@@ -323,9 +323,9 @@ static void resolve_params(struct reader *r, const struct yaml *preset)
             enum layer layer;
             const struct yaml *over = override(r, preset, name, &layer);
             const struct yaml *from = over ? over : map->items[i];
-            struct number value;
-            if (model_number(m, from, &value))
-                set_param(m, name, value, from->span, over ? layer : LAYER_DEFAULT);
+            struct number value = {.kind = NUMBER_INT, .i = 1};
+            model_number(m, from, &value); /* after a fault the name is still a param's */
+            set_param(m, name, value, from->span, over ? layer : LAYER_DEFAULT);
         }
     }
 }
@@ -365,8 +365,7 @@ static void check_names(struct reader *r)
             if (model_param(m, name))
                 continue;
             diag_error(m->diags, FAULT_CONFIG, preset->keys[k]->span,
-                       "the preset `%s` sets `%s`, which is no param", m->presets.items[i].name,
-                       name);
+                       "the preset sets `%s`, which is no param", name);
             hint_param(m, name);
         }
     }

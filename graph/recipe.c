@@ -106,7 +106,7 @@ static bool read_real(struct reading *r, const struct recipe_key *k, const struc
         return key_error(r, k, value->span, "must be a number");
     if (*out < k->low || *out > k->high)
         return key_error(r, k, value->span,
-                         arena_printf(r->arena, "must lie between %g and %g", k->low, k->high));
+                         arena_printf(r->arena, "must lie between %.9g and %.9g", k->low, k->high));
     return true;
 }
 
@@ -229,10 +229,15 @@ void recipe_set_param(struct recipe *recipe, struct arena *arena, const char *ke
 
 /* --- the document ------------------------------------------------------------------------- */
 
+static const char *const sections[] = {"params", "process", "data", "train", "eval", "sample"};
+#define SECTION_COUNT (sizeof sections / sizeof *sections)
+
 static void unknown_key(struct reading *r, const char *name, struct span span)
 {
     diag_error(r->diags, FAULT_CONFIG, span, "a recipe has no key `%s`", name);
     const char *near = recipe_key_nearest(name);
+    if (!near)
+        near = diag_nearest(name, sections, SECTION_COUNT);
     if (near)
         diag_hint(r->diags, "did you mean `%s`?", near);
 }
@@ -263,8 +268,7 @@ static void set_path(struct reading *r, const char *path, struct span span,
 
 static bool is_section(const char *name)
 {
-    static const char *const sections[] = {"params", "process", "data", "train", "eval", "sample"};
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+    for (size_t i = 0; i < SECTION_COUNT; i++)
         if (strcmp(sections[i], name) == 0)
             return true;
     return false;

@@ -226,8 +226,13 @@ bool scope_dim(struct scope *s, const struct yaml *item, struct dim *out)
     if (!scope_expect(s, item, YAML_SCALAR, "a size"))
         return false;
     if (is_dimension(s, item, &known)) {
-        if (!known)
-            return scope_error(s, item->span, "no param or dimension is called `%s`", item->text);
+        if (!known) {
+            scope_error(s, item->span, "no param or dimension is called `%s`", item->text);
+            const char *near = nearest(s, item->text);
+            if (near)
+                diag_hint(s->e->graph->diags, "did you mean `%s`?", near);
+            return false;
+        }
         *out = known->dim;
         return true;
     }

@@ -198,6 +198,30 @@ static void sweep(struct graph *g)
             g->names[i].value = VALUE_NONE;
 }
 
+/* --- state -------------------------------------------------------------------------------- */
+
+/* Per state row, counted from 1: whether this program writes it. */
+static bool *written_rows(const struct graph *g)
+{
+    bool *written = arena_new_array(g->arena, bool, g->states->count + 1);
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->out_count; k++)
+            written[g->values[n->out[k]].state] |= !(n->op->flags & OP_LEAF);
+    }
+    written[0] = false;
+    return written;
+}
+
+/* Whether V lies in a row that is written: a copy of it may be needed after it has changed, and
+ * must stay a copy. */
+static bool may_change(const struct graph *g, const bool *written, uint32_t v)
+{
+    while (g->nodes[g->values[v].node].op->flags & OP_VIEW)
+        v = g->nodes[g->values[v].node].in[0];
+    return written[g->values[v].state];
+}
+
 /* --- the pass ----------------------------------------------------------------------------- */
 
 /* MAP sends each value to what stands for it now; walks in order, so one walk settles all. */
@@ -208,6 +232,7 @@ static void walk(struct graph *g, uint32_t *map)
         size *= 2;
     uint32_t *table = arena_new_array(g->arena, uint32_t, size); /* node + 1 */
     uint32_t count = g->order_count;
+    const bool *written = written_rows(g);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t id = g->order[i];
         struct node *n = &g->nodes[id];
@@ -217,6 +242,8 @@ static void walk(struct graph *g, uint32_t *map)
             n->in[k] = map[n->in[k]];
         drop_false_options(g, n);
         uint32_t value = identity(g, n);
+        if (value && may_change(g, written, value))
+            value = VALUE_NONE;
         if (!value)
             value = fold(g, n);
         n = &g->nodes[id]; /* folding may move the array */

@@ -60,7 +60,13 @@ static void draw_times(struct evaluation *e, int64_t count, int64_t first, int r
     }
 }
 
-static void evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
+static bool stopped(const struct evaluation *e)
+{
+    return e->source->stop && e->source->stop(e->source->context);
+}
+
+/* False when it was stopped. */
+static bool evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
 {
     const struct bound_config *c = e->config;
     for (int64_t i = 0; i < count; i++) {
@@ -74,6 +80,8 @@ static void evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
     }
     for (int r = 0; r < REPLICATES; r++) {
         for (int64_t k = 0; k < c->times; k++) {
+            if (stopped(e))
+                return false;
             draw_times(e, count, first, r, k);
             add_nats(e, e->plans->integrand, count, first, (uint32_t)(r * c->times + k),
                      (1 - c->t_min) / (double)c->times, e->integral[r]);
@@ -83,6 +91,7 @@ static void evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
     }
     fill_times(e, count, 1);
     add_nats(e, e->plans->base, count, first, 0, 1, e->base);
+    return true;
 }
 
 static double mean(const double *v, int64_t n)
@@ -151,9 +160,8 @@ bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound
     }
     for (int64_t at = 0; at < config->sequences; at += config->batch) {
         int64_t left = config->sequences - at;
-        if (source->stop && source->stop(source->context))
+        if (!evaluate_batch(&e, at, left < config->batch ? left : config->batch))
             return false;
-        evaluate_batch(&e, at, left < config->batch ? left : config->batch);
     }
     summarise(&e, arena, out);
     if (isfinite(out->nats))

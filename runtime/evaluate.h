@@ -45,7 +45,7 @@ struct bound {
 struct bound_source {
     void (*window)(void *context, int64_t index, int32_t *out);
     bool (*truth)(void *context, const int32_t *window, double *nats);
-    bool (*stop)(void *context); /* asked between batches; may be NULL */
+    bool (*stop)(void *context); /* asked between runs of a program; may be NULL */
     void *context;
 };
 

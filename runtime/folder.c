@@ -1,12 +1,15 @@
 /* The run folder. Called by `train`; `eval` and `sample` read it. */
+#define _DEFAULT_SOURCE /* flock */
 #include "runtime/folder.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +51,33 @@ static bool make_folders(const struct folder *f)
     return true;
 }
 
+/* The lock goes with the process, however it ends. A file system without locks has none to offer. */
+static bool lock(struct folder *f)
+{
+    f->lock = opendir(f->path);
+    if (!f->lock)
+        return fault(f, "cannot open the folder", f->path);
+    if (flock(dirfd(f->lock), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return true;
+    diag_error(f->diags, FAULT_RUN, (struct span){0}, "another process is training %s", f->path);
+    diag_hint(f->diags, "wait for it, stop it, or choose another folder with -o");
+    return false;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && strcmp(name + n - m, end) == 0;
+}
+
+/* What a kill in the middle of a write left behind. Only the owner of the lock may. */
+static void sweep(struct folder *f)
+{
+    for (struct dirent *e; (e = readdir(f->lock));)
+        if (ends_with(e->d_name, ".part"))
+            unlink(folder_file(f, e->d_name));
+}
+
 bool folder_open(struct folder *folder, struct diags *diags, struct arena *arena, const char *path,
                  int64_t keep)
 {
@@ -60,6 +90,9 @@ bool folder_open(struct folder *folder, struct diags *diags, struct arena *arena
         return false;
     if (access(clean, W_OK | X_OK) != 0)
         return fault(folder, "cannot write to", clean);
+    if (!lock(folder))
+        return false;
+    sweep(folder);
     return true;
 }
 
@@ -67,21 +100,33 @@ void folder_close(struct folder *folder)
 {
     if (folder->metrics)
         fclose(folder->metrics);
+    if (folder->lock)
+        closedir(folder->lock);
     folder->metrics = NULL;
+    folder->lock = NULL;
 }
 
 /* --- metrics ------------------------------------------------------------------------------ */
 
-/* The step of a metrics line, or -1 where it is torn (a kill in the middle of a write). */
-static int64_t line_step(const char *line, size_t length)
+/* Takes in what a line of metrics tells of a run that is at STEP. False when the line is torn (a
+ * kill in the middle of a write) or of a later step, and shall go. */
+static bool take_line(struct folder *f, const char *line, size_t length, int64_t step)
 {
-    json_t *json = json_loadb(line, length, 0, NULL);
-    json_t *step = json ? json_object_get(json, "step") : NULL;
-    int64_t n = json_is_integer(step) ? json_integer_value(step) : -1;
+    json_t *json = line[length - 1] == '\n' ? json_loadb(line, length, 0, NULL) : NULL;
+    json_t *at = json ? json_object_get(json, "step") : NULL;
+    int64_t n = json_is_integer(at) ? json_integer_value(at) : -1;
+    bool kept = n >= 0 && n <= step;
+    json_t *bound = kept ? json_object_get(json, "bound") : NULL;
+    json_t *seconds = kept ? json_object_get(json, "seconds") : NULL;
+    if (json_is_number(bound))
+        folder_validated(f, n, json_number_value(bound));
+    if (json_is_number(seconds))
+        f->seconds = json_number_value(seconds);
     json_decref(json);
-    return n;
+    return kept;
 }
 
+/* Lines are dropped by writing the file anew; where none is, it is left alone. */
 static bool keep_metrics(struct folder *f, const char *path, int64_t step)
 {
     FILE *in = fopen(path, "r");
@@ -89,11 +134,13 @@ static bool keep_metrics(struct folder *f, const char *path, int64_t step)
         return errno == ENOENT || fault(f, "cannot read", path);
     char *line = NULL, *kept = NULL;
     size_t capacity = 0, size = 0;
+    bool whole = true;
     FILE *out = open_memstream(&kept, &size);
     for (ssize_t n; out && (n = getline(&line, &capacity, in)) > 0;) {
-        int64_t at = line[n - 1] == '\n' ? line_step(line, (size_t)n) : -1;
-        if (at >= 0 && at <= step)
+        if (take_line(f, line, (size_t)n, step))
             fwrite(line, 1, (size_t)n, out);
+        else
+            whole = false;
     }
     free(line);
     fclose(in);
@@ -101,7 +148,7 @@ static bool keep_metrics(struct folder *f, const char *path, int64_t step)
         free(kept);
         return fault(f, "no memory for", path);
     }
-    bool good = file_write_atomic(f->diags, path, kept, size);
+    bool good = whole || file_write_atomic(f->diags, path, kept, size);
     free(kept);
     return good;
 }
@@ -122,15 +169,47 @@ bool folder_metric(struct folder *folder, const char *line)
     return fault(folder, "cannot write to", folder_file(folder, "metrics.jsonl"));
 }
 
+bool folder_validated(struct folder *folder, int64_t step, double bound)
+{
+    folder->validated = step;
+    if (bound >= folder->best)
+        return false;
+    folder->best = bound;
+    folder->best_step = step;
+    return true;
+}
+
+/* Metrics reach the disk before the checkpoint that counts on them. */
+static bool sync_metrics(struct folder *f)
+{
+    if (!f->metrics || fsync(fileno(f->metrics)) == 0 || errno == EINVAL)
+        return true;
+    return fault(f, "cannot write to", folder_file(f, "metrics.jsonl"));
+}
+
 /* --- checkpoints -------------------------------------------------------------------------- */
 
-/* NAME becomes another name of FROM, at once: linked beside it, then renamed over the old one. */
-static bool point(struct folder *f, const char *from, const char *name)
+static bool save(struct folder *f, const struct state *state, const char *path)
 {
-    char *to = folder_file(f, name), *part = folder_file(f, arena_printf(f->arena, ".%s.new", name));
+    const char *keys[] = {"digest"};
+    const char *values[] = {arena_printf(f->arena, "%016llx",
+                                         (unsigned long long)state_digest(state))};
+    return state_save(f->diags, f->arena, state, path, keys, values, 1);
+}
+
+/* NAME becomes another name of the file FROM, at once: linked beside it, then renamed over the old
+ * one. A file system without links gets a copy. */
+static bool point(struct folder *f, const struct state *state, const char *from, const char *name)
+{
+    char *to = folder_file(f, name), *part = folder_file(f, arena_printf(f->arena, "%s.part", name));
     unlink(part);
-    if (link(from, part) != 0 || rename(part, to) != 0)
+    if (link(from, part) != 0) {
+        bool linkless = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
+        return linkless ? save(f, state, to) : fault(f, "cannot write", to);
+    }
+    if (rename(part, to) != 0)
         return fault(f, "cannot write", to);
+    unlink(part); /* it is still there when both were the same file */
     return true;
 }
 
@@ -172,48 +251,24 @@ static void drop_old(struct folder *f, int64_t newest)
 
 void folder_clear(struct folder *folder)
 {
-    static const char *const files[] = {"last.safetensors", "best.safetensors", "metrics.jsonl",
-                                        "progress.json"};
+    static const char *const files[] = {"last.safetensors", "best.safetensors", "metrics.jsonl"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlink(folder_file(folder, files[i]));
     drop_old(folder, -1);
-    folder->seconds = 0;
-    folder->best = INFINITY;
 }
 
-static bool write_progress(struct folder *f, int64_t step)
-{
-    char *best = isfinite(f->best) ? arena_printf(f->arena, "%.17g", f->best) : NULL;
-    char *text = arena_printf(f->arena, "{\"step\": %lld, \"seconds\": %.3f, \"best\": %s}\n",
-                              (long long)step, f->seconds, best ? best : "null");
-    return file_write_atomic(f->diags, folder_file(f, "progress.json"), text, strlen(text));
-}
-
+/* The newest name comes last: until then a kill leaves the checkpoint before, and what it is
+ * followed by is done again in the same way. */
 bool folder_checkpoint(struct folder *folder, const struct state *state, int64_t step, bool best)
 {
-    char *path = step_file(folder, step);
-    if (!state_save(folder->diags, folder->arena, state, path, NULL, NULL, 0) ||
-        !point(folder, path, "last.safetensors") ||
-        (best && !point(folder, path, "best.safetensors")))
-        return false;
-    drop_old(folder, step);
-    return write_progress(folder, step);
-}
-
-bool folder_read_progress(struct folder *folder)
-{
-    json_error_t error;
-    char *path = folder_file(folder, "progress.json");
-    json_t *json = json_load_file(path, 0, &error);
-    if (!json) { /* a kill between the first checkpoint and this file: nothing is lost */
-        if (!folder_has(folder, "progress.json"))
-            return true;
-        diag_error(folder->diags, FAULT_DATA, (struct span){0}, "%s: %s", path, error.text);
-        return false;
-    }
-    json_t *best = json_object_get(json, "best");
-    folder->seconds = json_number_value(json_object_get(json, "seconds"));
-    folder->best = json_is_number(best) ? json_number_value(best) : INFINITY;
-    json_decref(json);
-    return true;
+    struct folder f = *folder;
+    f.arena = arena_new(); /* what a checkpoint needs is gone after it */
+    char *path = step_file(&f, step);
+    bool good = sync_metrics(&f) && save(&f, state, path) &&
+                (!best || point(&f, state, path, "best.safetensors")) &&
+                point(&f, state, path, "last.safetensors");
+    if (good)
+        drop_old(&f, step);
+    arena_free(f.arena);
+    return good;
 }

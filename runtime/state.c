@@ -124,18 +124,21 @@ bool state_save(struct diags *diags, struct arena *arena, const struct state *st
     return tensor_file_write(diags, path, entries, n, keys, values, count);
 }
 
+/* A sum, so that the order of rows in a file does not matter. */
+static uint64_t digest_row(const char *name, const void *data, size_t size)
+{
+    uint64_t parts[2] = {hash_bytes(name, strlen(name)), hash_bytes(data, size)};
+    return hash_bytes(parts, sizeof parts);
+}
+
 uint64_t state_digest(const struct state *state)
 {
-    uint64_t parts[2] = {0, 0};
-    for (uint32_t i = 0; i < state->count; i++) {
-        if (!is_saved(state, i))
-            continue;
-        const struct state_row *row = &state->table->rows[i];
-        uint64_t sums[3] = {parts[0], hash_bytes(row->name, strlen(row->name)),
-                            hash_bytes(state->row[i], (size_t)row_bytes(row))};
-        parts[0] = hash_bytes(sums, sizeof sums);
-    }
-    return parts[0];
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < state->count; i++)
+        if (is_saved(state, i))
+            sum += digest_row(state->table->rows[i].name, state->row[i],
+                              (size_t)row_bytes(&state->table->rows[i]));
+    return sum;
 }
 
 /* --- loading ------------------------------------------------------------------------------ */
@@ -221,10 +224,31 @@ static bool report(struct loading *l)
     return false;
 }
 
+/* A checkpoint says in its header what it should hold: a byte that changed on a disk is found. */
+static bool is_intact(struct diags *diags, const struct tensor_file *file)
+{
+    const char *said = tensor_file_meta(file, "digest");
+    char found[17];
+    uint64_t sum = 0;
+    for (uint32_t e = 0; said && e < file->count; e++) {
+        const struct tensor *t = &file->entries[e].tensor;
+        sum += digest_row(file->entries[e].name, t->data,
+                          (size_t)tensor_size(t) * dtype_size(t->dtype));
+    }
+    snprintf(found, sizeof found, "%016llx", (unsigned long long)sum);
+    if (!said || strcmp(said, found) == 0)
+        return true;
+    diag_error(diags, FAULT_DATA, (struct span){0},
+               "%s is damaged: its digest is %s, and %s was written", file->path, found, said);
+    return false;
+}
+
 bool state_load(struct diags *diags, struct state *state, const struct tensor_file *file,
                 enum state_fill fill)
 {
     struct loading l = {.diags = diags, .state = state, .file = file, .fill = fill};
+    if (!is_intact(diags, file))
+        return false;
     for (uint32_t e = 0; e < file->count && fill == FILL_WEIGHTS; e++)
         l.prefixed |= strncmp(file->entries[e].name, "param/", 6) == 0;
     for (uint32_t i = 0; i < state->count; i++) {

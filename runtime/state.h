@@ -36,12 +36,12 @@ enum state_fill {
     FILL_WEIGHTS, /* weights from outside: parameters must all be there; an ema row takes its own
                    * tensor or its owner's; moments and cursors stay; names may start with `param/` */
 };
-/* False after reporting FAULT_DATA with the lists of missing, extra and misshapen tensors; nothing
- * is changed then. */
+/* False after reporting FAULT_DATA: the lists of missing, extra and misshapen tensors, or that the
+ * file is not what its own metadata `digest` says (where it has one); nothing is changed then. */
 bool state_load(struct diags *diags, struct state *state, const struct tensor_file *file,
                 enum state_fill fill);
 
-/* XXH3 over names and bytes of the saved rows: equal states have equal digests. */
+/* From the XXH3 of names and bytes of the saved rows: equal states have equal digests. */
 uint64_t state_digest(const struct state *state);
 
 #endif

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#define INPUTS_MAX 4 /* of the gradient plan */
+
 struct training {
     struct diags *diags;
     struct trainer *trainer;
@@ -65,55 +67,64 @@ static void gradient_inputs(const struct plan *plan, const int32_t *x0, const do
         inputs[i] = strcmp(plan->inputs[i].name, "x0") == 0 ? (const void *)x0 : keep;
 }
 
+static void fill_windows(struct training *t, int64_t step, int64_t micro)
+{
+    const struct train_config *c = t->config;
+    for (int64_t i = 0; i < c->batch; i++)
+        t->hooks->window(t->hooks->context, (uint32_t)step, (uint32_t)(micro * c->batch + i),
+                         t->x0 + i * c->length);
+}
+
 /* Runs the step again, looking at each result: names the first op that made a bad value. */
-static void explain_failure(struct training *t, const void *const *inputs, int64_t step,
-                            int64_t micro, const char *what)
+static void explain_failure(struct training *t, int64_t step, const char *what)
 {
     const struct plan *plan = executor_plan(t->trainer->gradient);
-    struct run run = gradient_run(t, inputs, step, micro);
+    const void *inputs[INPUTS_MAX];
+    bool clean = true;
     uint32_t at = 0;
-    run.checked = true;
-    bool clean = executor_run(t->trainer->gradient, &run, &at);
-    if (clean) {
-        diag_error(t->diags, FAULT_RUN, (struct span){0}, "step %lld: %s is not finite",
-                   (long long)step, what);
-        diag_hint(t->diags, "each value of the step is finite by itself: the sum overflows; lower "
-                            "train.lr");
-    } else {
-        const struct plan_step *s = &plan->steps[at];
-        diag_error(t->diags, FAULT_RUN, s->span,
-                   "step %lld: %s is not finite; the first value that is not comes from `%s`%s%s",
-                   (long long)step, what, s->op, s->name ? ", " : "", s->name ? s->name : "");
-        diag_hint(t->diags, "nothing was updated, and the last checkpoint is good: resume with a "
-                            "lower train.lr, or a smaller train.clip");
+    for (int64_t micro = 0; clean && micro < t->config->accumulate; micro++) {
+        double keep = micro > 0;
+        fill_windows(t, step, micro);
+        gradient_inputs(plan, t->x0, &keep, inputs);
+        struct run run = gradient_run(t, inputs, step, micro);
+        run.checked = true;
+        clean = executor_run(t->trainer->gradient, &run, &at);
     }
+    if (clean) {
+        diag_error(t->diags, FAULT_RUN, (struct span){0},
+                   "step %lld: %s is not finite, though each value before it is: a sum overflows",
+                   (long long)step, what);
+        return;
+    }
+    const struct plan_step *s = &plan->steps[at];
+    diag_error(t->diags, FAULT_RUN, s->span,
+               "step %lld: %s is not finite; the first bad value comes from the op `%s`%s%s%s",
+               (long long)step, what, s->op, s->name ? ", as `" : "", s->name ? s->name : "",
+               s->name ? "`" : "");
 }
 
 static bool gradient_steps(struct training *t, int64_t step, double *loss)
 {
     const struct train_config *c = t->config;
     const struct plan *plan = executor_plan(t->trainer->gradient);
-    const void *inputs[4];
-    BUG_ON(plan->input_count > 4);
+    const void *inputs[INPUTS_MAX];
+    BUG_ON(plan->input_count > INPUTS_MAX);
     *loss = 0;
     for (int64_t micro = 0; micro < c->accumulate; micro++) {
         double keep = micro > 0;
-        for (int64_t i = 0; i < c->batch; i++)
-            t->hooks->window(t->hooks->context, (uint32_t)step, (uint32_t)(micro * c->batch + i),
-                             t->x0 + i * c->length);
+        fill_windows(t, step, micro);
         gradient_inputs(plan, t->x0, &keep, inputs);
         struct run run = gradient_run(t, inputs, step, micro);
         uint32_t unused;
         executor_run(t->trainer->gradient, &run, &unused);
         struct tensor out = executor_output(t->trainer->gradient, plan_output(plan, "loss"));
         double value = out.dtype == DT_F64 ? *(const double *)out.data : *(const float *)out.data;
-        if (!isfinite(value)) {
-            explain_failure(t, inputs, step, micro, "the loss");
-            return false;
-        }
         *loss += value / (double)c->accumulate;
     }
-    return true;
+    if (isfinite(*loss))
+        return true;
+    explain_failure(t, step, "the loss");
+    return false;
 }
 
 /* The update leaves everything as it is when the norm is not finite (see the op clip_scale). */
@@ -131,10 +142,7 @@ static bool update_step(struct training *t, int64_t step, double lr, double *nor
     *norm = *(const double *)out.data;
     if (isfinite(*norm))
         return true;
-    const void *again[4];
-    double keep = 0;
-    gradient_inputs(executor_plan(t->trainer->gradient), t->x0, &keep, again);
-    explain_failure(t, again, step, t->config->accumulate - 1, "the gradient");
+    explain_failure(t, step, "the gradient");
     return false;
 }
 
@@ -163,6 +171,26 @@ static bool one_step(struct training *t, struct train_report *r)
     return true;
 }
 
+static bool stopped(const struct training *t)
+{
+    return t->hooks->stop && t->hooks->stop(t->hooks->context);
+}
+
+/* The validation and the checkpoint that are due after the step that R tells of. */
+static bool look_and_save(struct training *t, const struct train_report *r, bool over)
+{
+    const struct train_config *config = t->config;
+    const struct train_hooks *hooks = t->hooks;
+    if (hooks->validate && (over || due(r->step, config->eval_every))) {
+        double before = now();
+        if (!hooks->validate(hooks->context, r))
+            return false;
+        t->started += now() - before; /* validation is no training */
+    }
+    return !hooks->checkpoint || !(over || due(r->step, config->checkpoint_every)) ||
+           hooks->checkpoint(hooks->context, r);
+}
+
 enum train_end train_run(struct diags *diags, struct arena *arena, struct trainer *trainer,
                          const struct train_config *config, const struct train_hooks *hooks)
 {
@@ -174,26 +202,19 @@ enum train_end train_run(struct diags *diags, struct arena *arena, struct traine
                          .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
                          .started = now() - config->seconds};
     struct train_report r = {.step = *trainer->step, .seconds = config->seconds};
-    void *c = hooks->context;
-    for (bool over = is_over(&t, config->seconds); !over;) {
-        if (hooks->stop && hooks->stop(c)) {
-            bool saved = r.step == 0 || !hooks->checkpoint || hooks->checkpoint(c, &r);
-            return saved ? TRAIN_STOPPED : TRAIN_FAILED;
-        }
+    bool over = is_over(&t, config->seconds);
+    /* A run that was stopped during a validation makes up for it. */
+    if (r.step > config->validated && !look_and_save(&t, &r, over))
+        return TRAIN_FAILED;
+    while (!over && !stopped(&t)) {
         if (!one_step(&t, &r))
-            return TRAIN_FAILED;
+            return TRAIN_NOT_FINITE;
         over = is_over(&t, r.seconds);
-        if (hooks->report && !hooks->report(c, &r))
-            return TRAIN_FAILED;
-        if (hooks->validate && (over || due(r.step, config->eval_every))) {
-            double before = now();
-            if (!hooks->validate(c, &r))
-                return TRAIN_FAILED;
-            t.started += now() - before; /* validation is no training */
-        }
-        if (hooks->checkpoint && (over || due(r.step, config->checkpoint_every)) &&
-            !hooks->checkpoint(c, &r))
+        if ((hooks->report && !hooks->report(hooks->context, &r)) || !look_and_save(&t, &r, over))
             return TRAIN_FAILED;
     }
-    return TRAIN_DONE;
+    if (!stopped(&t))
+        return TRAIN_DONE;
+    bool saved = r.step == 0 || !hooks->checkpoint || hooks->checkpoint(hooks->context, &r);
+    return saved ? TRAIN_STOPPED : TRAIN_FAILED;
 }

@@ -20,7 +20,9 @@ struct train_config {
     enum lr_schedule schedule;
     int64_t eval_every, checkpoint_every; /* 0: never */
     uint64_t seed;
-    double seconds; /* trained before this start, of a resumed run */
+    /* Of a resumed run: */
+    double seconds;    /* trained before this start */
+    int64_t validated; /* step of the newest validation */
 };
 
 /* What a step found. */
@@ -33,8 +35,9 @@ struct train_report {
 
 enum train_end {
     TRAIN_DONE,
-    TRAIN_STOPPED,  /* asked to */
-    TRAIN_FAILED,   /* reported */
+    TRAIN_STOPPED,    /* asked to; saved, unless nothing was done yet */
+    TRAIN_NOT_FINITE, /* loss or gradient; reported, and that step changed nothing */
+    TRAIN_FAILED,     /* a hook did; reported */
 };
 
 /* What the caller supplies. Those that return bool return false after reporting. */
@@ -43,8 +46,8 @@ struct train_hooks {
     void (*window)(void *context, uint32_t iteration, uint32_t sequence, int32_t *out);
     bool (*report)(void *context, const struct train_report *report);
     bool (*validate)(void *context, const struct train_report *report);
-    bool (*checkpoint)(void *context, const struct train_report *report);
-    bool (*stop)(void *context); /* asked between steps */
+    bool (*checkpoint)(void *context, const struct train_report *report); /* once a step or twice */
+    bool (*stop)(void *context); /* asked between steps; VALIDATE may give up when it is true */
 };
 
 struct trainer {

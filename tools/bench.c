@@ -345,7 +345,7 @@ static int run(struct command_line *line)
     const char *seconds = option_text(line, "seconds");
     if (!session_model(&j->s, line, line->positional[0]) || !compile(j, line) || !load(j))
         return diags_exit_code(line->diags);
-    signals_catch();
+    signals_catch(NULL);
     count_work(j);
     measure_gemm(j);
     measure_training(j, seconds ? strtod(seconds, NULL) : 5);

@@ -64,7 +64,7 @@ static bool evaluate(struct job *j, const char *run)
                              .t_min = project_t_min(p),
                              .seed = (uint64_t)p->recipe->sample.seed};
     source.stop = stop;
-    signals_catch();
+    signals_catch(NULL);
     if (!bound_evaluate(p->diags, p->arena, &plans, &c, &source, &j->b))
         return false;
     j->averaged = p->recipe->train.ema > 0 && !option_given(p->line, "raw");

@@ -2,7 +2,9 @@
  * code: 0 done, 1 failed, 2 usage or config, 3 bad data or checkpoint, 75 stopped by SIGTERM with a
  * checkpoint saved, 130 by Ctrl-C likewise. */
 #include "tools/command.h"
+#include "tools/signals.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +81,19 @@ static int finish_output(struct diags *diags, int code)
     return code;
 }
 
+/* A standard stream that came closed is held open where nothing can be written: else the next file
+ * would take its number, and receive what is printed. */
+static void hold_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+            abort();
+}
+
 int main(int argc, char **argv)
 {
+    hold_streams();
+    signals_ignore_limits();
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help();

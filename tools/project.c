@@ -74,7 +74,8 @@ static bool read_length(struct project *p)
         return true;
     }
     diag_error(p->diags, FAULT_CONFIG, length ? length->span : (struct span){0},
-               "a model that is trained needs the param `length`: tokens in a window");
+               "to be trained, the model %s needs the param `length`: tokens in a window",
+               p->s.model->path);
     return false;
 }
 

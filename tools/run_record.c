@@ -1,6 +1,8 @@
 /* Writes and compares the record of a run. Called by `train`. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "tools/run_record.h"
+#include "graph/elaborate.h"
+#include "graph/text.h"
 #include "tools/config_text.h"
 
 #include <jansson.h>
@@ -83,38 +85,124 @@ static char *data_hash(struct project *p)
     return arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));
 }
 
-static json_t *describe(struct project *p)
+/* Of what `train` computes: the text form of its program at this batch, without the places that
+ * the nodes come from. */
+static char *model_hash(struct project *p)
 {
-    json_t *o = json_object(), *argv = json_array();
+    struct named_size dims[] = {{"batch", p->recipe->train.batch}};
+    struct elaborate_request q = {.program = "train", .dims = dims, .dim_count = 1};
+    struct graph *graph = elaborate(p->s.model, &q);
+    if (!graph)
+        return NULL;
+    char *text = graph_print(p->arena, graph), *to = text;
+    for (char *from = text; *from;) {
+        size_t n = strcspn(from, "\n"), kept = n;
+        for (size_t i = 0; i + 1 < n; i++)
+            if (from[i] == ' ' && from[i + 1] == '@')
+                kept = i;
+        memmove(to, from, kept);
+        to += kept;
+        *to++ = '\n';
+        from += n + (from[n] == '\n');
+    }
+    return arena_printf(p->arena, "%016llx",
+                        (unsigned long long)hash_bytes(text, (size_t)(to - text)));
+}
+
+static json_t *stamp_now(void)
+{
     char stamp[32];
     time_t now = time(NULL);
     struct tm utc;
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    for (int i = 0; i < p->line->argc; i++)
-        json_array_append_new(argv, json_string(p->line->argv[i]));
+    return json_string(stamp);
+}
+
+/* One start of the command. Words that are not UTF-8 have no place in JSON. */
+static void describe_start(struct project *p, json_t *o)
+{
+    json_t *argv = json_array();
+    for (int i = 0; i < p->line->argc; i++) {
+        json_t *word = json_string(p->line->argv[i]);
+        json_array_append_new(argv, word ? word : json_string("?"));
+    }
     json_object_set_new(o, "version", json_string(sedge_version));
     json_object_set_new(o, "commit", json_string(sedge_commit));
     json_object_set_new(o, "command", argv);
-    json_object_set_new(o, "started", json_string(stamp));
+    json_object_set_new(o, "started", stamp_now());
+    json_object_set_new(o, "threads", json_integer(p->s.engine.threads));
+}
+
+static json_t *describe(struct project *p)
+{
+    json_t *o = json_object();
+    char *model = model_hash(p);
+    if (!model) {
+        json_decref(o);
+        return NULL;
+    }
+    describe_start(p, o);
     json_object_set_new(o, "config", json_string("config.yaml"));
     json_object_set_new(o, "data", json_string(dataset_description(p->data)));
     json_object_set_new(o, "data_hash", json_string(data_hash(p)));
+    json_object_set_new(o, "model_hash", json_string(model));
     json_object_set_new(o, "cpu", json_string(cpu_name(p->arena)));
     json_object_set_new(o, "isa", json_string(p->s.engine.isa));
-    json_object_set_new(o, "threads", json_integer(p->s.engine.threads));
     json_object_set_new(o, "seed", json_integer(p->recipe->train.seed));
     return o;
 }
 
-bool record_write(struct project *p, struct folder *folder)
+static json_t *read_record(struct project *p, const struct folder *folder)
 {
-    char *config = config_yaml(p->arena, p->recipe, p->s.model, false);
-    json_t *json = describe(p);
-    char *text = json_dumps(json, JSON_INDENT(2));
-    bool good = text && file_write_atomic(p->diags, folder_file(folder, "run.json"), text, strlen(text));
+    json_error_t error;
+    char *path = folder_file(folder, "run.json");
+    json_t *json = json_load_file(path, 0, &error);
+    if (!json) {
+        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s: %s", path, error.text);
+        diag_hint(p->diags, "--overwrite starts the run anew");
+    }
+    return json;
+}
+
+/* The record of a run that goes on: as it began, and once more how it goes on. */
+static json_t *describe_again(struct project *p, const struct folder *folder)
+{
+    json_t *o = read_record(p, folder), *again = json_object();
+    json_t *list = o ? json_object_get(o, "resumed") : NULL;
+    if (o && !json_is_array(list)) {
+        json_object_set_new(o, "resumed", json_array());
+        list = json_object_get(o, "resumed");
+    }
+    json_object_set_new(again, "step", json_integer(*p->step));
+    describe_start(p, again);
+    json_array_append_new(list, again); /* frees it when there is no list */
+    return o;
+}
+
+static bool is_over(const struct project *p, const struct folder *folder)
+{
+    const struct train_recipe *t = &p->recipe->train;
+    return (t->steps > 0 && *p->step >= t->steps) ||
+           (t->minutes > 0 && folder->seconds >= 60 * t->minutes);
+}
+
+static bool write_json(struct project *p, struct folder *folder, bool exists)
+{
+    json_t *json = exists ? describe_again(p, folder) : describe(p);
+    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    bool good =
+        text && file_write_atomic(p->diags, folder_file(folder, "run.json"), text, strlen(text));
     free(text);
     json_decref(json);
-    return good &&
+    return good;
+}
+
+bool record_write(struct project *p, struct folder *folder, bool exists)
+{
+    if (exists && is_over(p, folder))
+        return true; /* nothing goes on */
+    char *config = config_yaml(p->arena, p->recipe, p->s.model, false);
+    return write_json(p, folder, exists && *p->step > 0) &&
            vocabulary_write(p->diags, p->vocabulary, folder_file(folder, "vocabulary.json")) &&
            file_write_atomic(p->diags, folder_file(folder, "config.yaml"), config, strlen(config));
 }
@@ -137,85 +225,109 @@ static char *shown(struct project *p, const struct yaml *value)
     return value ? yaml_print(p->arena, value) : arena_strdup(p->arena, "(not set)");
 }
 
-/* Reports each key of section MAP (or of the root) whose value differs from the old one. */
-static void compare_maps(struct project *p, const struct yaml *now, const struct yaml *old,
-                         const char *prefix, uint32_t *found)
+/* What differs between two configurations, one hint a key in DIAGS; counted when that is NULL. */
+struct comparison {
+    struct project *p;
+    struct diags *diags;
+    bool same_data; /* the same bytes under another name are the same data */
+    uint32_t found;
+};
+
+static void compare_values(struct comparison *c, const char *key, const struct yaml *now,
+                           const struct yaml *old)
+{
+    char *a = shown(c->p, now), *b = shown(c->p, old);
+    if (strcmp(a, b) == 0 || may_change(key) || (c->same_data && strcmp(key, "data.files") == 0))
+        return;
+    if (c->diags)
+        diag_hint(c->diags, "%s: %s there, %s now", key, b, a);
+    c->found++;
+}
+
+static void compare_maps(struct comparison *c, const struct yaml *now, const struct yaml *old,
+                         const char *prefix)
 {
     const struct yaml *sides[] = {now, old};
     for (int side = 0; side < 2; side++) {
-        for (uint32_t i = 0; sides[side] && i < sides[side]->count; i++) {
+        for (uint32_t i = 0; i < sides[side]->count; i++) {
             const char *name = sides[side]->keys[i]->text;
             const struct yaml *a = yaml_get(now, name), *b = yaml_get(old, name);
-            char *key = prefix[0] ? arena_printf(p->arena, "%s.%s", prefix, name)
-                                  : arena_strdup(p->arena, name);
+            char *key = arena_printf(c->p->arena, "%s%s", prefix, name);
             if (side == 1 && a)
                 continue; /* seen from the other side */
-            if (a && b && a->kind == YAML_MAP && b->kind == YAML_MAP) {
-                compare_maps(p, a, b, key, found);
-                continue;
-            }
-            if (may_change(key) || strcmp(shown(p, a), shown(p, b)) == 0)
-                continue;
-            diag_hint(p->diags, "%s: %s there, %s now", key, shown(p, b), shown(p, a));
-            (*found)++;
+            if (a && b && a->kind == YAML_MAP && b->kind == YAML_MAP)
+                compare_maps(c, a, b, arena_printf(c->p->arena, "%s.", key));
+            else
+                compare_values(c, key, a, b);
         }
     }
 }
 
-static bool same_config(struct project *p, struct folder *folder)
+static bool same_config(struct project *p, struct folder *folder, bool same_data)
 {
-    struct diags *quiet = p->diags;
     char *path = folder_file(folder, "config.yaml");
     char *text = config_yaml(p->arena, p->recipe, p->s.model, false);
-    const struct yaml *old = yaml_read_file(quiet, p->arena, path, (struct span){0});
-    const struct yaml *now = yaml_read_text(quiet, p->arena, "this configuration", text, strlen(text));
-    if (!old || !now)
+    const struct yaml *old = yaml_read_file(p->diags, p->arena, path, (struct span){0});
+    const struct yaml *now =
+        yaml_read_text(p->diags, p->arena, "this configuration", text, strlen(text));
+    struct comparison c = {.p = p, .same_data = same_data};
+    if (!old || !now || old->kind != YAML_MAP)
         return false;
-    struct diags *trial = diags_new(p->arena);
-    struct project probe = *p;
-    uint32_t found = 0;
-    probe.diags = trial;
-    diag_error(trial, FAULT_CONFIG, (struct span){0}, "probe");
-    compare_maps(&probe, now, old, "", &found);
-    if (!found)
+    compare_maps(&c, now, old, "");
+    if (!c.found)
         return true;
-    diag_error(p->diags, FAULT_CONFIG, (struct span){0},
-               "%s is a run of another configuration", folder->path);
-    compare_maps(p, now, old, "", &found);
+    diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "%s is a run of another configuration",
+               folder->path);
+    c.diags = p->diags;
+    compare_maps(&c, now, old, "");
     diag_hint(p->diags, "--overwrite starts it anew; -o OTHER --init-from %s starts from its weights",
               folder->path);
     return false;
 }
 
+/* A key of the record that must be as it was. */
 static bool same_text(struct project *p, json_t *json, const char *key, const char *now,
-                      const char *what, const char *hint)
+                      const char *what)
 {
     const char *old = json_string_value(json_object_get(json, key));
     if (old && strcmp(old, now) == 0)
         return true;
-    diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s (%s then, %s now): it would not be the same run",
-               what, old ? old : "nothing", now);
-    diag_hint(p->diags, "%s", hint);
+    diag_error(p->diags, FAULT_DATA, (struct span){0},
+               "%s (%s then, %s now): it would not be the same run", what, old ? old : "nothing",
+               now);
     return false;
+}
+
+static bool same_record(struct project *p, struct folder *folder, json_t *json)
+{
+    static const char other[] = "or start another run with --init-from";
+    const char *isa = json_string_value(json_object_get(json, "isa"));
+    char *model = model_hash(p);
+    if (!model)
+        return false;
+    if (!same_text(p, json, "data_hash", data_hash(p), "the data has changed")) {
+        diag_hint(p->diags, "bring the old data back, %s %s", other, folder->path);
+        return false;
+    }
+    if (!same_text(p, json, "model_hash", model, "the program `train` of the model has changed")) {
+        diag_hint(p->diags, "bring the old model back, %s %s", other, folder->path);
+        return false;
+    }
+    if (!same_text(p, json, "isa", p->s.engine.isa, "the instruction set differs")) {
+        diag_hint(p->diags, "set SEDGE_ISA=%s to go on, %s %s", isa ? isa : "…", other, folder->path);
+        return false;
+    }
+    return true;
 }
 
 bool record_matches(struct project *p, struct folder *folder)
 {
-    if (!same_config(p, folder))
+    json_t *json = read_record(p, folder);
+    if (!json)
         return false;
-    json_error_t error;
-    char *path = folder_file(folder, "run.json");
-    json_t *json = json_load_file(path, 0, &error);
-    if (!json) {
-        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s: %s", path, error.text);
-        diag_hint(p->diags, "--overwrite starts the run anew");
-        return false;
-    }
-    bool good =
-        same_text(p, json, "data_hash", data_hash(p), "the data has changed",
-                  "bring the old data back, or start another run with --init-from") &&
-        same_text(p, json, "isa", p->s.engine.isa, "the instruction set differs",
-                  "set SEDGE_ISA to the old one, or start another run with --init-from");
+    const char *data = json_string_value(json_object_get(json, "data_hash"));
+    bool same_data = data && strcmp(data, data_hash(p)) == 0;
+    bool good = same_config(p, folder, same_data) && same_record(p, folder, json);
     json_decref(json);
     return good;
 }

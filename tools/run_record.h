@@ -7,11 +7,12 @@
 /* Files and model of the recipe under names that hold from anywhere. */
 void record_pin(struct project *p);
 
-/* Writes config.yaml, run.json and vocabulary.json; false after reporting. */
-bool record_write(struct project *p, struct folder *folder);
+/* Writes config.yaml, run.json and vocabulary.json; of a run that EXISTS, run.json keeps how it
+ * began, and gets a line for each time it went on. False after reporting. */
+bool record_write(struct project *p, struct folder *folder, bool exists);
 
 /* Whether the run in FOLDER may be resumed as this project: same configuration but for keys that
- * change no step already done, same data, same instruction set. False after reporting what
+ * change no step already done, same model, same data, same instruction set. False after reporting what
  * differs and what to do. */
 bool record_matches(struct project *p, struct folder *folder);
 

@@ -205,7 +205,7 @@ static int run(struct command_line *line)
     if (!project_open_run(&j->p, line, folder, NULL) || !open_loop(j, folder))
         return diags_exit_code(line->diags);
     j->watch = option_given(line, "watch") && isatty(STDERR_FILENO);
-    signals_catch();
+    signals_catch(NULL);
     double start = now();
     bool whole = sample(j);
     if (!whole)

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +29,6 @@ struct job {
     struct bound_plans bound;
     bool bounded; /* the model has the programs of the bound, and something is held out */
     struct progress progress;
-    double valid; /* of this step's validation, NaN without one */
     int64_t saved; /* step of the newest checkpoint */
 };
 
@@ -60,15 +60,33 @@ static bool report(void *context, const struct train_report *r)
 
 static bool save(struct job *j, const struct train_report *r, bool best)
 {
-    j->folder.seconds = r->seconds;
+    if (!folder_checkpoint(&j->folder, &j->p.s.state, r->step, best))
+        return false;
     j->saved = r->step;
-    return folder_checkpoint(&j->folder, &j->p.s.state, r->step, best);
+    return true;
 }
 
 static bool checkpoint(void *context, const struct train_report *r)
 {
     struct job *j = context;
     return j->saved == r->step || save(j, r, false);
+}
+
+/* Writes the line, and takes the bound as the line has it: a resumed run reads it back there. */
+static bool note_bound(struct job *j, const struct train_report *r, const struct bound *b)
+{
+    char line[200], nats[32], truth[40] = "";
+    snprintf(nats, sizeof nats, "%.9g", b->nats);
+    snprintf(line, sizeof line,
+             "{\"step\": %lld, \"bound\": %s, \"stderr\": %.6g, \"sequences\": %lld}",
+             (long long)r->step, nats, b->error, (long long)b->sequences);
+    bool best = folder_validated(&j->folder, r->step, strtod(nats, NULL));
+    if (b->known)
+        snprintf(truth, sizeof truth, ", truth %.4f", b->truth);
+    j->progress.bound = b->nats;
+    progress_note(&j->progress, "step %lld  held-out bound %.4f ± %.4f nats a symbol%s%s",
+                  (long long)r->step, b->nats, b->error, truth, best ? "  (best)" : "");
+    return folder_metric(&j->folder, line) && (!best || save(j, r, true));
 }
 
 static bool validate(void *context, const struct train_report *r)
@@ -87,24 +105,10 @@ static bool validate(void *context, const struct train_report *r)
                              .seed = (uint64_t)j->p.recipe->train.seed};
     struct bound b;
     source.stop = stop;
-    bool good = bound_evaluate(j->p.diags, arena, &j->bound, &c, &source, &b);
-    if (good) {
-        char line[200];
-        snprintf(line, sizeof line,
-                 "{\"step\": %lld, \"bound\": %.9g, \"stderr\": %.6g, \"sequences\": %lld}",
-                 (long long)r->step, b.nats, b.error, (long long)b.sequences);
-        bool best = b.nats < j->folder.best;
-        j->progress.bound = b.nats;
-        if (best)
-            j->folder.best = b.nats;
-        progress_note(&j->progress, "step %lld  held-out bound %.4f ± %.4f nats a symbol%s%s",
-                      (long long)r->step, b.nats, b.error,
-                      b.known ? arena_printf(arena, ", truth %.4f", b.truth) : "",
-                      best ? "  (best)" : "");
-        good = folder_metric(&j->folder, line) && (!best || save(j, r, true));
-    }
+    bool whole = bound_evaluate(j->p.diags, arena, &j->bound, &c, &source, &b);
+    bool good = whole ? note_bound(j, r, &b) : signals_caught();
     arena_free(arena);
-    return good || signals_caught();
+    return good;
 }
 
 /* --- setting up ---------------------------------------------------------------------------- */
@@ -144,56 +148,57 @@ static bool load_plans(struct job *j)
     return j->trainer.update && (!j->bounded || project_bound_load(p, &j->bound_set, &j->bound));
 }
 
-/* A checkpoint of this run to go on from, or nothing. */
+/* The checkpoint of this run to go on from. */
 static bool resume(struct job *j)
 {
     struct project *p = &j->p;
     char *path = folder_file(&j->folder, "last.safetensors");
-    if (!folder_has(&j->folder, "last.safetensors"))
-        return true;
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, path);
     bool good = file && state_load(p->diags, &p->s.state, file, FILL_EXACT);
     tensor_file_close(file);
     if (!good)
-        diag_hint(p->diags, "an older step-*.safetensors copied to last.safetensors resumes from there");
-    return good && folder_read_progress(&j->folder);
+        diag_hint(p->diags, "an older step-*.safetensors copied over it resumes from there");
+    return good;
 }
 
+/* The weights of another run, or of a file. */
 static bool start_from(struct job *j, const char *from)
 {
     struct project *p = &j->p;
     struct folder f = {.arena = p->arena, .path = from};
-    char *path = folder_has(&f, "last.safetensors") ? folder_file(&f, "last.safetensors")
-                                                     : arena_strdup(p->arena, from);
+    char *path = folder_has(&f, ".") ? folder_file(&f, "last.safetensors")
+                                     : arena_strdup(p->arena, from);
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, path);
     bool good = file && state_load(p->diags, &p->s.state, file, FILL_WEIGHTS);
     tensor_file_close(file);
     return good;
 }
 
+/* Nothing is touched before all that is read is known to be good. */
 static bool open_folder(struct job *j, const char *path)
 {
     struct project *p = &j->p;
-    struct command_line *line = p->line;
-    const char *from = option_text(line, "init-from");
+    const char *from = option_text(p->line, "init-from");
+    bool anew = option_given(p->line, "overwrite");
+    struct folder there = {.arena = p->arena, .path = path};
+    bool exists = folder_has(&there, "config.yaml") && !anew;
+    bool begun = exists && folder_has(&there, "last.safetensors");
+    if (from && !begun && !start_from(j, from))
+        return false;
     if (!folder_open(&j->folder, p->diags, p->arena, path, p->recipe->train.keep))
         return false;
-    bool exists = folder_has(&j->folder, "config.yaml") && !option_given(line, "overwrite");
     if (exists && !record_matches(p, &j->folder))
         return false;
-    if (!exists && option_given(line, "overwrite"))
+    if (begun && !resume(j))
+        return false;
+    if (anew)
         folder_clear(&j->folder);
-    if (exists && from && folder_has(&j->folder, "last.safetensors"))
-        from = NULL; /* the run has begun from there already */
-    if (exists && !from && !resume(j))
-        return false;
-    if (from && !start_from(j, from))
-        return false;
-    return record_write(p, &j->folder) && folder_metrics(&j->folder, *p->step);
+    return folder_metrics(&j->folder, *p->step) && record_write(p, &j->folder, exists);
 }
 
-static struct train_config make_config(const struct project *p, double seconds)
+static struct train_config make_config(const struct job *j)
 {
+    const struct project *p = &j->p;
     const struct train_recipe *t = &p->recipe->train;
     enum lr_schedule schedule = strcmp(t->schedule, "cosine") == 0   ? LR_COSINE
                                 : strcmp(t->schedule, "linear") == 0 ? LR_LINEAR
@@ -209,7 +214,8 @@ static struct train_config make_config(const struct project *p, double seconds)
                                  .eval_every = t->eval_every,
                                  .checkpoint_every = t->checkpoint_every,
                                  .seed = (uint64_t)t->seed,
-                                 .seconds = seconds};
+                                 .seconds = j->folder.seconds,
+                                 .validated = j->folder.validated};
 }
 
 /* --- what is said ------------------------------------------------------------------------- */
@@ -239,19 +245,74 @@ static void introduce(struct job *j)
         fprintf(stderr, "resumed at step %lld\n", (long long)*p->step);
 }
 
+/* A word as a shell takes it. */
+static char *quoted(struct arena *arena, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./=,:+@%";
+    if (word[0] && !word[strspn(word, plain)])
+        return arena_strdup(arena, word);
+    char *text = arena_strdup(arena, "'");
+    for (; *word; word++)
+        text = *word == '\'' ? arena_printf(arena, "%s'\\''", text)
+                             : arena_printf(arena, "%s%c", text, *word);
+    return arena_printf(arena, "%s'", text);
+}
+
+/* The command that goes on with this run: as typed, with the folder it was given. */
+static char *same_command(const struct job *j)
+{
+    struct command_line *line = j->p.line;
+    char *text = arena_strdup(line->arena, "");
+    for (int i = 0; i < line->argc; i++)
+        if (strcmp(line->argv[i], "--overwrite") != 0)
+            text = arena_printf(line->arena, "%s%s%s", text, i ? " " : "",
+                                quoted(line->arena, line->argv[i]));
+    if (option_given(line, "output"))
+        return text;
+    return arena_printf(line->arena, "%s -o %s", text, quoted(line->arena, j->folder.path));
+}
+
+static int fail(struct job *j, enum train_end end)
+{
+    struct diags *diags = j->p.diags;
+    if (j->saved)
+        diag_hint(diags, "the checkpoint of step %lld is kept in %s", (long long)j->saved,
+                  j->folder.path);
+    if (end == TRAIN_NOT_FINITE) {
+        diag_hint(diags, "try a train.lr below %g, or train.clip=1, in another run%s%s", j->config.lr,
+                  j->saved ? " with --init-from " : "", j->saved ? j->folder.path : "");
+    } else if (j->saved) {
+        diag_hint(diags, "%s", same_command(j));
+        diag_hint(diags, "goes on from there");
+    }
+    return diags_exit_code(diags) ? diags_exit_code(diags) : 1;
+}
+
 static int finish(struct job *j, enum train_end end)
 {
     struct project *p = &j->p;
+    const struct folder *f = &j->folder;
+    long long step = (long long)*p->step;
     progress_close(&j->progress);
-    if (end == TRAIN_FAILED)
-        return diags_exit_code(p->diags) ? diags_exit_code(p->diags) : 1;
-    fprintf(stderr, "step %lld, state digest %016llx\n", (long long)*p->step,
-            (unsigned long long)state_digest(&p->s.state));
-    if (end == TRAIN_STOPPED) {
-        fprintf(stderr, "stopped with a checkpoint saved; the same command goes on from there\n");
+    if (end == TRAIN_FAILED || end == TRAIN_NOT_FINITE)
+        return fail(j, end);
+    if (step == 0) {
+        fprintf(stderr, "stopped before the first step\n");
         return signals_exit_code();
     }
-    fprintf(stderr, "next: sedge eval %s; sedge sample %s --watch\n", j->folder.path, j->folder.path);
+    if (isfinite(f->best))
+        fprintf(stderr, "lowest held-out bound: %.4f nats a symbol, at step %lld\n", f->best,
+                (long long)f->best_step);
+    fprintf(stderr, "step %lld, state digest %016llx\n", step,
+            (unsigned long long)state_digest(&p->s.state));
+    if (end == TRAIN_STOPPED) {
+        fprintf(stderr, "stopped, with a checkpoint saved; this goes on from there:\n  %s\n",
+                same_command(j));
+        return signals_exit_code();
+    }
+    char *name = quoted(p->arena, f->path);
+    fprintf(stderr, "next: sedge eval %s; sedge sample %s --watch\n", name, name);
     return 0;
 }
 
@@ -259,7 +320,7 @@ static int train(struct job *j)
 {
     struct project *p = &j->p;
     const struct train_recipe *t = &p->recipe->train;
-    j->config = make_config(p, j->folder.seconds);
+    j->config = make_config(j);
     j->progress = (struct progress){.steps = t->steps,
                                     .minutes = t->minutes,
                                     .length = (double)p->length,
@@ -269,7 +330,7 @@ static int train(struct job *j)
     introduce(j);
     struct train_hooks hooks = {j, window, report, j->bounded ? validate : NULL, checkpoint, stop};
     j->saved = *p->step;
-    signals_catch();
+    signals_catch("\r\033[Ksaving a checkpoint after this step; Ctrl-C again ends at once\n");
     return finish(j, train_run(p->diags, p->arena, &j->trainer, &j->config, &hooks));
 }
 
