@@ -184,7 +184,7 @@ static const struct expr *substitute(const struct loop_reader *r, const struct e
     struct expr *copy = arena_alloc(r->model->arena, sizeof *copy);
     *copy = *e;
     for (uint32_t i = 0; e->kind == EXPR_CALL && i < e->count; i++)
-        copy->args[i] = substitute(r, e->args[i]);
+        copy->args[i] = substitute(r, e->args[i]); /* an array of the copy's own */
     const struct param *p = e->kind == EXPR_NAME ? model_param(r->model, e->name) : NULL;
     if (p && !find_carry(r->loop, e->name)) {
         copy->kind = EXPR_NUMBER;
@@ -193,9 +193,28 @@ static const struct expr *substitute(const struct loop_reader *r, const struct e
     return copy;
 }
 
-static const struct expr *read_condition(const struct loop_reader *r, const struct yaml *scalar)
+/* Whether E is true or false rather than a number. */
+static bool is_truth(const struct loop_reader *r, const struct expr *e)
 {
-    if (!yaml_expect(r->model->diags, scalar, YAML_SCALAR, "a condition"))
+    static const char *const ops[] = {"less", "equal", "and", "or", "not"};
+    if (e->kind == EXPR_NUMBER)
+        return e->number.kind == NUMBER_BOOL;
+    if (e->kind == EXPR_NAME) {
+        uint32_t c = find_carry(r->loop, e->name);
+        return c ? r->loop->carry[c - 1].dtype == DT_BOOL
+                 : strcmp(e->name, "grid.first") == 0 || strcmp(e->name, "grid.last") == 0;
+    }
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (strcmp(ops[i], e->name) == 0)
+            return true;
+    return false;
+}
+
+/* An expression over the loop's names: a condition (TRUTH) or a number. */
+static const struct expr *read_expression(const struct loop_reader *r, const struct yaml *scalar,
+                                          bool truth)
+{
+    if (!yaml_expect(r->model->diags, scalar, YAML_SCALAR, truth ? "a condition" : "a source"))
         return NULL;
     struct span span = scalar->span;
     span.column += scalar->quoted;
@@ -203,7 +222,15 @@ static const struct expr *read_condition(const struct loop_reader *r, const stru
     if (!e)
         return NULL;
     e = substitute(r, e);
-    return known_name(r, e) ? e : NULL;
+    if (!known_name(r, e))
+        return NULL;
+    if (is_truth(r, e) == truth)
+        return e;
+    loop_error(r, scalar->span,
+               truth ? "`%s` is a number, not a condition: compare it with something"
+                     : "`%s` is true or false, and an input needs a number",
+               scalar->text);
+    return NULL;
 }
 
 static bool read_with(const struct loop_reader *r, const struct yaml *map, struct loop_call *call)
@@ -219,7 +246,7 @@ static bool read_with(const struct loop_reader *r, const struct yaml *map, struc
         s->span = map->items[i]->span;
         if (map->items[i]->kind == YAML_SCALAR)
             s->carry = find_carry(r->loop, map->items[i]->text);
-        if (!s->carry && !(s->expr = read_condition(r, map->items[i])))
+        if (!s->carry && !(s->expr = read_expression(r, map->items[i], false)))
             return false;
     }
     return true;
@@ -264,7 +291,7 @@ static bool read_call(const struct loop_reader *r, const struct yaml *map, struc
             diag_hint(r->model->diags, "did you mean `%s`?", near);
         return false;
     }
-    if (when && !(call->when = read_condition(r, when)))
+    if (when && !(call->when = read_expression(r, when, true)))
         return false;
     return read_with(r, yaml_get(map, "with"), call) && read_set(r, yaml_get(map, "set"), call);
 }
@@ -287,7 +314,7 @@ static bool read_end(const struct loop_reader *r, const struct yaml *body)
     struct loop *l = r->loop;
     const struct yaml *until = yaml_get(body, "until"), *max = yaml_get(body, "max");
     struct number n;
-    if (until && !(l->until = read_condition(r, until)))
+    if (until && !(l->until = read_expression(r, until, true)))
         return false;
     if (max && !model_number(r->model, max, &n))
         return false;

@@ -93,11 +93,11 @@ static bool time_lookup(const void *context, const char *name, struct number *ou
     return true;
 }
 
-/* sigma must grow with t and stay finite and positive inside (0, 1). */
+/* sigma must grow with t and stay finite and positive on (0, 1]: samplers and bounds start at 1. */
 static bool check_noise(struct model *m, const struct expr *sigma, struct span span)
 {
     double last = 0;
-    for (int i = 1; i < 1000; i++) {
+    for (int i = 1; i <= 1000; i++) {
         double t = i / 1000.0;
         struct expr_scope scope = {time_lookup, NULL, &t};
         struct number n;
@@ -110,7 +110,7 @@ static bool check_noise(struct model *m, const struct expr *sigma, struct span s
             return false;
         }
         double now = number_real(n);
-        if (!isfinite(now) || now < 0 || now < last) {
+        if (!isfinite(now) || now <= 0 || now < last) {
             diag_error(m->diags, FAULT_CONFIG, span,
                        "the noise must grow with t: sigma(%g) = %g after sigma(%g) = %g", t, now,
                        t - 1e-3, last);

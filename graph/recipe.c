@@ -21,7 +21,7 @@ const struct recipe_key recipe_keys[] = {
     {"data.valid", KEY_SHARE_OR_FILE, "0.1", 0, 0.9,
      "share of the text that is held out, from its end; or a file with the held-out text", NULL,
      AT(data.valid)},
-    {"train.steps", KEY_INT, "5000", 0, MANY, "updates; 0: no limit, train.minutes says when", NULL,
+    {"train.steps", KEY_INT, "5000", 0, 4e9, "updates; 0: no limit, train.minutes says when", NULL,
      AT(train.steps)},
     {"train.minutes", KEY_REAL, "0", 0, MANY, "stop after so long; 0: no limit", NULL,
      AT(train.minutes)},
@@ -63,7 +63,7 @@ const struct recipe_key recipe_keys[] = {
     {"sample.batch", KEY_INT, "4", 1, 1e6, "sequences at once", NULL, AT(sample.batch)},
     {"sample.sampler", KEY_TEXT, "tweedie", 0, 0, "loop of the model that samples", NULL,
      AT(sample.sampler)},
-    {"sample.steps", KEY_INT, "128", 1, 1e7, "steps of the time grid", NULL, AT(sample.steps)},
+    {"sample.steps", KEY_INT, "0", 0, 1e7, "steps of the time grid; 0: as the loop says", NULL, AT(sample.steps)},
     {"sample.seed", KEY_INT, "1", 0, MANY, "of the draws", NULL, AT(sample.seed)},
 };
 const uint32_t recipe_key_count = sizeof recipe_keys / sizeof *recipe_keys;
@@ -350,6 +350,9 @@ static void check_whole(struct reading *r, const struct yaml *root)
                  q->train.minutes > 0)
             q->train.steps = 0; /* only the minutes were asked for */
     }
+    if ((double)q->train.batch * (double)q->train.accumulate > 2e9)
+        diag_error(r->diags, FAULT_CONFIG, root->span,
+                   "`train.batch` times `train.accumulate` is above 2e9 sequences a step");
     if (q->train.steps == 0 && q->train.minutes == 0)
         diag_error(r->diags, FAULT_CONFIG, root->span,
                    "the training has no end: set `train.steps` or `train.minutes`");

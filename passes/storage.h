@@ -3,6 +3,7 @@
 #ifndef SEDGE_STORAGE_H
 #define SEDGE_STORAGE_H
 
+#include "graph/base/sanitize.h"
 #include "graph/op.h"
 #include "passes/compile.h"
 
@@ -35,7 +36,7 @@ struct storage {
 
 /* Under a sanitizer buffers are kept apart, and the executor poisons what lies between: a kernel
  * that runs over its end is seen, which a guard page after the arena cannot do. */
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef SANITIZED
 #define GAP ALIGNMENT
 #else
 #define GAP 0

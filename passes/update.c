@@ -73,6 +73,20 @@ static void update_row(struct model *m, struct graph *g, uint32_t row, uint32_t 
     graph_emit(g, &op_ema, mixed, 3, decay, NULL);
 }
 
+/* The sum of squares over all gradients, a group at a time: an op takes so many inputs. */
+static uint32_t all_squares(struct graph *g, const uint32_t *grads, uint32_t count)
+{
+    enum { GROUP = 64 };
+    uint32_t sum = VALUE_NONE;
+    for (uint32_t at = 0; at < count; at += GROUP) {
+        uint32_t n = count - at < GROUP ? count - at : GROUP;
+        uint32_t part = graph_emit(g, &op_sum_squares, grads + at, n, NULL, NULL);
+        const uint32_t both[] = {sum, part};
+        sum = sum ? graph_emit(g, &op_add, both, 2, NULL, NULL) : part;
+    }
+    return sum;
+}
+
 struct graph *update_graph(struct model *model, const struct update_options *options)
 {
     struct graph *g =
@@ -87,7 +101,7 @@ struct graph *update_graph(struct model *model, const struct update_options *opt
         grads[count++] = row_value(g, r);
     }
     struct shared s = {0, scalar_input(g, "lr"), scalar_input(g, "step")};
-    uint32_t squares = graph_emit(g, &op_sum_squares, grads, count, NULL, NULL);
+    uint32_t squares = all_squares(g, grads, count);
     union attr clip[2];
     clip[CLIP_NORM].real = options->clip;
     clip[CLIP_SCALE].real = options->scale;

@@ -2,8 +2,8 @@
  *
  *     -log p(x0) <= integral over [t_min, 1] of g(t) E[score entropy] dt + base + reconstruction
  *
- * in nats a sequence, where p is the law of the sampler that starts from the same base, follows the
- * same projected scores and ends with the same decoder (math of Lou, Meng, Ermon 2024, with the
+ * in nats a sequence, where p is the law of the reverse process in continuous time that starts from
+ * the same base as the samplers, follows the same projected scores and ends with the same decoder (math of Lou, Meng, Ermon 2024, with the
  * pieces that the published estimator leaves out). The integral is estimated by stratified times:
  * one draw in each of TIMES equal parts of [t_min, 1], in two replicates of their own, whose
  * difference gives the Monte Carlo error; the error over sequences contains it. */

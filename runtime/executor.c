@@ -1,21 +1,12 @@
 /* The executor: one loop over the steps of a plan. */
 #include "runtime/executor.h"
+#include "graph/base/clock.h"
 #include "graph/base/check.h"
+#include "graph/base/sanitize.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define POISON 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POISON 1
-#endif
-#endif
-#ifdef POISON
-#include <sanitizer/asan_interface.h>
-#endif
 
 #define AXES_MAX 16
 
@@ -121,7 +112,7 @@ static bool grow_arena(struct diags *diags, struct engine *engine, int64_t bytes
     return region_map(diags, &engine->arena, (size_t)bytes, "the arena");
 }
 
-#ifdef POISON
+#ifdef SANITIZED
 /* Ranges of the arena that no later step reads are poisoned as soon as they are dead. */
 static void find_last_steps(struct loaded *l)
 {
@@ -185,7 +176,12 @@ struct loaded *executor_load(struct diags *diags, struct arena *arena, struct en
     l->kernels = arena_new_array(arena, const struct kernel *, plan->step_count);
     l->tensors = arena_new_array(arena, struct tensor, plan->tensor_count);
     l->last_step = arena_new_array(arena, uint32_t, plan->tensor_count);
-    BUG_ON(plan->axis_count > AXES_MAX);
+    if (plan->axis_count > AXES_MAX) {
+        diag_error(diags, FAULT_CONFIG, (struct span){0},
+                   "program `%s` has %u short axes, and %d can be counted", plan->program,
+                   plan->axis_count - 1, AXES_MAX - 1);
+        return NULL;
+    }
     for (uint32_t i = 0; i < plan->step_count; i++) {
         l->kernels[i] = find_kernel(diags, engine, plan, &plan->steps[i]);
         if (!l->kernels[i])
@@ -200,7 +196,7 @@ struct loaded *executor_load(struct diags *diags, struct arena *arena, struct en
         return NULL;
     fill_consts(l);
     resolve(l);
-#ifdef POISON
+#ifdef SANITIZED
     find_last_steps(l);
 #endif
     return l;
@@ -237,7 +233,7 @@ static void prepare(struct loaded *l, const struct run *run)
         else if (t->memory == MEMORY_ARENA) /* it may have moved since this plan was loaded */
             l->tensors[i].data = l->engine->arena.data + t->offset;
     }
-#ifdef POISON
+#ifdef SANITIZED
     ASAN_POISON_MEMORY_REGION(l->engine->arena.data, l->engine->arena.size);
 #endif
 }
@@ -283,32 +279,25 @@ static void run_step(struct loaded *l, uint32_t i, const struct run *run)
         cut_axis(l, s->counts, count);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 bool executor_run(struct loaded *loaded, const struct run *run, uint32_t *step)
 {
     struct loaded *l = loaded;
     prepare(l, run);
     for (uint32_t i = 0; i < l->plan->step_count; i++) {
-        double start = run->seconds ? now() : 0;
-#ifdef POISON
+        double start = run->seconds ? clock_seconds() : 0;
+#ifdef SANITIZED
         unpoison_results(l, i);
 #endif
         run_step(l, i, run);
         if (run->seconds)
-            run->seconds[i] += now() - start;
+            run->seconds[i] += clock_seconds() - start;
         for (uint32_t k = 0; run->checked && k < l->plan->steps[i].out_count; k++) {
             if (is_finite(&l->tensors[l->plan->steps[i].out[k]]))
                 continue;
             *step = i;
             return false;
         }
-#ifdef POISON
+#ifdef SANITIZED
         poison_dead(l, i);
 #endif
     }
@@ -318,7 +307,7 @@ bool executor_run(struct loaded *loaded, const struct run *run, uint32_t *step)
 struct tensor executor_output(const struct loaded *loaded, uint32_t tensor)
 {
     struct tensor t = loaded->tensors[tensor];
-#ifdef POISON
+#ifdef SANITIZED
     ASAN_UNPOISON_MEMORY_REGION(t.data, (size_t)loaded->plan->tensors[tensor].bytes);
 #endif
     return t;

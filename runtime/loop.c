@@ -348,10 +348,10 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
     const struct loop *loop = l->loop;
     BUG_ON(request->count < 1 || request->count > l->batch);
     int64_t steps = request->steps ? request->steps : loop->steps;
-    struct moment m = {.looper = l, .steps = steps, .now = loop->from, .next = loop->from};
     int64_t turns = loop->grid ? steps : loop->max;
     if (loop->grid && loop->max && loop->max < turns)
         turns = loop->max;
+    struct moment m = {.looper = l, .steps = turns, .now = loop->from, .next = loop->from};
     l->done = 0;
     start(l, request, &m);
     if (request->watch && !request->watch(request->context, l, 0, turns))
@@ -364,7 +364,8 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
         for (uint32_t i = 0; i < loop->body_count; i++) {
             const struct expr *when = loop->body[i].when;
             if (!when || evaluate(&m, when).i)
-                call_program(l, &l->calls[i], request, &m, (uint32_t)m.index + 1);
+                call_program(l, &l->calls[i], request, &m,
+                             (uint32_t)(m.index * loop->body_count + i + 1));
         }
         if (request->watch && !request->watch(request->context, l, m.index + 1, turns))
             return false;

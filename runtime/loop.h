@@ -1,7 +1,7 @@
 /* Runs the loops of a model: calls loaded plans over a grid of times, and keeps what they carry.
  *
- * Carried values live here, outside every arena, and are never saved. Draws of turn i have
- * iteration i, so that a sequence's result depends on the seed and its own global index alone. */
+ * Carried values live here, outside every arena, and are never saved. Each call of a
+ * run is an iteration of its own, so that a sequence's result depends on the seed and its own global index alone. */
 #ifndef SEDGE_RUNTIME_LOOP_H
 #define SEDGE_RUNTIME_LOOP_H
 

@@ -10,16 +10,14 @@
 bool region_map(struct diags *diags, struct region *region, size_t size, const char *what)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (size + page - 1) / page * page;
-    void *at = mmap(NULL, body + page, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = mmap(NULL, body + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     *region = (struct region){0};
-    if (at == MAP_FAILED) {
+    if (at == MAP_FAILED || mprotect((char *)at + body, page, PROT_NONE) != 0) {
         diag_error(diags, FAULT_RUN, (struct span){0}, "no memory for %s (%.1f MiB): %s", what,
                    (double)size / (1024 * 1024), strerror(errno));
         diag_hint(diags, "a smaller batch, length or preset needs less: see `sedge plan`");
         return false;
     }
-    mprotect((char *)at + body, page, PROT_NONE);
     *region = (struct region){at, size, body + page};
     return true;
 }

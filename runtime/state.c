@@ -58,10 +58,13 @@ static void fill_random(const struct state_row *row, uint64_t seed, float *out)
     }
 }
 
+/* A copy starts as its owner does, by the owner's rule and name, whether that is mapped or not. */
 static void init_row(struct state *state, uint32_t i, uint64_t seed)
 {
     const struct state_row *row = &state->table->rows[i];
     float *data = (float *)state->row[i];
+    if (row->init == INIT_COPY)
+        row = &state->table->rows[row->owner];
     int64_t n = type_count(&row->type);
     switch (row->init) {
     case INIT_ZERO:
@@ -77,23 +80,16 @@ static void init_row(struct state *state, uint32_t i, uint64_t seed)
         BUG_ON(row->type.dtype != DT_F32);
         fill_random(row, seed, data);
         break;
-    case INIT_COPY: {
-        const struct state_row *owner = &state->table->rows[row->owner];
-        if (state->row[row->owner])
-            memcpy(data, state->row[row->owner], (size_t)row_bytes(row));
-        else
-            fill_random(owner, seed, data);
-        break;
-    }
+    case INIT_COPY: /* of a copy */
+        BUG_ON(true);
     }
 }
 
 void state_init(struct state *state, uint64_t seed)
 {
-    for (int copies = 0; copies < 2; copies++) /* owners first */
-        for (uint32_t i = 0; i < state->count; i++)
-            if (state->row[i] && (state->table->rows[i].init == INIT_COPY) == (copies == 1))
-                init_row(state, i, seed);
+    for (uint32_t i = 0; i < state->count; i++)
+        if (state->row[i])
+            init_row(state, i, seed);
 }
 
 /* --- saving ------------------------------------------------------------------------------- */

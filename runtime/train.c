@@ -1,10 +1,10 @@
 /* The training loop. Called by `train` and `bench`. */
 #include "runtime/train.h"
+#include "graph/base/clock.h"
 #include "graph/base/check.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #define INPUTS_MAX 4 /* of the gradient plan */
 
@@ -17,13 +17,6 @@ struct training {
     int32_t *x0;
     double started; /* on the monotonic clock, less what was trained before */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 double train_lr(const struct train_config *config, int64_t step, double progress)
 {
@@ -161,12 +154,12 @@ static bool due(int64_t step, int64_t every)
 static bool one_step(struct training *t, struct train_report *r)
 {
     r->step = *t->trainer->step + 1;
-    r->seconds = now() - t->started;
+    r->seconds = clock_seconds() - t->started;
     r->lr = train_lr(t->config, r->step, progress_at(t, r->step, r->seconds));
     if (!gradient_steps(t, r->step, &r->loss) || !update_step(t, r->step, r->lr, &r->grad_norm))
         return false;
     *t->trainer->step = r->step;
-    r->seconds = now() - t->started;
+    r->seconds = clock_seconds() - t->started;
     r->progress = progress_at(t, r->step + 1, r->seconds);
     return true;
 }
@@ -182,10 +175,10 @@ static bool look_and_save(struct training *t, const struct train_report *r, bool
     const struct train_config *config = t->config;
     const struct train_hooks *hooks = t->hooks;
     if (hooks->validate && (over || due(r->step, config->eval_every))) {
-        double before = now();
+        double before = clock_seconds();
         if (!hooks->validate(hooks->context, r))
             return false;
-        t->started += now() - before; /* validation is no training */
+        t->started += clock_seconds() - before; /* validation is no training */
     }
     return !hooks->checkpoint || !(over || due(r->step, config->checkpoint_every)) ||
            hooks->checkpoint(hooks->context, r);
@@ -200,7 +193,7 @@ enum train_end train_run(struct diags *diags, struct arena *arena, struct traine
                          .hooks = hooks,
                          .key = random_key(config->seed, "train"),
                          .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
-                         .started = now() - config->seconds};
+                         .started = clock_seconds() - config->seconds};
     struct train_report r = {.step = *trainer->step, .seconds = config->seconds};
     bool over = is_over(&t, config->seconds);
     /* A run that was stopped during a validation makes up for it. */

@@ -1,5 +1,6 @@
 /* sedge bench: how fast a model trains here, against the matrix products of the same run. */
 #include "ops/kernels/cpu/host_blas.h"
+#include "graph/base/clock.h"
 #include "ops/ops.h"
 #include "runtime/train.h"
 #include "tools/session.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 static const struct option_spec options[] = {
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
@@ -44,13 +44,6 @@ struct job {
     double model_flop; /* of one training step */
     double compile_ms;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- work --------------------------------------------------------------------------------- */
 
@@ -110,10 +103,10 @@ static void measure_gemm(struct job *j)
         float *a = room, *b = a + p->m * p->k, *c = b + p->k * p->n;
         double best = 1e30;
         for (int turn = 0; turn < 7; turn++) {
-            double start = now();
+            double start = clock_seconds();
             blas_sgemm(p->m, p->n, p->k, 1, (struct blas_matrix){a, p->k, false},
                        (struct blas_matrix){b, p->n, false}, 0, c, p->n, j->s.engine.threads);
-            double took = now() - start;
+            double took = clock_seconds() - start;
             best = took < best ? took : best;
         }
         flop += p->flop;
@@ -136,10 +129,10 @@ static bool compile(struct job *j, struct command_line *line)
                                .clip = 1,
                                .scale = 1,
                                .ema = option_given(line, "ema") ? 0.999 : 0};
-    double start = now();
+    double start = clock_seconds();
     j->gradient = session_compile(&j->s, &q, &o);
     j->update = j->gradient ? compile_graph(update_graph(m, &u), NULL) : NULL;
-    j->compile_ms = 1000 * (now() - start);
+    j->compile_ms = 1000 * (clock_seconds() - start);
     if (!j->update)
         return false;
     uint32_t x0 = plan_input(j->gradient, "x0");
@@ -192,10 +185,10 @@ static double train_step(struct job *j, bool measured)
                            .seconds = measured ? j->gradient_seconds : NULL};
     struct run update = {.inputs = scalars, .seconds = measured ? j->update_seconds : NULL};
     uint32_t unused;
-    double start = now();
+    double start = clock_seconds();
     executor_run(j->run_gradient, &gradient, &unused);
     executor_run(j->run_update, &update, &unused);
-    return now() - start;
+    return clock_seconds() - start;
 }
 
 static int compare(const void *a, const void *b)

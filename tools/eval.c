@@ -56,18 +56,19 @@ static bool evaluate(struct job *j, const char *run)
         !project_weights(p, run, which ? which : "last", &j->weights) ||
         !project_bound_load(p, &set, &plans))
         return false;
-    struct bound_source source = project_valid_source(p);
     struct bound_config c = {.batch = e->batch,
                              .sequences = e->sequences < most ? e->sequences : most,
                              .times = e->times,
                              .length = p->length,
                              .t_min = project_t_min(p),
                              .seed = (uint64_t)p->recipe->sample.seed};
+    struct bound_source source = project_valid_source(p, c.sequences);
     source.stop = stop;
     signals_catch(NULL);
     if (!bound_evaluate(p->diags, p->arena, &plans, &c, &source, &j->b))
         return false;
-    j->averaged = p->recipe->train.ema > 0 && !option_given(p->line, "raw");
+    for (uint32_t r = 0; r < set.integrand->row_count; r++)
+        j->averaged |= set.integrand->reads[r] && p->s.model->states.rows[r].class == STATE_EMA;
     j->anchored = dataset_train_tokens(p->data) > 0 && dataset_anchors(p->data, &j->anchors);
     return true;
 }
@@ -76,7 +77,7 @@ static char *protocol(const struct job *j)
 {
     const struct project *p = &j->p;
     return arena_printf(p->arena,
-                        "%lld held-out windows of %lld, each on its own; %lld stratified times in two "
+                        "%lld held-out windows of %lld, spread over all, each on its own; %lld stratified times in two "
                         "replicates on [%g, 1]",
                         (long long)j->b.sequences, (long long)p->length,
                         (long long)p->recipe->eval.times, project_t_min(p));
@@ -165,8 +166,9 @@ const struct command command_eval = {
     .name = "eval",
     .usage = "RUN [key=value…] [--data FILE…] [--json]",
     .doc = "the likelihood bound of a run, with all its terms and errors",
-    .detail = "The bound holds for the law of the sampler that `sedge sample` runs: it is never below the\n"
-              "true entropy of the data, on average. Errors: `noise` is what more noise draws on the\n"
+    .detail = "The bound holds for the reverse process in continuous time, from the base that `sedge sample`\n"
+              "starts from, with the same projected scores and decoder; a sampler with many steps comes close\n"
+              "to it. On average over data it is never below the true entropy. Errors: `noise` is what more noise draws on the\n"
               "same sequences would remove, `sequences` what more sequences would.",
     .least = 1,
     .most = 1,

@@ -1,7 +1,9 @@
 /* Where models, recipes and grammars are looked for: beside the binary in a checkout, in
  * ../share/sedge when it is installed, and in the prefix it was built for. */
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "tools/command.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,8 +36,10 @@ static const char *const *folders(struct arena *arena, const char *const *below,
     for (int i = 0; i < 4; i++) {
         if (access(roots[i], F_OK) != 0)
             continue;
+        char *clean = realpath(roots[i], NULL); /* messages show these paths */
         for (uint32_t k = 0; k < count; k++)
-            list[n++] = arena_printf(arena, "%s%s", roots[i], below[k]);
+            list[n++] = arena_printf(arena, "%s%s", clean ? clean : roots[i], below[k]);
+        free(clean);
     }
     return list;
 }

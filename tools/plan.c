@@ -1,5 +1,6 @@
 /* sedge plan: what will run and what it needs, before it runs. */
 #include "graph/draw.h"
+#include "graph/base/clock.h"
 #include "graph/loop.h"
 #include "tools/document.h"
 #include "tools/draw_graph.h"
@@ -9,7 +10,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static const struct option_spec options[] = {
     {"dump", 'd', OPTION_TEXT, "after:PASS", "print what stands after a pass instead", NULL},
@@ -64,13 +64,6 @@ static void request(struct planning *p, struct elaborate_request *q, struct name
     q->dim_count = 1;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 static struct update_options update_options(const struct planning *p)
 {
     /* Of a model without a recipe the update is that of the defaults. */
@@ -90,7 +83,7 @@ static bool compile(struct planning *p)
     p->options.gradients = section && yaml_get(section->body, "minimize");
     p->options.accumulate = p->options.gradients && p->recipe && p->recipe->train.accumulate > 1;
     request(p, &q, &batch);
-    double started = now();
+    double started = clock_seconds();
     p->plan = session_compile(p->s, &q, &p->options);
     if (p->plan && p->options.gradients) {
         struct update_options u = update_options(p);
@@ -98,7 +91,7 @@ static bool compile(struct planning *p)
         if (!p->update)
             return false;
     }
-    p->milliseconds = now() - started;
+    p->milliseconds = clock_seconds() - started;
     return p->plan != NULL;
 }
 

@@ -1,29 +1,22 @@
 /* The progress line of `train`. */
 #include "tools/progress.h"
+#include "graph/base/clock.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LIVE_SECONDS 0.2
 #define PLAIN_SECONDS 10.0
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void progress_open(struct progress *p)
 {
     p->live = isatty(STDERR_FILENO) != 0;
     p->bound = p->truth = NAN;
-    p->started = now();
+    p->started = clock_seconds();
     p->shown = p->started;
 }
 
@@ -55,7 +48,7 @@ static double seconds_left(const struct progress *p, const struct train_report *
 static void show(struct progress *p, const struct train_report *r)
 {
     char line[256], left[32], steps[32] = "", bound[80] = "";
-    double elapsed = now() - p->started;
+    double elapsed = clock_seconds() - p->started;
     double rate = elapsed > 0 ? (double)(r->step - p->first_step) / elapsed : 0;
     duration(seconds_left(p, r, rate), left, sizeof left);
     if (p->steps)
@@ -74,7 +67,7 @@ static void show(struct progress *p, const struct train_report *r)
     clear_line(p);
     fprintf(stderr, p->live ? "%s" : "%s\n", line);
     fflush(stderr);
-    p->shown = now();
+    p->shown = clock_seconds();
     p->loss = 0;
     p->losses = 0;
 }
@@ -83,7 +76,7 @@ void progress_step(struct progress *p, const struct train_report *report)
 {
     p->loss += report->loss / p->length;
     p->losses++;
-    if (now() - p->shown >= (p->live ? LIVE_SECONDS : PLAIN_SECONDS))
+    if (clock_seconds() - p->shown >= (p->live ? LIVE_SECONDS : PLAIN_SECONDS))
         show(p, report);
 }
 

@@ -91,8 +91,9 @@ bool project_open(struct project *p, struct command_line *line, const char *path
         return false;
     if (!without_data && !open_data(p))
         return false;
-    /* Now the vocabulary is known; what the command line says of it still wins. */
-    recipe_set_param(p->recipe, p->arena, "vocab",
+    /* Now the vocabulary is known; what the command line says of it still wins. A run says it itself. */
+    if (!vocabulary)
+        recipe_set_param(p->recipe, p->arena, "vocab",
                      arena_printf(p->arena, "%u", p->vocabulary->size));
     if (!session_recipe_model(&p->s, line, p->recipe))
         return false;
@@ -143,7 +144,7 @@ void project_close(struct project *p)
 
 static bool remember(struct project *p, struct plan *plan)
 {
-    BUG_ON(p->plan_count == 8);
+    BUG_ON(p->plan_count == sizeof p->plans / sizeof *p->plans);
     if (plan)
         p->plans[p->plan_count++] = plan;
     return plan != NULL;
@@ -267,7 +268,8 @@ bool project_weights(struct project *p, const char *run, const char *which, char
 static void valid_window(void *context, int64_t index, int32_t *out)
 {
     struct project *p = context;
-    dataset_valid_window(p->data, (size_t)index, out);
+    int64_t all = (int64_t)dataset_valid_count(p->data);
+    dataset_valid_window(p->data, (size_t)(index * all / p->spread), out);
 }
 
 static bool valid_truth(void *context, const int32_t *window, double *nats)
@@ -276,8 +278,9 @@ static bool valid_truth(void *context, const int32_t *window, double *nats)
     return dataset_truth(p->data, window, nats);
 }
 
-struct bound_source project_valid_source(struct project *p)
+struct bound_source project_valid_source(struct project *p, int64_t count)
 {
+    p->spread = count;
     bool known = dataset_grammar(p->data) != NULL;
     return (struct bound_source){valid_window, known ? valid_truth : NULL, NULL, p};
 }

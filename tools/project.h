@@ -20,8 +20,9 @@ struct project {
     int64_t length;
     int64_t *step; /* the row cursor/step, once the state is open */
     uint32_t cursor;
-    struct plan *plans[8];
+    struct plan *plans[24];
     uint32_t plan_count;
+    int64_t spread; /* of how many windows a held-out sample consists */
 };
 
 /* Reads the recipe at PATH with the overrides of the command line, opens its data unless
@@ -59,8 +60,9 @@ bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
 double project_t_min(const struct project *p);
 
-/* Held-out windows as a source for bound_evaluate; the context is the project. */
-struct bound_source project_valid_source(struct project *p);
+/* COUNT of the held-out windows, spread evenly over all of them, as a source for bound_evaluate;
+ * the context is the project. */
+struct bound_source project_valid_source(struct project *p, int64_t count);
 
 void project_close(struct project *p);
 

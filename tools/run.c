@@ -78,7 +78,7 @@ static bool compile(struct job *j, const char *program)
     while (q.want && q.want[q.want_count])
         q.want_count++;
     j->plan = session_compile(&j->s, &q, &o);
-    if (j->plan && o.gradients && j->plan->output_count && !strcmp(program, "train") == 0) {
+    if (j->plan && o.gradients) {
         bool any = false;
         for (uint32_t i = 0; i < j->plan->output_count; i++)
             any |= strncmp(j->plan->outputs[i].name, "grad/", 5) == 0;
@@ -154,6 +154,11 @@ static bool convert(struct job *j, const char *name, const struct tensor *t,
                          : INT32_MAX;
     for (int64_t i = 0; i < n; i++) {
         double v = element(t, i);
+        if (!real && (v < INT32_MIN || v > INT32_MAX)) {
+            diag_error(j->s.diags, FAULT_DATA, (struct span){0},
+                       "%s: `%s` holds %.0f, which is too large", j->in->path, name, v);
+            return false;
+        }
         if (want == DT_F32)
             ((float *)out)[i] = (float)v;
         else if (want == DT_F64)
@@ -223,8 +228,15 @@ static int run(struct command_line *line)
     struct job j = {.line = line, .seed = 1};
     const char *in = option_text(line, "in"), *seed = option_text(line, "seed"),
                *out = option_text(line, "out");
+    struct yaml number = {.kind = YAML_SCALAR, .text = seed};
+    int64_t value;
+    if (seed && (!yaml_int(&number, &value) || value < 0)) {
+        diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "--seed is a whole number, not `%s`",
+                   seed);
+        return 2;
+    }
     if (seed)
-        j.seed = strtoull(seed, NULL, 10);
+        j.seed = (uint64_t)value;
     if (!session_model(&j.s, line, line->positional[0]))
         return diags_exit_code(line->diags);
     if (in && !(j.in = tensor_file_open(line->diags, line->arena, in)))

@@ -1,11 +1,12 @@
 /* sedge sample: text from a run. The text goes to stdout, all else to stderr. */
 #include "runtime/loop.h"
+#include "graph/base/clock.h"
 #include "tools/project.h"
 #include "tools/signals.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const struct option_spec options[] = {
@@ -36,6 +37,22 @@ struct job {
 
 /* --- opening ------------------------------------------------------------------------------ */
 
+static uint32_t inputs_given(const struct loop *l, const char *program)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->body_count; i++)
+        n += strcmp(l->body[i].program, program) == 0 ? l->body[i].with_count : 0;
+    return n;
+}
+
+static void add_name(const char **names, uint32_t *count, const char *name)
+{
+    for (uint32_t i = 0; i < *count; i++)
+        if (strcmp(names[i], name) == 0)
+            return;
+    names[(*count)++] = name;
+}
+
 /* The programs that the loop calls, each compiled once with the inputs that it is given. */
 static bool compile_calls(struct job *j, struct plan **plans, const char **names, uint32_t *count)
 {
@@ -51,10 +68,12 @@ static bool compile_calls(struct job *j, struct plan **plans, const char **names
             known |= strcmp(names[k], program) == 0;
         if (known)
             continue;
-        const char *bind[32];
+        const char **bind = arena_new_array(j->p.arena, const char *, inputs_given(l, program) + 1);
         uint32_t n = 0;
-        for (uint32_t k = 0; call && k < call->with_count && n < 32; k++)
-            bind[n++] = call->with[k].input;
+        for (uint32_t c = 0; c < l->body_count; c++) /* what any of its calls gives, all must */
+            for (uint32_t k = 0; k < l->body[c].with_count; k++)
+                if (strcmp(l->body[c].program, program) == 0)
+                    add_name(bind, &n, l->body[c].with[k].input);
         plans[*count] = project_plan(&j->p, program, j->batch, bind, n);
         if (!plans[*count])
             return false;
@@ -67,13 +86,15 @@ static bool open_loop(struct job *j, const char *run)
 {
     struct project *p = &j->p;
     const struct sample_recipe *q = &p->recipe->sample;
-    struct plan *plans[8];
-    const char *names[8], *which = option_text(p->line, "checkpoint");
-    struct loop_program programs[8];
+    const char *which = option_text(p->line, "checkpoint");
     uint32_t count = 0;
     char *weights;
     j->batch = q->batch < q->count ? q->batch : q->count;
     j->loop = loop_read(p->s.model, q->sampler);
+    uint32_t most = j->loop ? j->loop->body_count + j->loop->carry_count : 0;
+    struct plan **plans = arena_new_array(p->arena, struct plan *, most + 1);
+    const char **names = arena_new_array(p->arena, const char *, most + 1);
+    struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
     if (!j->loop || !compile_calls(j, plans, names, &count) || !project_state(p, false) ||
         !project_weights(p, run, which ? which : "last", &weights))
         return false;
@@ -86,6 +107,14 @@ static bool open_loop(struct job *j, const char *run)
     j->looper = loop_open(p->diags, p->arena, j->loop, programs, count, NULL, 0, j->batch);
     if (!j->looper)
         return false;
+    for (uint32_t i = 0; i < j->loop->carry_count; i++) {
+        if (j->loop->carry[i].start != START_GIVEN)
+            continue;
+        diag_error(p->diags, FAULT_CONFIG, j->loop->carry[i].span,
+                   "loop `%s` waits for `%s` to be given, and `sample` gives nothing", j->loop->name,
+                   j->loop->carry[i].name);
+        return false;
+    }
     if (loop_carry_data(j->looper, "x"))
         return true;
     diag_error(p->diags, FAULT_CONFIG, j->loop->span, "loop `%s` carries no `x` to print",
@@ -95,13 +124,6 @@ static bool open_loop(struct job *j, const char *run)
 
 /* --- showing ------------------------------------------------------------------------------ */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Ids that are no token (a mask) print as a low line; newlines as they are on output, and as a
  * sign while watching, so that the lines of a frame can be counted. */
 static char *decode(struct job *j, struct arena *arena, const int32_t *ids, size_t *size)
@@ -109,12 +131,17 @@ static char *decode(struct job *j, struct arena *arena, const int32_t *ids, size
     return vocabulary_decode(j->p.vocabulary, arena, ids, (size_t)j->p.length, "_", size);
 }
 
-/* One sequence in at most COLUMNS columns a line, a mask dimmed; returns the lines it took. */
-static int draw_text(const char *text, int columns)
+/* One sequence in at most COLUMNS columns a line and MOST lines, for what scrolls off cannot be drawn
+ * over; a mask is dimmed. Returns the lines it took. */
+static int draw_text(const char *text, int columns, int most)
 {
     int column = 0, lines = 1;
+    if (most < 1)
+        return 0;
     for (const char *at = text; *at; at++) {
         bool head = ((unsigned char)*at & 0xC0) != 0x80;
+        if (head && column == columns && lines == most)
+            break;
         if (head && column == columns) {
             fputs("\033[K\n", stderr);
             column = 0;
@@ -139,9 +166,12 @@ static bool watch(void *context, struct looper *looper, int64_t turn, int64_t tu
     struct job *j = context;
     if (signals_caught())
         return false;
-    if (!j->watch || (turn < turns && now() - j->drawn < FRAME_SECONDS && turn > 0))
+    if (!j->watch || (turn < turns && clock_seconds() - j->drawn < FRAME_SECONDS && turn > 0))
         return true;
     const int32_t *x = loop_carry_data(looper, "x");
+    struct winsize w = {0};
+    bool sized = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 8 && w.ws_row > 4;
+    int columns = sized ? w.ws_col - 1 : 78, rows = sized ? w.ws_row - 1 : 23;
     arena_free(j->frame);
     j->frame = arena_new();
     if (j->lines)
@@ -149,10 +179,10 @@ static bool watch(void *context, struct looper *looper, int64_t turn, int64_t tu
     fprintf(stderr, "\033[1mturn %lld of %lld\033[0m\033[K\n", (long long)turn, (long long)turns);
     j->lines = 1;
     for (int64_t i = 0; i < j->count && i < WATCHED; i++)
-        j->lines += draw_text(decode(j, j->frame, x + i * j->p.length, NULL), 78);
+        j->lines += draw_text(decode(j, j->frame, x + i * j->p.length, NULL), columns, rows - j->lines);
     fputs("\033[J", stderr);
     fflush(stderr);
-    j->drawn = now();
+    j->drawn = clock_seconds();
     return true;
 }
 
@@ -206,14 +236,15 @@ static int run(struct command_line *line)
         return diags_exit_code(line->diags);
     j->watch = option_given(line, "watch") && isatty(STDERR_FILENO);
     signals_catch(NULL);
-    double start = now();
+    double start = clock_seconds();
     bool whole = sample(j);
     if (!whole)
         return signals_exit_code();
     const struct sample_recipe *q = &j->p.recipe->sample;
     fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld steps, in %.1f s\n", (long long)q->count,
-            q->count == 1 ? "" : "s", (long long)j->p.length, q->sampler, (long long)q->steps,
-            now() - start);
+            q->count == 1 ? "" : "s", (long long)j->p.length, q->sampler,
+            (long long)(q->steps ? q->steps : j->loop->steps),
+            clock_seconds() - start);
     if (j->sentences.total)
         fprintf(stderr, "the grammar accepts %u of %u whole sentences (%.1f%%)\n",
                 j->sentences.accepted, j->sentences.total,

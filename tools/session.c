@@ -1,7 +1,9 @@
 /* Opens models and machines for the commands. */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "tools/session.h"
 #include "ops/ops.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -87,10 +89,19 @@ char *find_recipe(struct command_line *line, const char *name)
     return path;
 }
 
+/* Cores that this process may run on: fewer than the machine has in a container or under taskset. */
+static long usable_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return CPU_COUNT(&set);
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 bool session_machine(struct session *s)
 {
     const char *wanted = getenv("SEDGE_ISA"), *threads = getenv("OMP_NUM_THREADS");
-    long cores = sysconf(_SC_NPROCESSORS_ONLN), asked = threads ? strtol(threads, NULL, 10) : 0;
+    long cores = usable_cores(), asked = threads ? strtol(threads, NULL, 10) : 0;
     s->engine.threads = (int)(asked > 0 && asked < 1024 ? asked : cores > 0 ? cores : 1);
     s->engine.isa = kernel_isa(wanted && wanted[0] ? wanted : NULL);
     if (s->engine.isa)

@@ -93,7 +93,6 @@ static bool validate(void *context, const struct train_report *r)
 {
     struct job *j = context;
     struct arena *arena = arena_new();
-    struct bound_source source = project_valid_source(&j->p);
     int64_t most = (int64_t)dataset_valid_count(j->p.data);
     const struct eval_recipe *e = &j->p.recipe->eval;
     int64_t n = e->sequences < QUICK_SEQUENCES ? e->sequences : QUICK_SEQUENCES;
@@ -104,6 +103,7 @@ static bool validate(void *context, const struct train_report *r)
                              .t_min = project_t_min(&j->p),
                              .seed = (uint64_t)j->p.recipe->train.seed};
     struct bound b;
+    struct bound_source source = project_valid_source(&j->p, c.sequences);
     source.stop = stop;
     bool whole = bound_evaluate(j->p.diags, arena, &j->bound, &c, &source, &b);
     bool good = whole ? note_bound(j, r, &b) : signals_caught();

@@ -227,13 +227,13 @@ static struct piece piece_at(const struct vocabulary *v, const int32_t *ids, siz
                              const char *mask)
 {
     int32_t id = ids[i];
-    BUG_ON(id < 0 || (uint32_t)id > v->size);
-    bool masked = (uint32_t)id == v->size;
+    BUG_ON(id < 0);
+    bool masked = (uint32_t)id >= v->size; /* the mask, or a token that no symbol has */
     struct piece piece = {.text = masked ? mask : v->symbols[id]};
     piece.length = v->tokenizer == TOKENIZER_BYTES && !masked ? 1 : strlen(piece.text);
     if (v->tokenizer == TOKENIZER_WORDS && i > 0) {
         int32_t before = ids[i - 1];
-        bool word_before = (uint32_t)before == v->size || !is_blank(v->symbols[before][0]);
+        bool word_before = (uint32_t)before >= v->size || !is_blank(v->symbols[before][0]);
         piece.space = word_before && (masked || !is_blank(piece.text[0]));
     }
     return piece;

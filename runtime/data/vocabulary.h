@@ -62,7 +62,7 @@ bool vocabulary_encode(const struct vocabulary *vocabulary, struct diags *diags,
                        struct arena *arena, const struct source *source, unsigned edges,
                        int32_t **ids, size_t *count);
 
-/* The text of COUNT ids, each in 0..size, NUL-terminated, in ARENA; the id SIZE reads MASK. With
+/* The text of COUNT ids, NUL-terminated, in ARENA; an id from SIZE on reads MASK. With
  * `bytes` the text is whatever the bytes are, NUL and broken UTF-8 included: *SIZE (may be NULL)
  * is its length. */
 char *vocabulary_decode(const struct vocabulary *vocabulary, struct arena *arena,
