@@ -1,11 +1,19 @@
 /* The pipeline: every pass, in order. `sedge plan --dump after:NAME` prints what stands between two
  * of them. Fusion comes between the second simplify and order, recomputation after it. */
 #include "graph/base/check.h"
+#include "graph/base/sanitize.h"
 #include "graph/text.h"
 #include "graph/verify.h"
 #include "passes/compile.h"
 
 #include <string.h>
+
+/* Debug and sanitizer builds verify between all passes. */
+#if defined(SANITIZED) || !defined(__OPTIMIZE__)
+#define ALWAYS_VERIFY true
+#else
+#define ALWAYS_VERIFY false
+#endif
 
 const struct pass pipeline[] = {
     {"elaborate", "the program as written, blocks expanded", NULL},
@@ -37,7 +45,7 @@ struct plan *compile_graph(struct graph *graph, struct compile_options *options)
     for (uint32_t i = 0; i < pipeline_count; i++) {
         if (pipeline[i].run && !pipeline[i].run(&c))
             return NULL;
-        if (c.options->verify && !c.plan && !graph_verify(graph, c.diags))
+        if ((c.options->verify || ALWAYS_VERIFY) && !c.plan && !graph_verify(graph, c.diags))
             return NULL;
         dump(&c, pipeline[i].name);
     }

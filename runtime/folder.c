@@ -64,18 +64,35 @@ static bool lock(struct folder *f)
     return false;
 }
 
-static bool ends_with(const char *name, const char *end)
+/* Whether NAME is that of a file of a run which was being written: NAME.PID-N.part. */
+static bool is_part(const char *name)
 {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && strcmp(name + n - m, end) == 0;
+    static const char *const bases[] = {"config.yaml", "run.json", "vocabulary.json",
+                                        "metrics.jsonl", "step-"};
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        size_t n = strlen(bases[i]), m = strlen(name);
+        if (strncmp(name, bases[i], n) == 0 && m > n + 5 && strcmp(name + m - 5, ".part") == 0)
+            return true;
+    }
+    return false;
 }
 
-/* What a kill in the middle of a write left behind. Only the owner of the lock may. */
-static void sweep(struct folder *f)
+/* Removes what a kill in the middle of a write left behind; only the owner of the lock may. A folder
+ * that holds other things and no run is somebody else's, and is left alone. */
+static bool sweep(struct folder *f)
 {
-    for (struct dirent *e; (e = readdir(f->lock));)
-        if (ends_with(e->d_name, ".part"))
+    bool run = folder_has(f, "config.yaml") || folder_has(f, "run.json");
+    for (struct dirent *e; (e = readdir(f->lock));) {
+        if (is_part(e->d_name)) {
             unlink(folder_file(f, e->d_name));
+        } else if (!run && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            diag_error(f->diags, FAULT_CONFIG, (struct span){0},
+                       "%s is no run and is not empty: it holds %s", f->path, e->d_name);
+            diag_hint(f->diags, "choose another folder with -o");
+            return false;
+        }
+    }
+    return true;
 }
 
 bool folder_open(struct folder *folder, struct diags *diags, struct arena *arena, const char *path,
@@ -86,14 +103,17 @@ bool folder_open(struct folder *folder, struct diags *diags, struct arena *arena
         clean[n - 1] = 0;
     *folder = (struct folder){.diags = diags, .arena = arena, .path = clean, .keep = keep,
                               .best = INFINITY};
+    if (!clean[0]) {
+        diag_error(diags, FAULT_CONFIG, (struct span){0}, "the folder of a run needs a name");
+        return false;
+    }
     if (!make_folders(folder))
         return false;
     if (access(clean, W_OK | X_OK) != 0)
         return fault(folder, "cannot write to", clean);
     if (!lock(folder))
         return false;
-    sweep(folder);
-    return true;
+    return sweep(folder);
 }
 
 void folder_close(struct folder *folder)
