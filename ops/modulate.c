@@ -210,8 +210,8 @@ static void dropout_grad(struct grad_call *call)
 
 static void dropout_reference(const struct ref_call *call)
 {
-    int64_t rows = call->in[0].dim[0], size = ref_size(&call->in[0]) / rows;
-    for (int64_t i = 0; i < rows * size; i++)
+    int64_t n = ref_size(&call->in[0]), size = n ? n / call->in[0].dim[0] : 1;
+    for (int64_t i = 0; i < n; i++)
         call->out[0].data[i] = call->in[0].data[i] * kept(call, i / size, i % size);
 }
 

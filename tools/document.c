@@ -11,8 +11,7 @@ const char *document_base(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Names of the YAML files in FOLDERS, without suffix: for the hint. */
-static const char *nearest_file(struct arena *arena, const char *name, const char *const *folders)
+const char *document_nearest(struct arena *arena, const char *name, const char *const *folders)
 {
     const char *names[256];
     size_t n = 0;
@@ -35,9 +34,9 @@ static void missing(struct command_line *line, const char *name, const char *con
 {
     diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "there is no model or recipe `%s`",
                name);
-    const char *near = nearest_file(line->arena, name, recipes);
+    const char *near = document_nearest(line->arena, name, recipes);
     if (!near)
-        near = nearest_file(line->arena, name, models);
+        near = document_nearest(line->arena, name, models);
     if (near)
         diag_hint(line->diags, "did you mean `%s`?", near);
     else if (models[0])

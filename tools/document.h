@@ -15,6 +15,9 @@ char *document_find(struct command_line *line, const char *name, enum document *
  * is a model to look at). False after reporting anything else. */
 bool document_recipe(struct project *p, struct command_line *line, const char *path, bool excuse);
 
+/* The name most like NAME among the YAML files in FOLDERS, without suffix; NULL: none is. */
+const char *document_nearest(struct arena *arena, const char *name, const char *const *folders);
+
 /* The file's name without its folder. */
 const char *document_base(const char *path);
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "tools/session.h"
 #include "ops/ops.h"
+#include "tools/document.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -12,7 +13,13 @@ static bool missing(struct command_line *line, const char *what, const char *nam
                     const char *const *folders)
 {
     diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "there is no %s `%s`", what, name);
-    diag_hint(line->diags, "give a file, or the name of one in %s", folders[0] ? folders[0] : "models");
+    const char *near = document_nearest(line->arena, name, folders);
+    if (near)
+        diag_hint(line->diags, "did you mean `%s`?", near);
+    else if (folders[0])
+        diag_hint(line->diags, "give a file, or the name of one in %s", folders[0]);
+    else
+        diag_hint(line->diags, "give a file: no installed models were found");
     return false;
 }
 

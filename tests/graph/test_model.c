@@ -74,6 +74,10 @@ Test(model, unknown_presets_and_settings)
     cr_assert_null(model_read(arena, diags, &ops_table, &request));
     expect("sedge: error: no preset is called `bag`\n"
            "    there are: big\n"
+           "m.yaml:3:17: error: the preset sets `dmi`, which is no param\n"
+           "    presets: {big: {dmi: 2}}\n"
+           "                    ^~~\n"
+           "    did you mean `dim`?\n"
            "args:1:1: error: the model has no param `dimm`\n"
            "    3\n"
            "    ^\n"
@@ -82,7 +86,8 @@ Test(model, unknown_presets_and_settings)
     cr_assert_null(model_read(arena, diags, &ops_table, &request));
     expect("m.yaml:3:17: error: the preset sets `dmi`, which is no param\n"
            "    presets: {big: {dmi: 2}}\n"
-           "                    ^~~\n");
+           "                    ^~~\n"
+           "    did you mean `dim`?\n");
 }
 
 /* --- includes ----------------------------------------------------------------------------- */
@@ -425,7 +430,8 @@ Test(model, noise_is_a_schedule_that_grows)
            "process: {rate: absorb, noise: {sigma: \"s\"}}\n",
            "m.yaml:3:41: error: no number is called `s` here\n"
            "    process: {rate: absorb, noise: {sigma: \"s\"}}\n"
-           "                                            ^\n");
+           "                                            ^\n"
+           "    sigma is an expression in `t`, finite between 0 and 1\n");
     refuse("sedge: 1\n"
            "params: {vocab: 5}\n"
            "process: {rate: absorb, noise: {sigma: \"log(t - 0.5)\"}}\n",

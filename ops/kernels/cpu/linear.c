@@ -64,11 +64,11 @@ static void tile_run(struct blas_matrix a, struct blas_matrix b, const float *bi
 static void product(int64_t m, int64_t n, int64_t k, struct blas_matrix a, struct blas_matrix b,
                     const float *bias, float *c, int threads)
 {
-    struct grid g = grid_for(m, n);
     if (m < THIN) {
         small_gemm(as_strided(a), as_strided(b), m, n, k, bias, c, n, threads);
         return;
     }
+    struct grid g = grid_for(m, n);
     if (g.tiles < threads) { /* more threads than tiles: BLIS can use them all */
         tile_run(a, b, bias, c, n, m, n, k, threads);
         return;

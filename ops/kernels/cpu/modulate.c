@@ -119,7 +119,7 @@ static void dropout_run(const struct kernel_call *call)
 {
     const float *x = call->in[0].data;
     float *y = call->out[0].data;
-    int64_t rows = call->in[0].dim[0], size = tensor_size(&call->in[0]) / rows;
+    int64_t rows = call->in[0].dim[0], size = rows ? tensor_size(&call->in[0]) / rows : 0;
     int64_t runs = (size + DRAWS - 1) / DRAWS;
     if (call->attr[DROPOUT_P].real == 0) {
         if (x != y)

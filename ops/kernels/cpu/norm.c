@@ -80,7 +80,8 @@ static void backward_run(const struct kernel_call *call)
 {
     const struct tensor *t = &call->in[0];
     int64_t n = t->dim[t->rank - 1], rows = tensor_lead(t, t->rank - 1);
-    int64_t each = (rows + NORM_BLOCKS - 1) / NORM_BLOCKS, blocks = (rows + each - 1) / each;
+    int64_t each = (rows + NORM_BLOCKS - 1) / NORM_BLOCKS;
+    int64_t blocks = rows ? (rows + each - 1) / each : 0;
     float *part = call->workspace, *dw = call->out[1].data, *db = call->out[2].data;
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (rows * n > 1 << 14)
     for (int64_t b = 0; b < blocks; b++) {
