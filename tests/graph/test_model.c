@@ -437,5 +437,6 @@ Test(model, noise_is_a_schedule_that_grows)
            "process: {rate: absorb, noise: {sigma: \"log(t - 0.5)\"}}\n",
            "m.yaml:3:41: error: this is not a finite number\n"
            "    process: {rate: absorb, noise: {sigma: \"log(t - 0.5)\"}}\n"
-           "                                            ^~~~~~~~~~~~\n");
+           "                                            ^~~~~~~~~~~~\n"
+           "    sigma is an expression in `t`, finite between 0 and 1\n");
 }
