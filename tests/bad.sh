@@ -94,8 +94,11 @@ try() {
     esac
     [ -z "$place" ] || cp "$given" "$box/$place"
     for file in $remove; do rm -rf "${box:?}/$file"; done
-    args=$(header args "$(default_args "$folder" "$input")" | sed "s|%s|$given|g; s|@/|$box/|g; s|@|$box|g")
-    eval "env $(header env LC_ALL=C) \"\$SEDGE\" $args" </dev/null >"$top/out" 2>"$top/err"
+    edit=$(header edit '')
+    [ -z "$edit" ] || sed -i "${edit#* }" "$box/${edit%% *}"
+    args=$(header args "$(default_args "$folder" "$input")")
+    command=$(echo "env $(header env LC_ALL=C) \"\$SEDGE\" $args" | sed "s|%s|$given|g; s|@|$box|g")
+    eval "$command" </dev/null >"$top/out" 2>"$top/err"
     code=$?
     {
         sed -n '/^# exit:/d; /^# [a-z]*:/!q; p' "$expect" 2>/dev/null
@@ -110,7 +113,7 @@ try() {
         failed=$((failed + 1))
         return
     elif ! cmp -s "$top/said" "$expect"; then
-        echo "FAIL $input: sedge $args"
+        echo "FAIL $input: $command"
         diff "$expect" "$top/said"
         failed=$((failed + 1))
         return

@@ -103,9 +103,7 @@ static bool add_word(struct command_line *line, const char *word)
     if (line->command->overrides && strchr(word, '=') && word[0] != '/' && word[0] != '.')
         return add_override(line, word);
     if (line->positional_count == line->command->most)
-        return usage_error(line, line->command->most ? "`%s` is one argument too many"
-                                                     : "`%s` is not expected: no argument is",
-                           word);
+        return usage_error(line, "`%s` is one argument too many", word);
     line->positional[line->positional_count++] = word;
     return true;
 }
