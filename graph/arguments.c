@@ -136,7 +136,7 @@ static bool collect(struct collector *c, const struct op_input *spec, const stru
 {
     struct scope *s = c->s;
     if (c->count == c->max)
-        return scope_error(s, item->span, "too many inputs");
+        return scope_error(s, item->span, "too many inputs: at most %u", c->max);
     c->specs[c->count] = spec;
     return scope_argument(s, item, nested_path(s, c->path, item, &c->nested), &c->args[c->count++]);
 }

@@ -232,7 +232,7 @@ static bool repeat_turn(struct scope *s, struct repeat *r, const struct yaml *ma
         !block_results(&inner, r->block, r->carried, r->carry_count, &count))
         return false;
     return count == r->carry_count ||
-           scope_error(s, map->keys[0]->span, "block `%s` returns %u values for %u carried ones",
+           scope_error(s, map->keys[0]->span, "block `%s` returns %u of the %u values that are carried",
                        r->block->name, count, r->carry_count);
 }
 

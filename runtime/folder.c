@@ -68,7 +68,8 @@ static bool lock(struct folder *f)
 static bool is_part(const char *name)
 {
     static const char *const bases[] = {"config.yaml", "run.json", "vocabulary.json",
-                                        "metrics.jsonl", "step-"};
+                                        "metrics.jsonl", "last.safetensors", "best.safetensors",
+                                        "step-"};
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
         size_t n = strlen(bases[i]), m = strlen(name);
         if (strncmp(name, bases[i], n) == 0 && m > n + 5 && strcmp(name + m - 5, ".part") == 0)
@@ -192,7 +193,7 @@ bool folder_metric(struct folder *folder, const char *line)
 bool folder_validated(struct folder *folder, int64_t step, double bound)
 {
     folder->validated = step;
-    if (bound >= folder->best)
+    if (!(bound < folder->best)) /* also when it is not a number */
         return false;
     folder->best = bound;
     folder->best_step = step;

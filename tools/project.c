@@ -11,7 +11,7 @@
 
 const char *project_data_file(const struct project *p, const char *name)
 {
-    if (name[0] == '/' || access(name, F_OK) == 0)
+    if (!name[0] || name[0] == '/' || access(name, F_OK) == 0)
         return name;
     const char *slash = strrchr(p->recipe->path, '/');
     if (slash) {

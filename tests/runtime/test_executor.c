@@ -185,7 +185,7 @@ Test(executor, checked_runs_name_the_first_bad_step)
     const struct plan_step *bad = checked(&b, h, t);
     cr_assert_str_eq(bad->op, "linear");
     cr_assert_not_null(strstr(diags_file_name(b.rig.diags, bad->span.file), "skeleton.yaml"));
-    cr_assert_eq(bad->span.line, 18, "the line of `down`");
+    cr_assert_eq(bad->span.line, 17, "the line of `down`");
     rig_row(&b.rig, "down.weight")[4] = 0;
     cr_assert_null(checked(&b, h, t), "nothing is left behind");
     bench_close(&b);
@@ -211,13 +211,13 @@ Test(executor, a_loop_is_its_calls)
     for (int turn = 0; turn < 4; turn++) {
         for (int i = 0; i < BATCH; i++) /* 1 to 1/16 in four equal factors */
             t[i] = pow(0.5, turn);
-        how.iteration = (uint32_t)turn + 1;
+        how.iteration = (uint32_t)turn * 2 + 1; /* call 1 of 2 in that turn */
         rig_run(b.programs[1].loaded, values, 2, 3, &how);
         out = rig_output(b.programs[1].loaded, "h");
         memcpy(h, out.data, sizeof h);
     }
     rig_run(b.programs[2].loaded, values, 2, 3, &how);
     out = rig_output(b.programs[2].loaded, "h");
-    for (int i = 0; i < 3 * ROW; i++) cr_expect_eq(((const float *)out.data)[i], ours[i], "%d %.9g %.9g", i, ((const float *)out.data)[i], ours[i]);
+    cr_assert_eq(memcmp(out.data, ours, sizeof ours), 0);
     bench_close(&b);
 }

@@ -6,8 +6,10 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void rig_open(struct rig *rig)
 {
@@ -36,6 +38,16 @@ void rig_model(struct rig *rig, const char *path, const char *const *settings)
     cr_assert_not_null(rig->model, "%s", diags_render(rig->diags, false));
 }
 
+void rig_model_text(struct rig *rig, const char *text)
+{
+    char folder[] = "/tmp/sedge-test-XXXXXX", here[4096];
+    cr_assert(getcwd(here, sizeof here) && mkdtemp(folder) && chdir(folder) == 0);
+    FILE *file = fopen("m.yaml", "w");
+    cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+    rig_model(rig, "m.yaml", NULL);
+    cr_assert(unlink("m.yaml") == 0 && chdir(here) == 0 && rmdir(folder) == 0);
+}
+
 void rig_close(struct rig *rig)
 {
     for (uint32_t i = 0; i < rig->loaded_count; i++)
@@ -48,6 +60,15 @@ void rig_close(struct rig *rig)
 void rig_quiet(struct rig *rig)
 {
     cr_assert_str_eq(diags_render(rig->diags, false), "");
+}
+
+void rig_expect(struct rig *rig, const char *message)
+{
+    char *text = diags_render(rig->diags, false), *at = strstr(text, "error: ");
+    cr_assert_not_null(at, "nothing was reported, not %s", message);
+    at[strcspn(at, "\n")] = 0;
+    cr_assert_str_eq(at + strlen("error: "), message);
+    cr_assert_null(strstr(at + strlen(at) + 1, "error: "));
 }
 
 /* --- compiling ---------------------------------------------------------------------------- */
@@ -65,7 +86,7 @@ static struct elaborate_request request_for(const struct rig_program *p, struct 
     *batch = (struct named_size){"batch", p->batch};
     return (struct elaborate_request){.program = p->name,
                                       .dims = batch,
-                                      .dim_count = 1,
+                                      .dim_count = p->batch > 0,
                                       .bind = p->bind,
                                       .bind_count = list_count(p->bind),
                                       .want = p->want,

@@ -25,12 +25,15 @@ void rig_open(struct rig *rig);
 /* Reads the model at PATH. SETTINGS are `key=value` as on the command line, `preset=NAME` included;
  * they end with NULL, or are NULL. */
 void rig_model(struct rig *rig, const char *path, const char *const *settings);
+/* The same for a model that the test writes, called m.yaml in messages. */
+void rig_model_text(struct rig *rig, const char *text);
 void rig_close(struct rig *rig);
 
-/* Asserts that nothing was reported. */
+/* Asserts that nothing was reported; that exactly one fault was, with this message. */
 void rig_quiet(struct rig *rig);
+void rig_expect(struct rig *rig, const char *message);
 
-/* One program for BATCH sequences; BIND and WANT end with NULL, or are NULL. */
+/* One program for BATCH sequences (0: it has no such dimension); BIND and WANT end with NULL, or are NULL. */
 struct rig_program {
     const char *name;
     int64_t batch;
