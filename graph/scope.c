@@ -288,8 +288,10 @@ bool scope_type(struct scope *s, const struct yaml *list, const struct type *act
                 struct type *out, const char *what)
 {
     struct graph *g = s->e->graph;
-    if (!scope_expect(s, list, YAML_LIST, what))
+    if (!scope_expect(s, list, YAML_LIST, what)) {
+        diag_hint(g->diags, "a type is written [f32, batch, 8]; [f32] is a single number");
         return false;
+    }
     if (list->count == 0)
         return scope_error(s, list->span, "a type starts with f32, f64, i32, bool or token");
     *out = (struct type){0};

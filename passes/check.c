@@ -276,6 +276,17 @@ static void check_end(struct checker *k)
     }
 }
 
+/* The caller's buffers are told apart by number: each name must have its own. */
+static void check_inputs(struct checker *k)
+{
+    const struct plan *p = k->plan;
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        const struct plan_tensor *t = &p->tensors[p->inputs[i].tensor];
+        if (t->value != k->g->inputs[i].value || t->memory != MEMORY_INPUT || t->index != i)
+            fail(k, "an input in the place", NULL, t);
+    }
+}
+
 /* Every tensor starts where kernels may load vectors from, inside its memory. */
 static void check_places(struct checker *k)
 {
@@ -301,6 +312,7 @@ bool pass_check(struct compile *c)
                         .good = true};
     find_contents(&k);
     check_places(&k);
+    check_inputs(&k);
     fill_leaves(&k);
     for (uint32_t i = 0; i < c->plan->step_count; i++)
         check_step(&k, &c->plan->steps[i]);

@@ -245,9 +245,9 @@ static char *step_file(const struct folder *f, int64_t step)
     return folder_file(f, arena_printf(f->arena, "step-%08lld.safetensors", (long long)step));
 }
 
-static void drop_old(struct folder *f, int64_t newest)
+void folder_drop(struct folder *folder, int64_t newest)
 {
-    DIR *dir = opendir(f->path);
+    DIR *dir = opendir(folder->path);
     int64_t *steps = NULL;
     uint32_t count = 0, capacity = 0;
     for (struct dirent *e; dir && (e = readdir(dir));) {
@@ -257,7 +257,7 @@ static void drop_old(struct folder *f, int64_t newest)
         long long step = strtoll(e->d_name + 5, &end, 10);
         if (strcmp(end, ".safetensors") != 0)
             continue;
-        steps = arena_grow(f->arena, steps, count, &capacity, sizeof *steps);
+        steps = arena_grow(folder->arena, steps, count, &capacity, sizeof *steps);
         steps[count++] = step;
     }
     if (dir)
@@ -266,8 +266,8 @@ static void drop_old(struct folder *f, int64_t newest)
         qsort(steps, count, sizeof *steps, newest_first);
     int64_t kept = 0;
     for (uint32_t i = 0; i < count; i++) /* files of a run that went further are not of this one */
-        if (steps[i] > newest || ++kept > f->keep)
-            unlink(step_file(f, steps[i]));
+        if (steps[i] > newest || ++kept > folder->keep)
+            unlink(step_file(folder, steps[i]));
 }
 
 void folder_clear(struct folder *folder)
@@ -275,7 +275,7 @@ void folder_clear(struct folder *folder)
     static const char *const files[] = {"last.safetensors", "best.safetensors", "metrics.jsonl"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlink(folder_file(folder, files[i]));
-    drop_old(folder, -1);
+    folder_drop(folder, -1);
 }
 
 /* The newest name comes last: until then a kill leaves the checkpoint before, and what it is
@@ -289,7 +289,7 @@ bool folder_checkpoint(struct folder *folder, const struct state *state, int64_t
                 (!best || point(&f, state, path, "best.safetensors")) &&
                 point(&f, state, path, "last.safetensors");
     if (good)
-        drop_old(&f, step);
+        folder_drop(&f, step);
     arena_free(f.arena);
     return good;
 }

@@ -53,5 +53,8 @@ bool folder_validated(struct folder *folder, int64_t step, double bound);
 /* Writes step-N.safetensors, makes it best.safetensors (with BEST) and last.safetensors, then drops
  * old ones. */
 bool folder_checkpoint(struct folder *folder, const struct state *state, int64_t step, bool best);
+/* Removes numbered checkpoints: those after NEWEST, which are of a run that went further, and all
+ * but KEEP of the others. */
+void folder_drop(struct folder *folder, int64_t newest);
 
 #endif

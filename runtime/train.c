@@ -139,11 +139,10 @@ static bool update_step(struct training *t, int64_t step, double lr, double *nor
     return false;
 }
 
-static bool is_over(const struct training *t, double seconds)
+bool train_is_over(const struct train_config *config, int64_t step, double seconds)
 {
-    const struct train_config *c = t->config;
-    return (c->steps > 0 && *t->trainer->step >= c->steps) ||
-           (c->minutes > 0 && seconds >= 60 * c->minutes);
+    return (config->steps > 0 && step >= config->steps) ||
+           (config->minutes > 0 && seconds >= 60 * config->minutes);
 }
 
 static bool due(int64_t step, int64_t every)
@@ -195,14 +194,14 @@ enum train_end train_run(struct diags *diags, struct arena *arena, struct traine
                          .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
                          .started = clock_seconds() - config->seconds};
     struct train_report r = {.step = *trainer->step, .seconds = config->seconds};
-    bool over = is_over(&t, config->seconds);
+    bool over = train_is_over(config, r.step, config->seconds);
     /* A run that was stopped during a validation makes up for it. */
     if (r.step > config->validated && !look_and_save(&t, &r, over))
         return TRAIN_FAILED;
     while (!over && !stopped(&t)) {
         if (!one_step(&t, &r))
             return TRAIN_NOT_FINITE;
-        over = is_over(&t, r.seconds);
+        over = train_is_over(config, r.step, r.seconds);
         if ((hooks->report && !hooks->report(hooks->context, &r)) || !look_and_save(&t, &r, over))
             return TRAIN_FAILED;
     }

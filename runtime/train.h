@@ -60,6 +60,9 @@ struct trainer {
  * the schedule over what is left. */
 double train_lr(const struct train_config *config, int64_t step, double progress);
 
+/* Whether STEP updates in SECONDS are all that CONFIG asks for. */
+bool train_is_over(const struct train_config *config, int64_t step, double seconds);
+
 enum train_end train_run(struct diags *diags, struct arena *arena, struct trainer *trainer,
                          const struct train_config *config, const struct train_hooks *hooks);
 

@@ -1,5 +1,5 @@
 /* sedge eval: the likelihood bound of a run on held-out data. */
-#include "tools/project.h"
+#include "tools/run_record.h"
 #include "tools/signals.h"
 
 #include <jansson.h>
@@ -31,6 +31,23 @@ static bool stop(void *context)
     return signals_caught();
 }
 
+/* The data as it is now. Where it has changed, what is held out may have been trained on. */
+static bool open_data(struct job *j, const char *run)
+{
+    struct project *p = &j->p;
+    const char *const *files = option_list(p->line, "data");
+    if (!project_run_data(p, files))
+        return false;
+    const char *then = record_data_hash(p->arena, run);
+    char *now = arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));
+    if (!files && then && strcmp(then, now) != 0)
+        diag_warning(p->diags, (struct span){0},
+                     "the data has changed since %s was trained: what is held out now may have been "
+                     "trained on then",
+                     run);
+    return true;
+}
+
 static bool evaluate(struct job *j, const char *run)
 {
     struct project *p = &j->p;
@@ -38,12 +55,6 @@ static bool evaluate(struct job *j, const char *run)
     struct bound_plan_set set;
     struct bound_plans plans;
     const char *which = option_text(p->line, "checkpoint");
-    if (!p->data) {
-        diag_error(p->diags, FAULT_DATA, (struct span){0}, "the data of this run is gone: %s",
-                   p->recipe->data.files.count ? p->recipe->data.files.items[0] : "it names none");
-        diag_hint(p->diags, "give other text with --data FILE");
-        return false;
-    }
     int64_t most = (int64_t)dataset_valid_count(p->data);
     if (most < 2) {
         diag_error(p->diags, FAULT_DATA, (struct span){0},
@@ -152,7 +163,7 @@ static int run(struct command_line *line)
 {
     struct job *j = arena_alloc(line->arena, sizeof *j);
     const char *folder = line->positional[0];
-    if (!project_open_run(&j->p, line, folder, option_list(line, "data")) || !evaluate(j, folder))
+    if (!project_open_run(&j->p, line, folder) || !open_data(j, folder) || !evaluate(j, folder))
         return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);
     if (option_given(line, "json"))
         print_json(j);

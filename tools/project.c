@@ -1,8 +1,11 @@
 /* From a recipe or a run folder to data, model, plans and state. */
 #include "tools/project.h"
 #include "graph/base/check.h"
+#include "graph/base/random.h"
+#include "runtime/data/source.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -105,8 +108,7 @@ bool project_open(struct project *p, struct command_line *line, const char *path
     return false;
 }
 
-bool project_open_run(struct project *p, struct command_line *line, const char *path,
-                      const char *const *data_files)
+bool project_open_run(struct project *p, struct command_line *line, const char *path)
 {
     struct folder f = {.diags = line->diags, .arena = line->arena, .path = path};
     if (!folder_has(&f, "config.yaml") || !folder_has(&f, "vocabulary.json")) {
@@ -118,8 +120,29 @@ bool project_open_run(struct project *p, struct command_line *line, const char *
     }
     struct vocabulary *v =
         vocabulary_read(line->diags, line->arena, folder_file(&f, "vocabulary.json"));
-    if (!v || !project_open(p, line, folder_file(&f, "config.yaml"), v, true))
+    return v && project_open(p, line, folder_file(&f, "config.yaml"), v, true);
+}
+
+static const char *missing_data(const struct project *p)
+{
+    const struct data_recipe *d = &p->recipe->data;
+    for (uint32_t i = 0; i < d->files.count; i++)
+        if (access(project_data_file(p, d->files.items[i]), F_OK) != 0)
+            return d->files.items[i];
+    if (d->valid_file && access(project_data_file(p, d->valid_file), F_OK) != 0)
+        return d->valid_file;
+    return d->files.count ? NULL : "it names none";
+}
+
+bool project_run_data(struct project *p, const char *const *data_files)
+{
+    const char *missing = data_files ? NULL : missing_data(p);
+    if (missing) {
+        diag_error(p->diags, FAULT_DATA, (struct span){0}, "the data of this run is gone: %s",
+                   missing);
+        diag_hint(p->diags, "give other text with --data FILE");
         return false;
+    }
     if (data_files) {
         uint32_t n = 0;
         while (data_files[n])
@@ -128,10 +151,23 @@ bool project_open_run(struct project *p, struct command_line *line, const char *
         p->recipe->data.valid_file = NULL;
         p->recipe->data.valid = 1;
     }
-    for (uint32_t i = 0; i < p->recipe->data.files.count; i++)
-        if (!data_files && access(project_data_file(p, p->recipe->data.files.items[i]), R_OK) != 0)
-            return true; /* the data is gone: sampling can do without */
     return open_data(p);
+}
+
+bool project_run_grammar(struct project *p, const char *hash)
+{
+    const struct data_recipe *d = &p->recipe->data;
+    struct source source;
+    if (missing_data(p) || d->files.count != 1 || d->valid_file || !hash)
+        return true;
+    if (!source_open(p->diags, project_data_file(p, d->files.items[0]), &source))
+        return false;
+    char now[17];
+    snprintf(now, sizeof now, "%016llx",
+             (unsigned long long)hash_bytes(source.text, source.size));
+    bool known = grammar_recognize(&source) && strcmp(now, hash) == 0;
+    source_close(&source);
+    return !known || open_data(p);
 }
 
 void project_close(struct project *p)

@@ -15,7 +15,7 @@ struct project {
     struct diags *diags;
     struct recipe *recipe;
     struct session s;
-    struct dataset *data; /* NULL when it was not asked for, or is gone (then VOCABULARY is given) */
+    struct dataset *data; /* NULL when it was not asked for (then VOCABULARY is given) */
     const struct vocabulary *vocabulary;
     int64_t length;
     int64_t *step; /* the row cursor/step, once the state is open */
@@ -35,10 +35,13 @@ bool project_open(struct project *p, struct command_line *line, const char *path
  * installed; NAME itself when it is nowhere. Needs the arena and the recipe only. */
 const char *project_data_file(const struct project *p, const char *name);
 
-/* Opens the run folder PATH: its config.yaml, vocabulary.json, and data if it is still there (or
- * DATA_FILES instead; NULL-terminated). */
-bool project_open_run(struct project *p, struct command_line *line, const char *path,
-                      const char *const *data_files);
+/* Opens the run folder PATH: its config.yaml and vocabulary.json. */
+bool project_open_run(struct project *p, struct command_line *line, const char *path);
+/* Then its data, or DATA_FILES instead (NULL-terminated; or NULL). */
+bool project_run_data(struct project *p, const char *const *data_files);
+/* Or only the language that it learns, if that is known and still the one of HASH (of the record):
+ * text is not read to sample. */
+bool project_run_grammar(struct project *p, const char *hash);
 
 /* Compile one program and remember its plan; NULL after reporting. */
 struct plan *project_plan(struct project *p, const char *program, int64_t batch,

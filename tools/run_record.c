@@ -179,13 +179,6 @@ static json_t *describe_again(struct project *p, const struct folder *folder)
     return o;
 }
 
-static bool is_over(const struct project *p, const struct folder *folder)
-{
-    const struct train_recipe *t = &p->recipe->train;
-    return (t->steps > 0 && *p->step >= t->steps) ||
-           (t->minutes > 0 && folder->seconds >= 60 * t->minutes);
-}
-
 static bool write_json(struct project *p, struct folder *folder, bool exists)
 {
     json_t *json = exists ? describe_again(p, folder) : describe(p);
@@ -199,7 +192,9 @@ static bool write_json(struct project *p, struct folder *folder, bool exists)
 
 bool record_write(struct project *p, struct folder *folder, bool exists)
 {
-    if (exists && is_over(p, folder))
+    const struct train_recipe *t = &p->recipe->train;
+    struct train_config c = {.steps = t->steps, .minutes = t->minutes};
+    if (exists && train_is_over(&c, *p->step, folder->seconds))
         return true; /* nothing goes on */
     char *config = config_yaml(p->arena, p->recipe, p->s.model, false);
     return write_json(p, folder, exists && *p->step > 0) &&
@@ -237,7 +232,8 @@ static void compare_values(struct comparison *c, const char *key, const struct y
                            const struct yaml *old)
 {
     char *a = shown(c->p, now), *b = shown(c->p, old);
-    if (strcmp(a, b) == 0 || may_change(key) || (c->same_data && strcmp(key, "data.files") == 0))
+    const char *of_data = c->same_data ? "data.files" : "params.vocab"; /* the data is told of then */
+    if (strcmp(a, b) == 0 || may_change(key) || strcmp(key, of_data) == 0)
         return;
     if (c->diags)
         diag_hint(c->diags, "%s: %s there, %s now", key, b, a);
@@ -330,4 +326,13 @@ bool record_matches(struct project *p, struct folder *folder)
     bool good = same_config(p, folder, same_data) && same_record(p, folder, json);
     json_decref(json);
     return good;
+}
+
+const char *record_data_hash(struct arena *arena, const char *path)
+{
+    json_t *json = json_load_file(arena_printf(arena, "%s/run.json", path), 0, NULL);
+    const char *hash = json_string_value(json_object_get(json, "data_hash"));
+    char *kept = hash ? arena_strdup(arena, hash) : NULL;
+    json_decref(json);
+    return kept;
 }

@@ -16,4 +16,7 @@ bool record_write(struct project *p, struct folder *folder, bool exists);
  * differs and what to do. */
 bool record_matches(struct project *p, struct folder *folder);
 
+/* The hash of the data that the run at PATH was trained on; NULL where no record says. */
+const char *record_data_hash(struct arena *arena, const char *path);
+
 #endif

@@ -1,7 +1,7 @@
 /* sedge sample: text from a run. The text goes to stdout, all else to stderr. */
 #include "runtime/loop.h"
 #include "graph/base/clock.h"
-#include "tools/project.h"
+#include "tools/run_record.h"
 #include "tools/signals.h"
 
 #include <stdio.h>
@@ -232,7 +232,8 @@ static int run(struct command_line *line)
 {
     struct job *j = arena_alloc(line->arena, sizeof *j);
     const char *folder = line->positional[0];
-    if (!project_open_run(&j->p, line, folder, NULL) || !open_loop(j, folder))
+    if (!project_open_run(&j->p, line, folder) ||
+        !project_run_grammar(&j->p, record_data_hash(line->arena, folder)) || !open_loop(j, folder))
         return diags_exit_code(line->diags);
     j->watch = option_given(line, "watch") && isatty(STDERR_FILENO);
     signals_catch(NULL);

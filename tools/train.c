@@ -193,6 +193,8 @@ static bool open_folder(struct job *j, const char *path)
         return false;
     if (anew)
         folder_clear(&j->folder);
+    else if (begun)
+        folder_drop(&j->folder, *p->step); /* a smaller train.keep makes room before the first save */
     return folder_metrics(&j->folder, *p->step) && record_write(p, &j->folder, exists);
 }
 
@@ -243,6 +245,8 @@ static void introduce(struct job *j)
     }
     if (*p->step)
         fprintf(stderr, "resumed at step %lld\n", (long long)*p->step);
+    if (train_is_over(&j->config, *p->step, j->config.seconds))
+        fprintf(stderr, "nothing is left to do: train.steps=N or train.minutes=M goes further\n");
 }
 
 /* A word as a shell takes it. */

@@ -80,9 +80,9 @@ static void vectors_open(struct vectors *v, int i)
     cr_assert_eq(meta_number(v, "steps"), BATCHES);
     rig_model(&v->rig, models[i], settings);
     tensor_file_close(v->file); /* again, where the rig's arena holds its names */
-    v->file = tensor_file_open(
-        v->rig.diags, v->rig.arena,
-        arena_printf(v->rig.arena, "%s/%s.safetensors", folder ? folder : "tests/golden", files[i]));
+    v->file = tensor_file_open(v->rig.diags, v->rig.arena,
+                               arena_printf(v->rig.arena, "%s/%s.safetensors",
+                                            folder ? folder : "tests/golden", files[i]));
     arena_free(arena);
 }
 

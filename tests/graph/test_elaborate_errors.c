@@ -259,7 +259,8 @@ Test(elaborate_errors, types_of_inputs)
     refuse_nodes("x: f32", "      y: {gelu: x}\n",
                  "m.yaml:6:13: error: x must be a list `[…]`, not a single value\n"
                  "    in: {x: f32}\n"
-                 "            ^~~\n");
+                 "            ^~~\n"
+                 "    a type is written [f32, batch, 8]; [f32] is a single number\n");
     refuse_nodes("x: []", "      y: {gelu: x}\n",
                  "m.yaml:6:13: error: a type starts with f32, f64, i32, bool or token\n"
                  "    in: {x: []}\n"

@@ -94,8 +94,8 @@ static void compare(const char *what, const char *name, const struct tensor *our
     for (int64_t i = 0; i < tensor_size(ours); i++) {
         double x = rig_element(ours, i), y = theirs->data[i];
         double allowed = is_whole(ours->dtype) ? 0 : tolerance * most;
-        cr_assert(fabs(x - y) <= allowed, "%s, %s[%lld]: %.9g by kernels, %.9g in double", what, name,
-                  (long long)i, x, y);
+        cr_assert(fabs(x - y) <= allowed, "%s, %s[%lld]: %.9g by kernels, %.9g in double", what,
+                  name, (long long)i, x, y);
     }
 }
 

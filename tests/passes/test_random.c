@@ -120,7 +120,7 @@ static uint32_t *random_order(const struct graph *g, uint32_t seed)
     uint32_t n = g->order_count, *out = arena_new_array(g->arena, uint32_t, n + 1), count = 0;
     uint32_t *waiting = arena_new_array(g->arena, uint32_t, n + 1);
     bool *done = arena_new_array(g->arena, bool, n + 1);
-    bool *edge = arena_new_array(g->arena, bool, (size_t)n * n + 1);
+    bool *edge = arena_new_array(g->arena, bool, (size_t)n *n + 1);
     uint64_t state = seed;
     for (uint32_t a = 0; a < n; a++)
         for (uint32_t b = 0; b < n; b++)

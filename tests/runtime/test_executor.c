@@ -88,7 +88,8 @@ Test(executor, a_sequence_does_not_know_its_batch)
         }
         /* A GEMM of another height may add in another order. */
         for (int k = 0; i && k < 12 * ROW; k++)
-            cr_assert_float_eq(one[k], other[k], 1e-5, "batches of %d, element %d", (int)sizes[i], k);
+            cr_assert_float_eq(one[k], other[k], 1e-5, "batches of %d, element %d", (int)sizes[i],
+                               k);
         bench_close(&b);
     }
 }

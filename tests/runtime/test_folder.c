@@ -171,7 +171,9 @@ Test(folder, torn_lines_are_dropped)
 {
     struct bench b;
     bench_open(&b, 2);
-    put_file(&b, "metrics.jsonl", LINE(1) "{\"step\": 1, \"lo\n" "[3]\n" LINE(2) "{\"step\": 2}");
+    put_file(&b, "metrics.jsonl",
+             LINE(1) "{\"step\": 1, \"lo\n"
+                     "[3]\n" LINE(2) "{\"step\": 2}");
     cr_assert(folder_metrics(&b.folder, 9));
     cr_assert_str_eq(get_file(&b, "metrics.jsonl"), LINE(1) LINE(2));
     rig_quiet(&b.rig);
@@ -215,7 +217,8 @@ Test(folder, a_file_is_no_folder)
     bench_open(&b, 2);
     put_file(&b, "file", "");
     cr_assert(!folder_open(&other, b.rig.diags, b.rig.arena, folder_file(&b.folder, "file"), 2));
-    rig_expect(&b.rig, arena_printf(b.rig.arena, "cannot use %s/runs/one/file: Not a directory", b.top));
+    rig_expect(&b.rig,
+               arena_printf(b.rig.arena, "cannot use %s/runs/one/file: Not a directory", b.top));
     bench_close(&b);
 }
 

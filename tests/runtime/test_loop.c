@@ -80,8 +80,8 @@ static const double *run(struct bench *b, int64_t steps, const char *carry)
 {
     static const uint8_t flags[BATCH] = {1, 0, 1, 0};
     struct loop_field field = {"flag", flags};
-    struct loop_request q = {.count = 3, .key = random_key(1, "loop"), .steps = steps,
-                             .fields = &field};
+    struct loop_request q = {
+        .count = 3, .key = random_key(1, "loop"), .steps = steps, .fields = &field};
     cr_assert_not_null(b->looper, "%s", diags_render(b->rig.diags, false));
     cr_assert(loop_run(b->looper, &q));
     rig_quiet(&b->rig);
@@ -91,7 +91,7 @@ static const double *run(struct bench *b, int64_t steps, const char *carry)
 /* --- grids -------------------------------------------------------------------------------- */
 
 #define LOG                                                                                        \
-    "      - {call: log, with: {now: grid.now, next: grid.next, sum: sum, turns: turns}, "          \
+    "      - {call: log, with: {now: grid.now, next: grid.next, sum: sum, turns: turns}, "         \
     "set: {sum: sum, turns: turns}}\n"
 #define CARRY "    carry: {sum: {f64: [batch]}, turns: {f64: []}}\n"
 
@@ -122,7 +122,8 @@ Test(loop, log_grid)
 {
     static const double time[] = {1, 0.1, 0.01, 0.001};
     struct bench b;
-    bench_open(&b, CARRY "    grid: {from: 1, to: 1.0e-3, steps: 3, spacing: log}\n    body:\n" LOG);
+    bench_open(&b,
+               CARRY "    grid: {from: 1, to: 1.0e-3, steps: 3, spacing: log}\n    body:\n" LOG);
     double want = logged(time, 3);
     cr_assert_float_eq(run(&b, 0, "sum")[2], want, 1e-9 * want);
     bench_close(&b);
@@ -163,9 +164,10 @@ Test(loop, until_and_max)
     cr_assert_eq(counted(UNTIL "    grid: {from: 1, to: 0.5, steps: 9}\n    max: 4\n"), 4);
     cr_assert_eq(counted(UNTIL "    grid: {from: 1, to: 0.5, steps: 9}\n    until: k >= 8\n"), 8);
     /* The last turn is the last that runs, not that of the grid. */
-    cr_assert_eq(counted("    carry: {k: {f64: []}}\n    body:\n      - " COUNT
-                         ", when: grid.last}\n    grid: {from: 1, to: 0.5, steps: 9}\n    max: 4\n"),
-                 1);
+    cr_assert_eq(
+        counted("    carry: {k: {f64: []}}\n    body:\n      - " COUNT
+                ", when: grid.last}\n    grid: {from: 1, to: 0.5, steps: 9}\n    max: 4\n"),
+        1);
 }
 
 static bool stop_at(void *context, struct looper *looper, int64_t turn, int64_t turns)

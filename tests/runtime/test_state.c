@@ -208,8 +208,8 @@ static void refused(struct bench *b, enum state_fill fill, const char *message)
     uint64_t before = state_digest(&b->rig.state);
     cr_assert(!load(b, b->path, fill), "%s", message);
     cr_assert_eq(diags_exit_code(b->rig.diags), 3);
-    rig_expect(&b->rig, arena_printf(b->rig.arena, "%s does not fit this model: %s", b->path,
-                                     message));
+    rig_expect(&b->rig,
+               arena_printf(b->rig.arena, "%s does not fit this model: %s", b->path, message));
     cr_assert_eq(state_digest(&b->rig.state), before, "nothing may change");
 }
 
@@ -282,8 +282,8 @@ Test(state, a_damaged_checkpoint_is_refused)
     struct bench b;
     bench_open(&b, false, 5);
     const char *key = "digest";
-    const char *value = arena_printf(b.rig.arena, "%016llx",
-                                     (unsigned long long)state_digest(&b.rig.state));
+    const char *value =
+        arena_printf(b.rig.arena, "%016llx", (unsigned long long)state_digest(&b.rig.state));
     cr_assert(state_save(b.rig.diags, b.rig.arena, &b.rig.state, b.path, &key, &value, 1));
     cr_assert(load(&b, b.path, FILL_EXACT));
     FILE *file = fopen(b.path, "r+");
@@ -291,7 +291,8 @@ Test(state, a_damaged_checkpoint_is_refused)
     cr_assert_eq(fclose(file), 0);
     cr_assert(!load(&b, b.path, FILL_EXACT));
     char *text = diags_render(b.rig.diags, false);
-    cr_assert_not_null(strstr(text, arena_printf(b.rig.arena, "%s is damaged: its digest is ", b.path)));
+    cr_assert_not_null(
+        strstr(text, arena_printf(b.rig.arena, "%s is damaged: its digest is ", b.path)));
     cr_assert_not_null(strstr(text, arena_printf(b.rig.arena, ", and %s was written", value)));
     bench_close(&b);
 }

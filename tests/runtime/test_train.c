@@ -53,7 +53,7 @@ struct bench {
     struct trainer trainer;
     struct train_config config;
     struct train_report reports[STEPS + 1]; /* by step */
-    int64_t stop_at; /* updates after which it is asked to stop; -1: never */
+    int64_t stop_at;                        /* updates after which it is asked to stop; -1: never */
     int64_t asked, saved, validated;
     char path[64];
 };

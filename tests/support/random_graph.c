@@ -236,7 +236,10 @@ static void add_reduction(struct maker *m)
     int64_t axis = roll(m, 3) && t->rank ? (int64_t)roll(m, t->rank) : -999;
     union attr attr[] = {[REDUCE_AXIS] = {.integer = axis}, [REDUCE_KEEP] = {.flag = roll(m, 2)}};
     double n = (double)type_count(t);
-    double bound = which == 0 ? n * x->bound : which == 3 ? 1 : which == 2 ? x->bound + 8 : x->bound;
+    double bound = which == 0   ? n * x->bound
+                   : which == 3 ? 1
+                   : which == 2 ? x->bound + 8
+                                : x->bound;
     try_node(m, ops[which], &x->value, 1, which < 2 ? attr : NULL, bound);
 }
 
@@ -271,8 +274,8 @@ static void add_cut(struct maker *m)
     union attr slice[] = {[SLICE_AXIS] = {.integer = axis},
                           [SLICE_FROM] = {.integer = from},
                           [SLICE_SIZE] = {.integer = 1 + roll(m, size - from)}};
-    union attr split[] = {[SPLIT_PARTS] = {.integer = size % 2 ? size : 2},
-                          [SPLIT_AXIS] = {.integer = axis}};
+    union attr split[] = {
+        [SPLIT_PARTS] = {.integer = size % 2 ? size : 2}, [SPLIT_AXIS] = {.integer = axis}};
     if (roll(m, 2))
         try_node(m, &op_slice, &x->value, 1, slice, x->bound);
     else if (size > 1)
@@ -460,9 +463,9 @@ struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
                                       struct state_table *states, uint32_t seed)
 {
     static void (*const add[])(struct maker *) = {
-        add_unary, add_unary,  add_binary, add_binary, add_binary, add_where, add_reduction,
-        add_layer, add_layer,  add_cut,    add_concat, add_rope,   add_rows,  add_reshape,
-        add_store, add_update, add_expand};
+        add_unary,     add_unary,   add_binary, add_binary, add_binary, add_where,
+        add_reduction, add_layer,   add_layer,  add_cut,    add_concat, add_rope,
+        add_rows,      add_reshape, add_store,  add_update, add_expand};
     struct maker *m = arena_alloc(arena, sizeof *m);
     struct arena *scratch = arena_new();
     m->arena = arena;

@@ -18,7 +18,7 @@ void rig_open(struct rig *rig)
     rig->diags = diags_new(rig->arena);
     rig->engine.isa = kernel_isa(isa && isa[0] ? isa : NULL);
     cr_assert_not_null(rig->engine.isa);
-    rig->engine.threads = 2;
+    rig->engine.threads = 1;
 }
 
 void rig_model(struct rig *rig, const char *path, const char *const *settings)
