@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Far above any network, and far below what blocks that call each other twice can ask for. */
+#define NODES_MAX 400000
+
 /* --- parameters --------------------------------------------------------------------------- */
 
 static bool claim(struct scope *s, uint32_t row, struct span span, bool tie)
@@ -275,6 +278,12 @@ bool scope_call(struct scope *s, const struct yaml *map, const char *path, uint3
     if (map->kind != YAML_MAP || map->count == 0)
         return scope_error(s, map->span, "a call is expected here: {op: inputs, attribute: value}");
     const struct yaml *key = map->keys[0];
+    if (s->e->graph->node_count > NODES_MAX) {
+        bool told = s->e->full;
+        s->e->full = true;
+        return !told &&
+               scope_error(s, key->span, "the program has more than %d nodes", NODES_MAX);
+    }
     if (strcmp(key->text, "repeat") == 0)
         return call_repeat(s, map, path, out, max, count);
     const struct section *block = section_find(&s->e->model->blocks, key->text);

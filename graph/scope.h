@@ -17,6 +17,7 @@ struct elaborator {
     const struct elaborate_request *request;
     const struct yaml *with; /* params that the program changes */
     bool ema;
+    bool full; /* the program was found to be too large, which is said once */
     struct owner *owners; /* parameters that have an owner in this program */
     uint32_t owner_count, owner_capacity;
     uint32_t *row_values; /* value that reads a state row, by row; 0: not read yet */

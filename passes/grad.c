@@ -237,6 +237,12 @@ static bool minimize(struct compile *c)
             g->states->rows[g->values[n->out[0]].state - 1].class == STATE_PARAMETER)
             targets[count++] = n->out[0];
     }
+    if (!count) {
+        const struct origin *o = g->nodes[g->values[g->minimize].node].origin;
+        diag_error(c->diags, FAULT_CONFIG, o ? o->span : (struct span){0},
+                   "program `%s` has no parameter to be trained", g->name);
+        return false;
+    }
     uint32_t *grads = arena_new_array(c->arena, uint32_t, count + 1);
     if (!differentiate(g, g->minimize, targets, count, grads))
         return false;

@@ -29,10 +29,8 @@ static void add_nats(struct evaluation *e, struct loaded *program, int64_t count
     BUG_ON(plan->input_count > 4);
     for (uint32_t i = 0; i < plan->input_count; i++)
         inputs[i] = strcmp(plan->inputs[i].name, "x0") == 0 ? (const void *)e->x0 : e->t;
-    struct run run = {.inputs = inputs,
-                      .key = e->key,
-                      .iteration = iteration,
-                      .sequence = (uint32_t)first};
+    struct run run = {
+        .inputs = inputs, .key = e->key, .iteration = iteration, .sequence = (uint32_t)first};
     for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
         run.count[a] = count;
     uint32_t step;
@@ -54,8 +52,8 @@ static void draw_times(struct evaluation *e, int64_t count, int64_t first, int r
     const struct bound_config *c = e->config;
     uint32_t stream = random_stream("bound.t");
     for (int64_t i = 0; i < count; i++) {
-        double u = random_uniform(e->key, (uint32_t)replicate, stream, (uint32_t)(first + i),
-                                  (uint32_t)k);
+        double u =
+            random_uniform(e->key, (uint32_t)replicate, stream, (uint32_t)(first + i), (uint32_t)k);
         e->t[i] = c->t_min + (1 - c->t_min) * ((double)k + u) / (double)c->times;
     }
 }
@@ -116,7 +114,8 @@ static void summarise(struct evaluation *e, struct arena *arena, struct bound *b
     int64_t n = c->sequences;
     double symbols = (double)c->length, noise = 0;
     double *total = arena_new_array(arena, double, n), *gap = arena_new_array(arena, double, n);
-    *b = (struct bound){.sequences = n, .length = c->length, .known = e->known, .per_sequence = total};
+    *b = (struct bound){
+        .sequences = n, .length = c->length, .known = e->known, .per_sequence = total};
     for (int64_t i = 0; i < n; i++) {
         double one = e->integral[0][i] + e->reconstruction[0][i];
         double two = e->integral[1][i] + e->reconstruction[1][i];

@@ -31,11 +31,12 @@ struct bound_config {
 struct bound {
     int64_t sequences, length;
     double integral, base, reconstruction;
-    double nats;        /* their sum */
-    double error;       /* standard error of NATS: over sequences and Monte Carlo together */
-    double error_noise; /* the part of it that more noise draws on the same sequences would remove */
-    double error_data;  /* what remains: sqrt(error^2 - error_noise^2) */
-    bool known;         /* the true likelihood is known */
+    double nats;  /* their sum */
+    double error; /* standard error of NATS: over sequences and Monte Carlo together */
+    double
+        error_noise;   /* the part of it that more noise draws on the same sequences would remove */
+    double error_data; /* what remains: sqrt(error^2 - error_noise^2) */
+    bool known;        /* the true likelihood is known */
     double truth;
     double gap, gap_error; /* NATS - TRUTH, paired */
     double *per_sequence;  /* nats a sequence, SEQUENCES of them */

@@ -67,9 +67,9 @@ static bool lock(struct folder *f)
 /* Whether NAME is that of a file of a run which was being written: NAME.PID-N.part. */
 static bool is_part(const char *name)
 {
-    static const char *const bases[] = {"config.yaml", "run.json", "vocabulary.json",
+    static const char *const bases[] = {"config.yaml",   "run.json",         "vocabulary.json",
                                         "metrics.jsonl", "last.safetensors", "best.safetensors",
-                                        "step-"};
+                                        "step-", "last.safetensors", "best.safetensors"};
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
         size_t n = strlen(bases[i]), m = strlen(name);
         if (strncmp(name, bases[i], n) == 0 && m > n + 5 && strcmp(name + m - 5, ".part") == 0)
@@ -102,8 +102,8 @@ bool folder_open(struct folder *folder, struct diags *diags, struct arena *arena
     char *clean = arena_strdup(arena, path);
     for (size_t n = strlen(clean); n > 1 && clean[n - 1] == '/'; n--)
         clean[n - 1] = 0;
-    *folder = (struct folder){.diags = diags, .arena = arena, .path = clean, .keep = keep,
-                              .best = INFINITY};
+    *folder = (struct folder){
+        .diags = diags, .arena = arena, .path = clean, .keep = keep, .best = INFINITY};
     if (!clean[0]) {
         diag_error(diags, FAULT_CONFIG, (struct span){0}, "the folder of a run needs a name");
         return false;
@@ -213,8 +213,8 @@ static bool sync_metrics(struct folder *f)
 static bool save(struct folder *f, const struct state *state, const char *path)
 {
     const char *keys[] = {"digest"};
-    const char *values[] = {arena_printf(f->arena, "%016llx",
-                                         (unsigned long long)state_digest(state))};
+    const char *values[] = {
+        arena_printf(f->arena, "%016llx", (unsigned long long)state_digest(state))};
     return state_save(f->diags, f->arena, state, path, keys, values, 1);
 }
 
@@ -222,7 +222,8 @@ static bool save(struct folder *f, const struct state *state, const char *path)
  * one. A file system without links gets a copy. */
 static bool point(struct folder *f, const struct state *state, const char *from, const char *name)
 {
-    char *to = folder_file(f, name), *part = folder_file(f, arena_printf(f->arena, "%s.part", name));
+    char *to = folder_file(f, name),
+         *part = folder_file(f, arena_printf(f->arena, "%s.part", name));
     unlink(part);
     if (link(from, part) != 0) {
         bool linkless = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;

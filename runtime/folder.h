@@ -25,11 +25,11 @@ struct folder {
     const char *path;
     DIR *lock; /* the folder itself, held while it is trained in */
     FILE *metrics;
-    int64_t keep;       /* numbered checkpoints that stay */
-    double seconds;     /* trained, at the newest line of the metrics when they were opened */
-    double best;        /* lowest validation bound; INFINITY before the first */
-    int64_t best_step;  /* its step */
-    int64_t validated;  /* step of the newest validation; 0: none */
+    int64_t keep;      /* numbered checkpoints that stay */
+    double seconds;    /* trained, at the newest line of the metrics when they were opened */
+    double best;       /* lowest validation bound; INFINITY before the first */
+    int64_t best_step; /* its step */
+    int64_t validated; /* step of the newest validation; 0: none */
 };
 
 /* Makes the folder (and its parents) unless it is there, locks it for this process, and removes

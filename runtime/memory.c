@@ -1,6 +1,7 @@
 /* Maps the regions that state, arena and inputs live in. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "runtime/memory.h"
+#include "graph/base/sanitize.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,6 +25,10 @@ bool region_map(struct diags *diags, struct region *region, size_t size, const c
 
 void region_unmap(struct region *region)
 {
+#ifdef SANITIZED
+    if (region->data) /* what the executor poisoned must not outlive the mapping */
+        ASAN_UNPOISON_MEMORY_REGION(region->data, region->size);
+#endif
     if (region->data)
         munmap(region->data, region->mapped);
     *region = (struct region){0};

@@ -144,7 +144,7 @@ struct loading {
     struct state *state;
     const struct tensor_file *file;
     enum state_fill fill;
-    bool prefixed; /* names in the file start with param/ */
+    bool prefixed;                /* names in the file start with param/ */
     const struct tensor **source; /* per row */
     uint32_t faults;
     char text[1024]; /* the first few, for one message */
@@ -216,7 +216,8 @@ static bool report(struct loading *l)
     diag_error(l->diags, FAULT_DATA, (struct span){0},
                "%s does not fit this model: %u tensor%s: %s", l->file->path, l->faults,
                l->faults == 1 ? " differs" : "s differ", l->text);
-    diag_hint(l->diags, "the model's params (vocab, dim, layers, …) must be those it was made with");
+    diag_hint(l->diags,
+              "the model's params (vocab, dim, layers, …) must be those it was made with");
     return false;
 }
 

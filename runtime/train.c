@@ -1,7 +1,7 @@
 /* The training loop. Called by `train` and `bench`. */
 #include "runtime/train.h"
-#include "graph/base/clock.h"
 #include "graph/base/check.h"
+#include "graph/base/clock.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,7 +25,8 @@ double train_lr(const struct train_config *config, int64_t step, double progress
     if (config->schedule == LR_CONSTANT || warm < 1)
         return lr;
     double p = progress < 1 ? progress : 1;
-    return config->schedule == LR_LINEAR ? lr * (1 - p) : lr * 0.5 * (1 + cos(3.141592653589793 * p));
+    return config->schedule == LR_LINEAR ? lr * (1 - p)
+                                         : lr * 0.5 * (1 + cos(3.141592653589793 * p));
 }
 
 /* How far the run is when STEP begins: by steps or by time, whichever is further. */

@@ -154,8 +154,7 @@ stop() {
     "$SEDGE" train quickstart $small $long -o "$3" >"$top/out" 2>"$top/err" </dev/null &
     child=$!
     # Not before it has a step to save: then there is one more line than before.
-    until_there "\"step\": $(($(cat "$3/metrics.jsonl" 2>/dev/null | grep -c loss) + 1))," \
-        "$3/metrics.jsonl"
+    until_there "\"step\": $(($(grep -cs loss "$3/metrics.jsonl") + 1))," "$3/metrics.jsonl"
     kill "-$1" $child
     wait $child
     ends "$2" "train and SIG$1"
@@ -541,12 +540,12 @@ holds 'no escapes where stderr is no terminal' [ "$(grep -c "$escape" "$top/err"
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     script -qec "'$SEDGE' sample base --watch --count 1 --steps 200" /dev/null >"$top/out" 2>&1 \
         </dev/null
-    holds 'a terminal is drawn on in place' grep -q "$escape\[[0-9]*A" "$top/out"
+    holds 'a terminal is drawn on in place' grep -q "${escape}\[[0-9]*A" "$top/out"
     script -qec "'$SEDGE' train quickstart $small train.steps=3000 train.eval_every=1500 -o live" \
         /dev/null >"$top/out" 2>&1 </dev/null
     what='train on a terminal'
     says 'left'
-    says "$escape[K"
+    says "${escape}[K"
     says 'state digest'
 else
     skip 'a terminal: there is no script of util-linux'

@@ -71,6 +71,8 @@ static void count_work(struct job *j)
 {
     for (uint32_t i = 0; i < j->gradient->step_count; i++) {
         const struct plan_step *s = &j->gradient->steps[i];
+        if (!s->in_count || !s->out_count)
+            continue;
         const struct type *in = &j->gradient->tensors[s->in[0]].type;
         const struct type *out = &j->gradient->tensors[s->out[0]].type;
         if (strcmp(s->op, "linear") == 0) {
@@ -336,12 +338,19 @@ static int run(struct command_line *line)
 {
     struct job *j = arena_alloc(line->arena, sizeof *j);
     const char *seconds = option_text(line, "seconds");
+    struct yaml number = {.kind = YAML_SCALAR, .text = seconds};
+    double limit = 5;
+    if (seconds && (!yaml_real(&number, &limit) || limit <= 0 || limit > 86400)) {
+        diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+                   "--seconds is a number of seconds above 0, not `%s`", seconds);
+        return 2;
+    }
     if (!session_model(&j->s, line, line->positional[0]) || !compile(j, line) || !load(j))
         return diags_exit_code(line->diags);
     signals_catch(NULL);
     count_work(j);
     measure_gemm(j);
-    measure_training(j, seconds ? strtod(seconds, NULL) : 5);
+    measure_training(j, limit);
     if (signals_caught())
         return signals_exit_code();
     if (option_given(line, "json"))

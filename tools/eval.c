@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const struct option_spec options[] = {
-    {"data", 'd', OPTION_LIST, "FILE…", "other text than the held-out part of the run's data", NULL},
+    {"data", 'd', OPTION_LIST, "FILE…", "other text than the held-out part of the run's data",
+     NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
     {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
@@ -41,10 +42,11 @@ static bool open_data(struct job *j, const char *run)
     const char *then = record_data_hash(p->arena, run);
     char *now = arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));
     if (!files && then && strcmp(then, now) != 0)
-        diag_warning(p->diags, (struct span){0},
-                     "the data has changed since %s was trained: what is held out now may have been "
-                     "trained on then",
-                     run);
+        diag_warning(
+            p->diags, (struct span){0},
+            "the data has changed since %s was trained: what is held out now may have been "
+            "trained on then",
+            run);
     return true;
 }
 
@@ -88,7 +90,8 @@ static char *protocol(const struct job *j)
 {
     const struct project *p = &j->p;
     return arena_printf(p->arena,
-                        "%lld held-out windows of %lld, spread over all, each on its own; %lld stratified times in two "
+                        "%lld held-out windows of %lld, spread over all, each on its own; %lld "
+                        "stratified times in two "
                         "replicates on [%g, 1]",
                         (long long)j->b.sequences, (long long)p->length,
                         (long long)p->recipe->eval.times, project_t_min(p));
@@ -177,9 +180,12 @@ const struct command command_eval = {
     .name = "eval",
     .usage = "RUN [key=value…] [--data FILE…] [--json]",
     .doc = "the likelihood bound of a run, with all its terms and errors",
-    .detail = "The bound holds for the reverse process in continuous time, from the base that `sedge sample`\n"
-              "starts from, with the same projected scores and decoder; a sampler with many steps comes close\n"
-              "to it. On average over data it is never below the true entropy. Errors: `noise` is what more noise draws on the\n"
+    .detail = "The bound holds for the reverse process in continuous time, from the base that "
+              "`sedge sample`\n"
+              "starts from, with the same projected scores and decoder; a sampler with many steps "
+              "comes close\n"
+              "to it. On average over data it is never below the true entropy. Errors: `noise` is "
+              "what more noise draws on the\n"
               "same sequences would remove, `sequences` what more sequences would.",
     .least = 1,
     .most = 1,

@@ -97,12 +97,12 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help();
-        return argc < 2 ? 2 : 0;
+        return fflush(stdout) != 0 ? 1 : argc < 2 ? 2 : 0;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0 ||
         strcmp(argv[1], "version") == 0) {
         printf("sedge %s%s%s\n", sedge_version, sedge_commit[0] ? " " : "", sedge_commit);
-        return 0;
+        return fflush(stdout) != 0;
     }
     struct arena *arena = arena_new();
     struct diags *diags = diags_new(arena);

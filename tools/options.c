@@ -98,9 +98,15 @@ static bool set_option(struct command_line *line, uint32_t i, const char *value)
     return true;
 }
 
+/* key=value, and no path that happens to hold an `=`. */
+static bool is_setting(const struct command_line *line, const char *word)
+{
+    return line->command->overrides && strchr(word, '=') && word[0] != '/' && word[0] != '.';
+}
+
 static bool add_word(struct command_line *line, const char *word)
 {
-    if (line->command->overrides && strchr(word, '=') && word[0] != '/' && word[0] != '.')
+    if (is_setting(line, word))
         return add_override(line, word);
     if (line->positional_count == line->command->most)
         return usage_error(line, "`%s` is one argument too many", word);
@@ -128,7 +134,7 @@ static void unknown_option(struct command_line *line, const char *word)
 /* Words after an option of kind LIST belong to it until the next option. */
 static bool take_list(struct command_line *line, uint32_t i, int argc, char **argv)
 {
-    while (optind < argc && argv[optind][0] != '-')
+    while (optind < argc && argv[optind][0] != '-' && !is_setting(line, argv[optind]))
         if (!set_option(line, i, argv[optind++]))
             return false;
     return true;

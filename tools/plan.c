@@ -91,7 +91,7 @@ static bool compile(struct planning *p)
         if (!p->update)
             return false;
     }
-    p->milliseconds = clock_seconds() - started;
+    p->milliseconds = 1000 * (clock_seconds() - started);
     return p->plan != NULL;
 }
 

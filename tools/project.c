@@ -58,7 +58,8 @@ static bool open_data(struct project *p)
         return false;
     p->vocabulary = dataset_vocabulary(p->data);
     bool grammar = dataset_grammar(p->data) != NULL;
-    if (strcmp(q->data.format, "auto") != 0 && grammar != (strcmp(q->data.format, "grammar") == 0)) {
+    if (strcmp(q->data.format, "auto") != 0 &&
+        grammar != (strcmp(q->data.format, "grammar") == 0)) {
         diag_error(p->diags, FAULT_CONFIG, q->files_span, "data.format is %s, but the data is a %s",
                    q->data.format, grammar ? "grammar" : "text");
         return false;
@@ -85,10 +86,8 @@ static bool read_length(struct project *p)
 bool project_open(struct project *p, struct command_line *line, const char *path,
                   const struct vocabulary *vocabulary, bool without_data)
 {
-    *p = (struct project){.line = line,
-                          .arena = line->arena,
-                          .diags = line->diags,
-                          .vocabulary = vocabulary};
+    *p = (struct project){
+        .line = line, .arena = line->arena, .diags = line->diags, .vocabulary = vocabulary};
     p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
     if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe) || !read_length(p))
         return false;
@@ -97,7 +96,7 @@ bool project_open(struct project *p, struct command_line *line, const char *path
     /* Now the vocabulary is known; what the command line says of it still wins. A run says it itself. */
     if (!vocabulary)
         recipe_set_param(p->recipe, p->arena, "vocab",
-                     arena_printf(p->arena, "%u", p->vocabulary->size));
+                         arena_printf(p->arena, "%u", p->vocabulary->size));
     if (!session_recipe_model(&p->s, line, p->recipe))
         return false;
     const struct param *vocab = model_param(p->s.model, "vocab");
@@ -163,8 +162,7 @@ bool project_run_grammar(struct project *p, const char *hash)
     if (!source_open(p->diags, project_data_file(p, d->files.items[0]), &source))
         return false;
     char now[17];
-    snprintf(now, sizeof now, "%016llx",
-             (unsigned long long)hash_bytes(source.text, source.size));
+    snprintf(now, sizeof now, "%016llx", (unsigned long long)hash_bytes(source.text, source.size));
     bool known = grammar_recognize(&source) && strcmp(now, hash) == 0;
     source_close(&source);
     return !known || open_data(p);
@@ -234,7 +232,8 @@ bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set
 {
     set->integrand = project_plan(p, "bound_integrand", batch, NULL, 0);
     set->base = set->integrand ? project_plan(p, "bound_base", batch, NULL, 0) : NULL;
-    set->reconstruction = set->base ? project_plan(p, "bound_reconstruction", batch, NULL, 0) : NULL;
+    set->reconstruction =
+        set->base ? project_plan(p, "bound_reconstruction", batch, NULL, 0) : NULL;
     return set->reconstruction != NULL;
 }
 
@@ -244,7 +243,8 @@ bool project_bound_load(struct project *p, const struct bound_plan_set *set,
     struct engine *e = &p->s.engine;
     out->integrand = executor_load(p->diags, p->arena, e, set->integrand);
     out->base = out->integrand ? executor_load(p->diags, p->arena, e, set->base) : NULL;
-    out->reconstruction = out->base ? executor_load(p->diags, p->arena, e, set->reconstruction) : NULL;
+    out->reconstruction =
+        out->base ? executor_load(p->diags, p->arena, e, set->reconstruction) : NULL;
     return out->reconstruction != NULL;
 }
 
@@ -290,7 +290,8 @@ bool project_weights(struct project *p, const char *run, const char *which, char
     *path = named ? arena_printf(p->arena, "%s/%s.safetensors", run, which)
                   : arena_strdup(p->arena, which);
     if (named && access(*path, F_OK) != 0) {
-        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s has no %s checkpoint yet", run, which);
+        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s has no %s checkpoint yet", run,
+                   which);
         return false;
     }
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, *path);

@@ -207,7 +207,7 @@ bool record_write(struct project *p, struct folder *folder, bool exists)
 /* Keys that decide when to stop, look or save: they change no step that was done. */
 static bool may_change(const char *key)
 {
-    static const char *const keys[] = {"train.steps",     "train.minutes",   "train.eval_every",
+    static const char *const keys[] = {"train.steps", "train.minutes", "train.eval_every",
                                        "train.checkpoint_every", "train.keep"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i], key) == 0)
@@ -232,7 +232,8 @@ static void compare_values(struct comparison *c, const char *key, const struct y
                            const struct yaml *old)
 {
     char *a = shown(c->p, now), *b = shown(c->p, old);
-    const char *of_data = c->same_data ? "data.files" : "params.vocab"; /* the data is told of then */
+    const char *of_data =
+        c->same_data ? "data.files" : "params.vocab"; /* the data is told of then */
     if (strcmp(a, b) == 0 || may_change(key) || strcmp(key, of_data) == 0)
         return;
     if (c->diags)
@@ -276,7 +277,8 @@ static bool same_config(struct project *p, struct folder *folder, bool same_data
                folder->path);
     c.diags = p->diags;
     compare_maps(&c, now, old, "");
-    diag_hint(p->diags, "--overwrite starts it anew; -o OTHER --init-from %s starts from its weights",
+    diag_hint(p->diags,
+              "--overwrite starts it anew; -o OTHER --init-from %s starts from its weights",
               folder->path);
     return false;
 }
@@ -310,7 +312,8 @@ static bool same_record(struct project *p, struct folder *folder, json_t *json)
         return false;
     }
     if (!same_text(p, json, "isa", p->s.engine.isa, "the instruction set differs")) {
-        diag_hint(p->diags, "set SEDGE_ISA=%s to go on, %s %s", isa ? isa : "…", other, folder->path);
+        diag_hint(p->diags, "set SEDGE_ISA=%s to go on, %s %s", isa ? isa : "…", other,
+                  folder->path);
         return false;
     }
     return true;

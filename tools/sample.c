@@ -1,9 +1,10 @@
 /* sedge sample: text from a run. The text goes to stdout, all else to stderr. */
-#include "runtime/loop.h"
 #include "graph/base/clock.h"
+#include "runtime/loop.h"
 #include "tools/run_record.h"
 #include "tools/signals.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,7 +15,8 @@ static const struct option_spec options[] = {
     {"steps", 's', OPTION_KEY, "N", "steps of the time grid", "sample.steps"},
     {"sampler", 0, OPTION_KEY, "NAME", "loop of the model: tweedie, euler, …", "sample.sampler"},
     {"seed", 0, OPTION_KEY, "N", "of the draws", "sample.seed"},
-    {"watch", 'w', OPTION_FLAG, NULL, "show the first sequence while noise resolves into text", NULL},
+    {"watch", 'w', OPTION_FLAG, NULL, "show the first sequence while noise resolves into text",
+     NULL},
     {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {0}};
@@ -28,8 +30,8 @@ struct job {
     struct looper *looper;
     int64_t batch;
     bool watch;
-    int lines;    /* drawn by the last frame */
-    double drawn; /* when */
+    int lines;     /* drawn by the last frame */
+    double drawn;  /* when */
     int64_t count; /* sequences of this batch */
     struct sentence_count sentences;
     struct arena *frame; /* text of one frame */
@@ -82,6 +84,24 @@ static bool compile_calls(struct job *j, struct plan **plans, const char **names
     return true;
 }
 
+/* Weights that are not finite draw tokens all the same, which mean nothing. */
+static bool check_weights(struct job *j, const char *path)
+{
+    const struct state *s = &j->p.s.state;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct state_row *row = &s->table->rows[i];
+        int64_t n = s->row[i] && row->type.dtype == DT_F32 ? type_count(&row->type) : 0;
+        for (int64_t k = 0; k < n; k++) {
+            if (isfinite(((const float *)(const void *)s->row[i])[k]))
+                continue;
+            diag_error(j->p.diags, FAULT_DATA, (struct span){0}, "%s: `%s` is not finite", path,
+                       row->name);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool open_loop(struct job *j, const char *run)
 {
     struct project *p = &j->p;
@@ -96,7 +116,7 @@ static bool open_loop(struct job *j, const char *run)
     const char **names = arena_new_array(p->arena, const char *, most + 1);
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
     if (!j->loop || !compile_calls(j, plans, names, &count) || !project_state(p, false) ||
-        !project_weights(p, run, which ? which : "last", &weights))
+        !project_weights(p, run, which ? which : "last", &weights) || !check_weights(j, weights))
         return false;
     for (uint32_t i = 0; i < count; i++) {
         programs[i].name = names[i];
@@ -111,8 +131,8 @@ static bool open_loop(struct job *j, const char *run)
         if (j->loop->carry[i].start != START_GIVEN)
             continue;
         diag_error(p->diags, FAULT_CONFIG, j->loop->carry[i].span,
-                   "loop `%s` waits for `%s` to be given, and `sample` gives nothing", j->loop->name,
-                   j->loop->carry[i].name);
+                   "loop `%s` waits for `%s` to be given, and `sample` gives nothing",
+                   j->loop->name, j->loop->carry[i].name);
         return false;
     }
     if (loop_carry_data(j->looper, "x"))
@@ -179,7 +199,8 @@ static bool watch(void *context, struct looper *looper, int64_t turn, int64_t tu
     fprintf(stderr, "\033[1mturn %lld of %lld\033[0m\033[K\n", (long long)turn, (long long)turns);
     j->lines = 1;
     for (int64_t i = 0; i < j->count && i < WATCHED; i++)
-        j->lines += draw_text(decode(j, j->frame, x + i * j->p.length, NULL), columns, rows - j->lines);
+        j->lines +=
+            draw_text(decode(j, j->frame, x + i * j->p.length, NULL), columns, rows - j->lines);
     fputs("\033[J", stderr);
     fflush(stderr);
     j->drawn = clock_seconds();
@@ -244,8 +265,7 @@ static int run(struct command_line *line)
     const struct sample_recipe *q = &j->p.recipe->sample;
     fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld steps, in %.1f s\n", (long long)q->count,
             q->count == 1 ? "" : "s", (long long)j->p.length, q->sampler,
-            (long long)(q->steps ? q->steps : j->loop->steps),
-            clock_seconds() - start);
+            (long long)(q->steps ? q->steps : j->loop->steps), clock_seconds() - start);
     if (j->sentences.total)
         fprintf(stderr, "the grammar accepts %u of %u whole sentences (%.1f%%)\n",
                 j->sentences.accepted, j->sentences.total,

@@ -26,6 +26,7 @@ void signals_catch(const char *said)
     notice = isatty(STDERR_FILENO) ? said : NULL;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL); /* the terminal is closed: as good as a request to end */
 }
 
 void signals_ignore_limits(void)
@@ -40,5 +41,5 @@ bool signals_caught(void)
 
 int signals_exit_code(void)
 {
-    return caught == SIGINT ? 130 : caught == SIGTERM ? 75 : 0;
+    return caught == SIGINT ? 130 : caught ? 75 : 0;
 }

@@ -52,9 +52,10 @@ static bool report(void *context, const struct train_report *r)
     double length = (double)j->p.length;
     progress_step(&j->progress, r);
     char line[256];
-    snprintf(line, sizeof line,
-             "{\"step\": %lld, \"loss\": %.9g, \"grad_norm\": %.6g, \"lr\": %.6g, \"seconds\": %.3f}",
-             (long long)r->step, r->loss / length, r->grad_norm, r->lr, r->seconds);
+    snprintf(
+        line, sizeof line,
+        "{\"step\": %lld, \"loss\": %.9g, \"grad_norm\": %.6g, \"lr\": %.6g, \"seconds\": %.3f}",
+        (long long)r->step, r->loss / length, r->grad_norm, r->lr, r->seconds);
     return folder_metric(&j->folder, line);
 }
 
@@ -84,6 +85,8 @@ static bool note_bound(struct job *j, const struct train_report *r, const struct
     if (b->known)
         snprintf(truth, sizeof truth, ", truth %.4f", b->truth);
     j->progress.bound = b->nats;
+    if (b->known) /* that of the windows which the bound was measured on */
+        j->progress.truth = b->truth;
     progress_note(&j->progress, "step %lld  held-out bound %.4f ± %.4f nats a symbol%s%s",
                   (long long)r->step, b->nats, b->error, truth, best ? "  (best)" : "");
     return folder_metric(&j->folder, line) && (!best || save(j, r, true));
@@ -156,6 +159,11 @@ static bool resume(struct job *j)
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, path);
     bool good = file && state_load(p->diags, &p->s.state, file, FILL_EXACT);
     tensor_file_close(file);
+    if (good && (*p->step < 0 || *p->step > UINT32_MAX)) {
+        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s: `cursor/step` is %lld", path,
+                   (long long)*p->step);
+        good = false;
+    }
     if (!good)
         diag_hint(p->diags, "an older step-*.safetensors copied over it resumes from there");
     return good;
@@ -166,8 +174,8 @@ static bool start_from(struct job *j, const char *from)
 {
     struct project *p = &j->p;
     struct folder f = {.arena = p->arena, .path = from};
-    char *path = folder_has(&f, ".") ? folder_file(&f, "last.safetensors")
-                                     : arena_strdup(p->arena, from);
+    char *path =
+        folder_has(&f, ".") ? folder_file(&f, "last.safetensors") : arena_strdup(p->arena, from);
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, path);
     bool good = file && state_load(p->diags, &p->s.state, file, FILL_WEIGHTS);
     tensor_file_close(file);
@@ -194,7 +202,8 @@ static bool open_folder(struct job *j, const char *path)
     if (anew)
         folder_clear(&j->folder);
     else if (begun)
-        folder_drop(&j->folder, *p->step); /* a smaller train.keep makes room before the first save */
+        folder_drop(&j->folder,
+                    *p->step); /* a smaller train.keep makes room before the first save */
     return folder_metrics(&j->folder, *p->step) && record_write(p, &j->folder, exists);
 }
 
@@ -240,7 +249,8 @@ static void introduce(struct job *j)
             p->s.engine.threads == 1 ? "" : "s");
     fprintf(stderr, "data: %s\n", dataset_description(p->data));
     if (dataset_truth_mean(p->data, &truth)) {
-        fprintf(stderr, "true cross-entropy of the held-out windows: %.4f nats a symbol\n", truth.mean);
+        fprintf(stderr, "true cross-entropy of the held-out windows: %.4f nats a symbol\n",
+                truth.mean);
         j->progress.truth = truth.mean;
     }
     if (*p->step)
@@ -284,8 +294,9 @@ static int fail(struct job *j, enum train_end end)
         diag_hint(diags, "the checkpoint of step %lld is kept in %s", (long long)j->saved,
                   j->folder.path);
     if (end == TRAIN_NOT_FINITE) {
-        diag_hint(diags, "try a train.lr below %g, or train.clip=1, in another run%s%s", j->config.lr,
-                  j->saved ? " with --init-from " : "", j->saved ? j->folder.path : "");
+        diag_hint(diags, "try a train.lr below %g, or train.clip=1, in another run%s%s",
+                  j->config.lr, j->saved ? " with --init-from " : "",
+                  j->saved ? j->folder.path : "");
     } else if (j->saved) {
         diag_hint(diags, "%s", same_command(j));
         diag_hint(diags, "goes on from there");
@@ -359,7 +370,8 @@ const struct command command_train = {
     .name = "train",
     .usage = "RECIPE [key=value…] [-o RUN]",
     .doc = "train a model by a recipe; the same command resumes a run",
-    .detail = "RECIPE is a file or the name of an installed recipe (quickstart, text, …). On an existing\n"
+    .detail = "RECIPE is a file or the name of an installed recipe (quickstart, text, …). On an "
+              "existing\n"
               "run with the same configuration it resumes; otherwise it says what differs.\n"
               "Ctrl-C and SIGTERM save a checkpoint first.",
     .least = 1,

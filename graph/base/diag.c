@@ -201,8 +201,9 @@ const char *diag_nearest(const char *name, const char *const *names, size_t coun
     const char *nearest = NULL;
     for (size_t i = 0; i < count; i++) {
         size_t other = strlen(names[i]);
-        if (other > NAME_LIMIT)
-            continue;
+        size_t apart = other > length ? other - length : length - other;
+        if (other > NAME_LIMIT || apart > best)
+            continue; /* it takes at least as many edits as the lengths differ by */
         size_t edits = distance(name, length, names[i], other);
         /* As many edits as letters: the two have nothing in common (`x` and `t`). */
         if (edits >= length && edits >= other && edits > 0)

@@ -49,7 +49,7 @@ static bool fail(struct reader *r, const char *format, ...)
 static bool map_file(struct reader *r)
 {
     struct stat info;
-    int fd = open(r->file->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(r->file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0) {
         fail(r, "%s", strerror(errno));
         if (fd >= 0)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Where the data of a file starts: a multiple of this, as kernels like it. */
@@ -113,6 +114,13 @@ static bool write_whole(struct writer *w, const struct piece *pieces, uint32_t c
 {
     if (!open_folder(w))
         return false;
+    struct stat there;
+    if (lstat(w->path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode)) {
+        close(w->folder);
+        diag_error(w->diags, FAULT_RUN, (struct span){0},
+                   "%s: is no regular file, and is left as it is", w->path);
+        return false;
+    }
     if (!open_temporary(w)) {
         close(w->folder);
         return false;

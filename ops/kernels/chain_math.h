@@ -105,7 +105,7 @@ static inline double entropy_term(double log_score, double rho, double log_rho)
 static inline int32_t chain_draw(const struct chain *chain, const struct chain_noise *noise,
                                  int32_t x0, double u)
 {
-    if (u >= noise->moved)
+    if (!(u < noise->moved)) /* also where the noise is not a number: no state is made up */
         return x0;
     if (chain->kind == CHAIN_ABSORB)
         return chain->mask;

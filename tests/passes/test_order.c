@@ -42,16 +42,16 @@ Test(order, takes_the_candidate_that_needs_least)
     cr_assert_str_eq(s->candidates[1].name, "depth first");
     cr_assert_str_eq(s->candidates[2].name, "greedy by bytes");
     /* Program order: four large ones and, when the first sum is made, its 4 bytes in 64. */
-    cr_assert_eq(s->candidates[0].bound, 4 * 4096 + 64);
+    cr_assert_eq(s->candidates[0].bound, 4 * aligned(4096) + aligned(4));
     /* Depth first: the sums so far beside one large value. Two numbers are alive at the second sum. */
-    cr_assert_eq(s->candidates[1].bound, 4096 + 2 * 64);
+    cr_assert_eq(s->candidates[1].bound, aligned(4096) + 2 * aligned(4));
     uint32_t chosen = 0;
     for (uint32_t i = 0; i < 3; i++) {
         cr_assert(s->candidates[i].bound >= s->bound);
         chosen += s->candidates[i].chosen && s->candidates[i].bound == s->bound;
     }
     cr_assert_eq(chosen, 1);
-    cr_assert_eq(s->bound, 4096 + 2 * 64);
+    cr_assert_eq(s->bound, aligned(4096) + 2 * aligned(4));
 }
 
 /* Program order wins ties. */

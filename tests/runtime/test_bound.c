@@ -193,9 +193,9 @@ static double exact_base(const struct world *w, int x0)
     return sum;
 }
 
-/* 1e-6 nats: scores are rounded to single precision (to first order only in the decoder, where they
- * count 1e-5), both tokens at once are decoded apart from each other (order sigma_min squared), and
- * the quadrature is exact to 1e-8. */
+/* 1e-6 nats: scores rounded to single precision count to second order in the integral and with the
+ * decoder's 1e-5 in the last term; both tokens at once are decoded apart from each other, of order
+ * sigma_min squared; 192 nodes integrate to 1e-8. */
 static void check_exactness(bool absorb)
 {
     struct world w;

@@ -5,6 +5,8 @@
 #include "ops/kernels/cpu/host_blas.h"
 #include "ops/kernels/kernel.h"
 
+#include <omp.h>
+
 static struct strided as_strided(struct blas_matrix a)
 {
     return (struct strided){a.data, a.transpose ? 1 : a.stride, a.transpose ? a.stride : 1};
@@ -69,8 +71,11 @@ static void product(int64_t m, int64_t n, int64_t k, struct blas_matrix a, struc
         return;
     }
     struct grid g = grid_for(m, n);
-    if (g.tiles < threads) { /* more threads than tiles: BLIS can use them all */
-        tile_run(a, b, bias, c, n, m, n, k, threads);
+    /* More cores than tiles: BLIS can use them all. Not more threads than cores: BLIS waits by
+     * spinning, and stalls when one of its threads does not run. */
+    int usable = threads < omp_get_num_procs() ? threads : omp_get_num_procs();
+    if (g.tiles < usable) {
+        tile_run(a, b, bias, c, n, m, n, k, usable);
         return;
     }
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
