@@ -204,7 +204,8 @@ static void fill_rows(struct trial *t, uint32_t seed)
 static void compare(const struct trial *t, const char *name, const struct tensor *ours,
                     const struct ref_tensor *theirs)
 {
-    double most = 1, unit = t->compiled.single ? 1e-4 : 1e-11;
+    bool single = t->compiled.single || ours->dtype == DT_F32;
+    double most = 1, unit = single ? 1e-4 : 1e-11;
     for (int64_t i = 0; i < tensor_size(ours); i++)
         most = fmax(most, fabs(theirs->data[i]));
     for (int64_t i = 0; i < tensor_size(ours); i++) {

@@ -445,7 +445,11 @@ static void add_minimize(struct maker *m)
         m->out.gradients = false;
         return;
     }
-    uint32_t in = x->value, loss = try_node(m, &op_mean, &in, 1, NULL, 1);
+    struct type scalar = type_scalar(DT_F32);
+    uint32_t value = x->value, mean = try_node(m, &op_mean, &value, 1, NULL, 1);
+    BUG_ON(!mean);
+    const uint32_t in[] = {mean, state_value(m, STATE_PARAMETER, &scalar)};
+    uint32_t loss = try_node(m, &op_mul, in, 2, NULL, 1); /* there is always something to train */
     BUG_ON(!loss);
     m->g->minimize = loss;
     graph_output(m->g, "loss", loss);
