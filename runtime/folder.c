@@ -64,15 +64,16 @@ static bool lock(struct folder *f)
     return false;
 }
 
-/* Whether NAME is that of a file of a run which was being written: NAME.PID-N.part. */
+/* Whether NAME is that of a file of a run which was being written: NAME.PID-N.part, or the second
+ * name of a checkpoint before it takes its place, NAME.part. */
 static bool is_part(const char *name)
 {
     static const char *const bases[] = {"config.yaml",   "run.json",         "vocabulary.json",
                                         "metrics.jsonl", "last.safetensors", "best.safetensors",
-                                        "step-", "last.safetensors", "best.safetensors"};
+                                        "step-"};
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
         size_t n = strlen(bases[i]), m = strlen(name);
-        if (strncmp(name, bases[i], n) == 0 && m > n + 5 && strcmp(name + m - 5, ".part") == 0)
+        if (strncmp(name, bases[i], n) == 0 && m >= n + 5 && strcmp(name + m - 5, ".part") == 0)
             return true;
     }
     return false;
