@@ -28,7 +28,8 @@ static bool is_plain_name(const char *text)
            !(text[0] >= '0' && text[0] <= '9') && text[0] != '.';
 }
 
-bool scope_argument(struct scope *s, const struct yaml *item, const char *path, struct argument *out)
+bool scope_argument(struct scope *s, const struct yaml *item, const char *path,
+                    struct argument *out)
 {
     *out = (struct argument){.span = item->span};
     if (item->kind == YAML_MAP) {

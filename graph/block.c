@@ -61,7 +61,8 @@ static bool give_input(struct scope *inner, const char *name, const struct yaml 
 {
     struct graph *g = inner->e->graph;
     struct type declared;
-    if (!scope_type(inner, type, graph_type(g, value), &declared, arena_printf(g->arena, "`%s`", name)))
+    if (!scope_type(inner, type, graph_type(g, value), &declared,
+                    arena_printf(g->arena, "`%s`", name)))
         return false;
     inner->names = arena_grow(g->arena, inner->names, inner->name_count, &inner->name_capacity,
                               sizeof *inner->names);
@@ -112,7 +113,7 @@ static bool block_keys(struct scope *s, const struct section *block, const struc
 }
 
 bool call_block(struct scope *s, const struct section *block, const struct yaml *map,
-                       const char *path, uint32_t *out, uint32_t max, uint32_t *count)
+                const char *path, uint32_t *out, uint32_t max, uint32_t *count)
 {
     struct graph *g = s->e->graph;
     struct span span = map->keys[0]->span;
@@ -232,12 +233,13 @@ static bool repeat_turn(struct scope *s, struct repeat *r, const struct yaml *ma
         !block_results(&inner, r->block, r->carried, r->carry_count, &count))
         return false;
     return count == r->carry_count ||
-           scope_error(s, map->keys[0]->span, "block `%s` returns %u of the %u values that are carried",
-                       r->block->name, count, r->carry_count);
+           scope_error(s, map->keys[0]->span,
+                       "block `%s` returns %u of the %u values that are carried", r->block->name,
+                       count, r->carry_count);
 }
 
 bool call_repeat(struct scope *s, const struct yaml *map, const char *path, uint32_t *out,
-                        uint32_t max, uint32_t *count)
+                 uint32_t max, uint32_t *count)
 {
     static const char *const keys[] = {"repeat", "times", "carry", "with", "as", "tie", NULL};
     struct graph *g = s->e->graph;
@@ -267,8 +269,8 @@ bool call_repeat(struct scope *s, const struct yaml *map, const char *path, uint
         return false;
     for (int64_t i = 0; i < times.i; i++) {
         char *turn = arena_printf(g->arena, "%s.%lld", path, (long long)i);
-        char *state = *as ? arena_printf(g->arena, "%s.%lld", as, (long long)i)
-                          : arena_strdup(g->arena, "");
+        char *state =
+            *as ? arena_printf(g->arena, "%s.%lld", as, (long long)i) : arena_strdup(g->arena, "");
         if (!repeat_turn(s, &r, map, turn, join_path(g->arena, s->state, state), tied))
             return false;
     }

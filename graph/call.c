@@ -19,8 +19,9 @@ static bool claim(struct scope *s, uint32_t row, struct span span, bool tie)
             continue;
         scope_error(s, span, "parameter `%s` has two owners", e->graph->states->rows[row].name);
         diag_trail(e->graph->diags, e->owners[i].span, "the other one");
-        diag_hint(e->graph->diags, "give one a name of its own with `as:`, or say `tie: true` to share "
-                                   "the weights");
+        diag_hint(e->graph->diags,
+                  "give one a name of its own with `as:`, or say `tie: true` to share "
+                  "the weights");
         return false;
     }
     e->owners = arena_grow(e->graph->arena, e->owners, e->owner_count, &e->owner_capacity,
@@ -45,9 +46,8 @@ static uint32_t read_row(struct scope *s, uint32_t row, struct span span)
     if (e->row_values[row])
         return e->row_values[row];
     struct type type = g->states->rows[row].type;
-    struct node_call call = {.op = op_find(g->table, "state"),
-                             .types = &type,
-                             .origin = origin_at(s, span)};
+    struct node_call call = {
+        .op = op_find(g->table, "state"), .types = &type, .origin = origin_at(s, span)};
     uint32_t id = graph_call(g, &call);
     if (id == NODE_NONE)
         return VALUE_NONE;
@@ -136,7 +136,8 @@ static bool find_process(struct scope *s, const struct op *op, const struct yaml
         if (strcmp(m->processes[i].name, named->text) == 0)
             *out = i + 1;
     if (named && !*out)
-        return scope_error(s, named->span, "no process is called `%s`", yaml_print(m->arena, named));
+        return scope_error(s, named->span, "no process is called `%s`",
+                           yaml_print(m->arena, named));
     for (uint32_t i = 0; i < count && !*out; i++)
         *out = s->e->graph->values[in[i]].type.process;
     if (!*out && (op->flags & OP_PROCESS)) {
@@ -200,8 +201,8 @@ static uint32_t own_stream(struct scope *s, const char *path)
     path = join_path(g->arena, g->name, path);
     for (;;) {
         uint32_t stream = random_stream(path), n = 0;
-        while (n < g->node_count && !((g->nodes[n].op->flags & OP_RANDOM) &&
-                                      g->nodes[n].stream == stream))
+        while (n < g->node_count &&
+               !((g->nodes[n].op->flags & OP_RANDOM) && g->nodes[n].stream == stream))
             n++;
         if (n == g->node_count)
             return stream;
@@ -281,8 +282,7 @@ bool scope_call(struct scope *s, const struct yaml *map, const char *path, uint3
     if (s->e->graph->node_count > NODES_MAX) {
         bool told = s->e->full;
         s->e->full = true;
-        return !told &&
-               scope_error(s, key->span, "the program has more than %d nodes", NODES_MAX);
+        return !told && scope_error(s, key->span, "the program has more than %d nodes", NODES_MAX);
     }
     if (strcmp(key->text, "repeat") == 0)
         return call_repeat(s, map, path, out, max, count);

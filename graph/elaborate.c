@@ -16,8 +16,8 @@ static uint32_t split_names(struct scope *s, const struct yaml *key, const char 
     uint32_t n = 0;
     for (;;) {
         at += strspn(at, " ");
-        size_t length = strspn(
-            at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+        size_t length =
+            strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
         if (length == 0 || (at[0] >= '0' && at[0] <= '9') || n == max) {
             scope_error(s, key->span, "`%s` is no name: letters, digits and _, several with commas",
                         key->text);
@@ -76,8 +76,8 @@ bool scope_nodes(struct scope *s, const struct yaml *nodes)
 
 static bool check_program(struct elaborator *e, const struct section *p)
 {
-    static const char *const keys[] = {"in",    "with", "weights",  "nodes",
-                                       "out",   "doc",  "minimize", NULL};
+    static const char *const keys[] = {"in",  "with", "weights",  "nodes",
+                                       "out", "doc",  "minimize", NULL};
     struct diags *d = e->graph->diags;
     if (!yaml_closed(d, p->body, keys, "a program"))
         return false;
@@ -129,8 +129,7 @@ static bool fits_default(struct scope *s, const struct yaml *item, enum dtype dt
         return scope_error(s, item->span, "the default of %s %s", dtype_name(dtype),
                            dtype == DT_BOOL ? "is true or false" : "is a number");
     if ((dtype == DT_I32 || dtype == DT_TOKEN) && n.kind != NUMBER_INT)
-        return scope_error(s, item->span, "the default of %s is a whole number",
-                           dtype_name(dtype));
+        return scope_error(s, item->span, "the default of %s is a whole number", dtype_name(dtype));
     return true;
 }
 
@@ -300,8 +299,7 @@ struct graph *elaborate(struct model *model, const struct elaborate_request *req
     const struct section *p = find_program(model, request->program);
     if (!p)
         return NULL;
-    struct graph *g =
-        graph_new(model->arena, model->diags, model->table, &model->states, p->name);
+    struct graph *g = graph_new(model->arena, model->diags, model->table, &model->states, p->name);
     g->processes = model->processes;
     g->process_count = model->process_count;
     struct elaborator e = {.model = model,

@@ -21,7 +21,7 @@ struct elaborate_request {
     uint32_t dim_count;
     const char *const *bind; /* names that the caller supplies: inputs and any named value */
     uint32_t bind_count;
-    bool all_inputs; /* take every input from the caller, also those with a default */
+    bool all_inputs;         /* take every input from the caller, also those with a default */
     const char *const *want; /* names to return besides the program's `out` */
     uint32_t want_count;
     enum weights weights; /* which rows the program reads; DECLARED: as its `weights:` says */

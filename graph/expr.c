@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define DEPTH_MAX 64
-#define SHOWN_MAX 60 /* bytes of an expression that a message repeats */
+#define SHOWN_MAX 60   /* bytes of an expression that a message repeats */
 #define CALLS_MAX 1000 /* a long sum is a deep tree, walked by recursion */
 
 /* --- parsing ------------------------------------------------------------------------------ */
@@ -152,8 +152,9 @@ static const struct expr *parse_name(struct parser *p)
         uint32_t want;
         const char *op = function(name, &want);
         if (!op)
-            return fail(p, from, "there is no such function; there are exp log log1p expm1 sqrt sin "
-                                 "cos tanh max min pow");
+            return fail(p, from,
+                        "there is no such function; there are exp log log1p expm1 sqrt sin "
+                        "cos tanh max min pow");
         const struct expr *a = parse_or(p), *b = NULL;
         if (want == 2) {
             if (a && !take(p, ","))
@@ -263,7 +264,7 @@ static const struct expr *parse_comparison(struct parser *p)
     static const struct {
         const char *text, *op;
         bool swap, negate;
-    } forms[] = {{"<=", "less", true, true},   {">=", "less", false, true},
+    } forms[] = {{"<=", "less", true, true},    {">=", "less", false, true},
                  {"==", "equal", false, false}, {"!=", "equal", false, true},
                  {"<", "less", false, false},   {">", "less", true, false}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
@@ -380,12 +381,13 @@ static bool eval_real(struct diags *diags, const struct expr *e, double a, doubl
     static const struct {
         const char *name;
         double (*f)(double);
-    } one[] = {{"exp", exp}, {"log", log},   {"log1p", log1p}, {"expm1", expm1},
+    } one[] = {{"exp", exp},   {"log", log}, {"log1p", log1p}, {"expm1", expm1},
                {"sqrt", sqrt}, {"sin", sin}, {"cos", cos},     {"tanh", tanh}};
     for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
         if (strcmp(op, one[i].name) == 0) {
             out->r = one[i].f(a);
-            return isfinite(out->r) || !diags || eval_error(diags, e, "this is not a finite number");
+            return isfinite(out->r) || !diags ||
+                   eval_error(diags, e, "this is not a finite number");
         }
     }
     out->r = strcmp(op, "add") == 0   ? a + b
@@ -415,9 +417,9 @@ static bool eval_call(struct diags *diags, const struct expr *e, const struct nu
             out->i = strcmp(op, "less") == 0 ? v[0].i < v[1].i : v[0].i == v[1].i;
             return true;
         }
-        out->i = strcmp(op, "and") == 0   ? v[0].i && v[1].i
-                 : strcmp(op, "or") == 0  ? v[0].i || v[1].i
-                 : strcmp(op, "not") == 0 ? !v[0].i
+        out->i = strcmp(op, "and") == 0    ? v[0].i && v[1].i
+                 : strcmp(op, "or") == 0   ? v[0].i || v[1].i
+                 : strcmp(op, "not") == 0  ? !v[0].i
                  : strcmp(op, "less") == 0 ? a < b
                                            : a == b;
         return true;
@@ -448,7 +450,8 @@ bool expr_eval(struct diags *diags, const struct expr *expr, const struct expr_s
         if (scope->lookup(scope->context, expr->name, out))
             return true;
         if (diags) {
-            diag_error(diags, FAULT_CONFIG, expr->span, "no number is called `%s` here", expr->name);
+            diag_error(diags, FAULT_CONFIG, expr->span, "no number is called `%s` here",
+                       expr->name);
             const char *near = scope->nearest ? scope->nearest(scope->context, expr->name) : NULL;
             if (near)
                 diag_hint(diags, "did you mean `%s`?", near);
@@ -471,8 +474,8 @@ uint32_t expr_emit(struct graph *graph, const struct expr *expr, const char *nam
     if (expr->kind == EXPR_NAME) {
         if (strcmp(expr->name, name) == 0)
             return value;
-        diag_error(graph->diags, FAULT_CONFIG, expr->span, "`%s` is unknown here: only `%s` is given",
-                   expr->name, name);
+        diag_error(graph->diags, FAULT_CONFIG, expr->span,
+                   "`%s` is unknown here: only `%s` is given", expr->name, name);
         return VALUE_NONE;
     }
     struct node_call call = {.origin = origin};

@@ -25,7 +25,8 @@ struct expr {
     enum { EXPR_NUMBER, EXPR_NAME, EXPR_CALL } kind;
     struct span span;
     struct number number;
-    const char *name; /* NAME: may be dotted; CALL: the op: add sub mul div pow neg less equal and … */
+    const char
+        *name; /* NAME: may be dotted; CALL: the op: add sub mul div pow neg less equal and … */
     uint32_t count;
     const struct expr *args[2];
 };

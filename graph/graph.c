@@ -119,8 +119,8 @@ static void add_results(struct graph *g, uint32_t id, const struct op_call *c)
     n->out_count = c->out_count;
     n->out = arena_new_array(g->arena, uint32_t, c->out_count);
     for (uint32_t k = 0; k < c->out_count; k++) {
-        g->values = arena_grow(g->arena, g->values, g->value_count, &g->value_capacity,
-                               sizeof *g->values);
+        g->values =
+            arena_grow(g->arena, g->values, g->value_count, &g->value_capacity, sizeof *g->values);
         struct value *v = &g->values[g->value_count];
         *v = (struct value){.type = c->out[k], .node = id, .result = k};
         if (k < c->op->updates) {
@@ -216,8 +216,7 @@ void graph_input(struct graph *graph, const char *name, uint32_t value)
 {
     graph->inputs = arena_grow(graph->arena, graph->inputs, graph->input_count,
                                &graph->input_capacity, sizeof *graph->inputs);
-    graph->inputs[graph->input_count++] =
-        (struct binding){arena_strdup(graph->arena, name), value};
+    graph->inputs[graph->input_count++] = (struct binding){arena_strdup(graph->arena, name), value};
 }
 
 void graph_output(struct graph *graph, const char *name, uint32_t value)

@@ -48,7 +48,7 @@ enum state_class {
     STATE_EMA,      /* average of a parameter, named ema/NAME */
     STATE_GRADIENT, /* named grad/NAME; the only class that is never saved */
     STATE_CONSTANT,
-    STATE_CURSOR,   /* where a run stands */
+    STATE_CURSOR, /* where a run stands */
 };
 enum init_kind {
     INIT_ZERO,
@@ -80,11 +80,11 @@ bool state_declare(struct state_table *table, struct arena *arena, struct diags 
 
 struct value {
     struct type type;
-    const char *name;  /* declared path such as "blocks.0.h", or NULL */
-    uint32_t node;     /* the node that makes it */
-    uint32_t result;   /* as which of its results */
-    uint32_t state;    /* 1 + row whose memory it is, or 0 */
-    uint32_t version;  /* of that row: 0 as found when the program starts */
+    const char *name; /* declared path such as "blocks.0.h", or NULL */
+    uint32_t node;    /* the node that makes it */
+    uint32_t result;  /* as which of its results */
+    uint32_t state;   /* 1 + row whose memory it is, or 0 */
+    uint32_t version; /* of that row: 0 as found when the program starts */
 };
 
 struct node {

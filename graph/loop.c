@@ -149,8 +149,8 @@ static bool read_grid(const struct loop_reader *r, const struct yaml *grid)
     if (!spacing || spacing->kind != YAML_SCALAR || strcmp(spacing->text, "uniform") == 0)
         return true;
     l->log_spacing = strcmp(spacing->text, "log") == 0;
-    return l->log_spacing || loop_error(r, spacing->span, "`spacing` is uniform or log, not %s",
-                                        spacing->text);
+    return l->log_spacing ||
+           loop_error(r, spacing->span, "`spacing` is uniform or log, not %s", spacing->text);
 }
 
 /* --- body --------------------------------------------------------------------------------- */
@@ -285,8 +285,7 @@ static bool read_call(const struct loop_reader *r, const struct yaml *map, struc
     call->span = program->span;
     if (!section_find(&r->model->programs, program->text)) {
         loop_error(r, program->span, "no program is called `%s`", program->text);
-        const char *near =
-            section_nearest(r->model->arena, &r->model->programs, program->text);
+        const char *near = section_nearest(r->model->arena, &r->model->programs, program->text);
         if (near)
             diag_hint(r->model->diags, "did you mean `%s`?", near);
         return false;
@@ -321,8 +320,8 @@ static bool read_end(const struct loop_reader *r, const struct yaml *body)
     if (max && (n.kind != NUMBER_INT || n.i < 1))
         return loop_error(r, max->span, "`%s` is a whole number of at least 1", "max");
     l->max = max ? n.i : 0;
-    return l->grid || l->max || loop_error(r, l->span, "loop `%s` has no end: give it a `grid:` or a `max:`",
-                                           l->name);
+    return l->grid || l->max ||
+           loop_error(r, l->span, "loop `%s` has no end: give it a `grid:` or a `max:`", l->name);
 }
 
 struct loop *loop_read(const struct model *model, const char *name)

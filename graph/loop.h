@@ -60,10 +60,10 @@ struct loop {
     const char *name;
     struct loop_carry *carry;
     uint32_t carry_count;
-    bool grid;         /* else `until` or `max` ends it */
+    bool grid; /* else `until` or `max` ends it */
     double from, to;
     int64_t steps;
-    bool log_spacing;  /* of times; else uniform */
+    bool log_spacing; /* of times; else uniform */
     struct loop_call *body;
     uint32_t body_count;
     const struct expr *until; /* checked after each turn; NULL: never */

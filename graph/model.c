@@ -47,8 +47,8 @@ char *model_find(struct arena *arena, const char *name, const char *beside,
         return try_path(arena, NULL, name);
     if (beside) {
         const char *slash = strrchr(beside, '/');
-        char *folder =
-            slash ? arena_strndup(arena, beside, (size_t)(slash - beside)) : arena_strdup(arena, ".");
+        char *folder = slash ? arena_strndup(arena, beside, (size_t)(slash - beside))
+                             : arena_strdup(arena, ".");
         path = try_path(arena, folder, name);
     }
     if (!path && !beside)
@@ -86,7 +86,8 @@ bool yaml_closed(struct diags *diags, const struct yaml *map, const char *const 
 const struct yaml *yaml_expect(struct diags *diags, const struct yaml *node, enum yaml_kind kind,
                                const char *what)
 {
-    static const char *const names[] = {"a single value", "a list `[…]`", "a mapping `{key: value}`"};
+    static const char *const names[] = {"a single value", "a list `[…]`",
+                                        "a mapping `{key: value}`"};
     if (node->kind == kind)
         return node;
     diag_error(diags, FAULT_CONFIG, node->span, "%s must be %s, not %s", what, names[kind],
@@ -160,7 +161,7 @@ static void read_includes(struct reader *r, const struct yaml *list, const char 
 
 static bool check_header(struct reader *r, const struct yaml *root)
 {
-    static const char *const keys[] = {"sedge",  "doc",    "include",  "params", "presets",
+    static const char *const keys[] = {"sedge",   "doc",    "include",  "params", "presets",
                                        "process", "blocks", "programs", "loops",  NULL};
     struct diags *d = r->model->diags;
     if (root->kind == YAML_MAP && yaml_get(root, "grammar")) {
@@ -297,8 +298,8 @@ static void set_param(struct model *m, const char *name, struct number value, st
 }
 
 /* What a setting or a preset gives for NAME, the strongest first; NULL: neither. */
-static const struct yaml *override(const struct reader *r, const struct yaml *preset,
-                                   const char *name, enum layer *layer)
+static const struct yaml * override(const struct reader *r, const struct yaml *preset,
+                                    const char *name, enum layer *layer)
 {
     const struct model_request *q = r->request;
     const struct setting *best = NULL;

@@ -29,12 +29,12 @@ enum input_flag {
 
 /* What sample values the generated tests may draw for it. */
 enum input_domain {
-    DOMAIN_ANY,      /* reals: normal; tokens and ids: any valid one; bools: coin */
-    DOMAIN_POSITIVE, /* in [0.3, 2.3] */
-    DOMAIN_UNIT,     /* in (0.05, 0.95) */
+    DOMAIN_ANY,        /* reals: normal; tokens and ids: any valid one; bools: coin */
+    DOMAIN_POSITIVE,   /* in [0.3, 2.3] */
+    DOMAIN_UNIT,       /* in (0.05, 0.95) */
     DOMAIN_REAL_TOKEN, /* tokens that are no mask: clean data */
-    DOMAIN_INDEX,    /* i32 below the size of the first axis of input 0 */
-    DOMAIN_LOG_SCORE, /* normal, and 0 at the current token given by input 1 */
+    DOMAIN_INDEX,      /* i32 below the size of the first axis of input 0 */
+    DOMAIN_LOG_SCORE,  /* normal, and 0 at the current token given by input 1 */
 };
 
 struct op_input {
@@ -60,13 +60,13 @@ struct op_call {
     struct graph *graph;
     const struct op *op;
     uint32_t in_count;
-    const struct type *in;  /* .rank == TYPE_ABSENT where an optional input is absent */
+    const struct type *in; /* .rank == TYPE_ABSENT where an optional input is absent */
     const union attr *attr;
-    uint32_t process;       /* 1 + index, or 0 */
+    uint32_t process;          /* 1 + index, or 0 */
     const struct chain *chain; /* of that process, or NULL */
     const struct origin *origin;
-    uint32_t out_count;     /* set by the shape rule; starts as the op's result_count */
-    struct type *out;       /* OP_RESULT_MAX entries */
+    uint32_t out_count; /* set by the shape rule; starts as the op's result_count */
+    struct type *out;   /* OP_RESULT_MAX entries */
 };
 #define TYPE_ABSENT UINT32_MAX
 #define OP_RESULT_MAX 64
@@ -125,7 +125,7 @@ struct draw {
     struct random_key key;
     uint32_t iteration;
     uint32_t stream;
-    uint32_t sequence; /* global index of the first sequence (row of the first axis) */
+    uint32_t sequence;  /* global index of the first sequence (row of the first axis) */
     uint32_t sequences; /* in one iteration, over all its batches: what `stratified` divides by */
 };
 struct ref_call {
@@ -148,15 +148,15 @@ struct op_case {
 };
 
 enum op_flag {
-    OP_PROCESS = 1,  /* names a process; its chain reaches rules and kernels */
-    OP_RANDOM = 2,   /* draws: never merged, stream from its name path */
-    OP_VIEW = 4,     /* result 0 is the same bytes as input 0: no buffer, no kernel */
-    OP_LEAF = 8,     /* input, state, const: no kernel; told its type */
-    OP_MACRO = 16,   /* expanded before planning: no kernel, no reference */
-    OP_COUNTS = 32,  /* sets the count of the short first axis of its result */
-    OP_EFFECT = 64,  /* writes state: never dead */
-    OP_INTERNAL = 128, /* emitted by passes only; no name in the language */
-    OP_NO_GRAD = 256,  /* nothing flows back: draws, comparisons, ids */
+    OP_PROCESS = 1,           /* names a process; its chain reaches rules and kernels */
+    OP_RANDOM = 2,            /* draws: never merged, stream from its name path */
+    OP_VIEW = 4,              /* result 0 is the same bytes as input 0: no buffer, no kernel */
+    OP_LEAF = 8,              /* input, state, const: no kernel; told its type */
+    OP_MACRO = 16,            /* expanded before planning: no kernel, no reference */
+    OP_COUNTS = 32,           /* sets the count of the short first axis of its result */
+    OP_EFFECT = 64,           /* writes state: never dead */
+    OP_INTERNAL = 128,        /* emitted by passes only; no name in the language */
+    OP_NO_GRAD = 256,         /* nothing flows back: draws, comparisons, ids */
     OP_ZERO_GRAD_TWICE = 512, /* a backward op: has no rule of its own and says so when asked */
 };
 

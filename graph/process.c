@@ -25,7 +25,8 @@ static char *schedule_sigma(struct arena *arena, const struct schedule *s, const
         return arena_printf(arena, "-log1p(-%.17g * t)", 1 - v[0]);
     /* smin^(1-t) smax^t */
     double ratio = log(v[1]) - log(v[0]), start = log(v[0]);
-    return arena_printf(arena, "exp(%.17g * t %s %.17g)", ratio, start < 0 ? "-" : "+", fabs(start));
+    return arena_printf(arena, "exp(%.17g * t %s %.17g)", ratio, start < 0 ? "-" : "+",
+                        fabs(start));
 }
 
 static bool schedule_numbers(struct model *m, const struct schedule *s, const struct yaml *map,
@@ -61,9 +62,9 @@ static bool schedule_numbers(struct model *m, const struct schedule *s, const st
 
 static const struct expr *noise_expression(struct model *m, const struct yaml *noise)
 {
-    const char *name = noise->kind == YAML_SCALAR                        ? noise->text
+    const char *name = noise->kind == YAML_SCALAR                     ? noise->text
                        : noise->kind == YAML_MAP && noise->count == 1 ? noise->keys[0]->text
-                                                                         : NULL;
+                                                                      : NULL;
     const struct yaml *body = noise->kind == YAML_MAP && noise->count ? noise->items[0] : NULL;
     if (name && strcmp(name, "sigma") == 0 && body && body->kind == YAML_SCALAR) {
         struct span span = body->span;
@@ -216,6 +217,7 @@ bool process_read(struct model *model, const struct model_request *request)
 
 char *process_print(struct arena *arena, const struct process *process)
 {
-    return arena_printf(arena, "%s %d %s", process->chain.kind == CHAIN_ABSORB ? "absorb" : "uniform",
+    return arena_printf(arena, "%s %d %s",
+                        process->chain.kind == CHAIN_ABSORB ? "absorb" : "uniform",
                         process->chain.tokens, expr_print(arena, process->sigma));
 }

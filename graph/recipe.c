@@ -10,7 +10,8 @@
 #define MANY 1e15
 
 const struct recipe_key recipe_keys[] = {
-    {"model", KEY_TEXT, NULL, 0, 0, "model file, or its name among the installed ones", NULL, AT(model)},
+    {"model", KEY_TEXT, NULL, 0, 0, "model file, or its name among the installed ones", NULL,
+     AT(model)},
     {"preset", KEY_TEXT, NULL, 0, 0, "size of the model: one of its presets", NULL, AT(preset)},
     {"data.files", KEY_TEXTS, NULL, 0, 0, "text files, or one grammar", NULL, AT(data.files)},
     {"data.format", KEY_CHOICE, "auto", 0, 0, "what the files are; auto: a grammar is recognised",
@@ -50,7 +51,8 @@ const struct recipe_key recipe_keys[] = {
      AT(train.eval_every)},
     {"train.checkpoint_every", KEY_INT, "250", 1, MANY, "steps between checkpoints", NULL,
      AT(train.checkpoint_every)},
-    {"train.keep", KEY_INT, "3", 1, 1e6, "how many numbered checkpoints stay", NULL, AT(train.keep)},
+    {"train.keep", KEY_INT, "3", 1, 1e6, "how many numbered checkpoints stay", NULL,
+     AT(train.keep)},
     {"train.seed", KEY_INT, "1", 0, MANY, "of initial weights, data order, noise and dropout", NULL,
      AT(train.seed)},
     {"eval.batch", KEY_INT, "16", 1, 1e6, "sequences at once", NULL, AT(eval.batch)},
@@ -63,7 +65,8 @@ const struct recipe_key recipe_keys[] = {
     {"sample.batch", KEY_INT, "4", 1, 1e6, "sequences at once", NULL, AT(sample.batch)},
     {"sample.sampler", KEY_TEXT, "tweedie", 0, 0, "loop of the model that samples", NULL,
      AT(sample.sampler)},
-    {"sample.steps", KEY_INT, "0", 0, 1e7, "steps of the time grid; 0: as the loop says", NULL, AT(sample.steps)},
+    {"sample.steps", KEY_INT, "0", 0, 1e7, "steps of the time grid; 0: as the loop says", NULL,
+     AT(sample.steps)},
     {"sample.seed", KEY_INT, "1", 0, MANY, "of the draws", NULL, AT(sample.seed)},
 };
 const uint32_t recipe_key_count = sizeof recipe_keys / sizeof *recipe_keys;
@@ -368,8 +371,8 @@ bool override_parse(struct diags *diags, struct arena *arena, const char *argume
         return false;
     }
     out->key = arena_strndup(arena, argument, (size_t)(equals - argument));
-    struct yaml *value = equals[1] ? yaml_read_text(diags, arena, out->key, equals + 1, strlen(equals + 1))
-                                   : NULL;
+    struct yaml *value =
+        equals[1] ? yaml_read_text(diags, arena, out->key, equals + 1, strlen(equals + 1)) : NULL;
     if (!equals[1])
         diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` has no value", argument);
     out->value = value;

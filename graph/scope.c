@@ -81,9 +81,8 @@ static uint32_t bound_input(struct scope *s, const char *full, uint32_t value, s
 {
     struct graph *g = s->e->graph;
     struct type type = *graph_type(g, value);
-    struct node_call call = {.op = op_find(g->table, "input"),
-                             .types = &type,
-                             .origin = origin_at(s, span)};
+    struct node_call call = {
+        .op = op_find(g->table, "input"), .types = &type, .origin = origin_at(s, span)};
     uint32_t id = graph_call(g, &call);
     if (id == NODE_NONE)
         return VALUE_NONE;
@@ -168,8 +167,7 @@ bool scope_number(struct scope *s, const struct yaml *scalar, struct number *out
         return false;
     struct span span = scalar->span;
     span.column += scalar->quoted;
-    const struct expr *e =
-        expr_parse(s->e->graph->diags, s->e->graph->arena, scalar->text, span);
+    const struct expr *e = expr_parse(s->e->graph->diags, s->e->graph->arena, scalar->text, span);
     struct expr_scope scope = {lookup, nearest, s};
     if (e && expr_eval(s->e->graph->diags, e, &scope, out))
         return true;
@@ -191,7 +189,8 @@ static bool plain_name(const char *text)
 {
     if (!*text || (*text >= '0' && *text <= '9'))
         return false;
-    return text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == 0;
+    return text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] ==
+           0;
 }
 
 /* Whether ITEM names a dimension rather than a number; *OUT NULL when it is not bound yet. */
@@ -213,9 +212,9 @@ static bool number_dim(struct scope *s, const struct yaml *item, struct dim *out
         return false;
     if (n.kind != NUMBER_INT || n.i < 1 || n.i > SIZE_LIMIT)
         return scope_error(s, item->span, "a size must be a whole number of at least 1, not %s",
-                           n.kind == NUMBER_INT ? arena_printf(s->e->graph->arena, "%lld",
-                                                               (long long)n.i)
-                                                : item->text);
+                           n.kind == NUMBER_INT
+                               ? arena_printf(s->e->graph->arena, "%lld", (long long)n.i)
+                               : item->text);
     *out = (struct dim){n.i, 0};
     return true;
 }
@@ -254,8 +253,8 @@ static bool type_dtype(struct scope *s, const struct yaml *item, enum dtype *out
 }
 
 /* The size of axis I of a declared type, bound to or compared with ACTUAL's. */
-static bool type_dim(struct scope *s, const struct yaml *item, uint32_t i, const struct type *actual,
-                     struct dim *out)
+static bool type_dim(struct scope *s, const struct yaml *item, uint32_t i,
+                     const struct type *actual, struct dim *out)
 {
     struct elaborator *e = s->e;
     const struct named_dim *known;

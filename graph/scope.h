@@ -17,7 +17,7 @@ struct elaborator {
     const struct elaborate_request *request;
     const struct yaml *with; /* params that the program changes */
     bool ema;
-    bool full; /* the program was found to be too large, which is said once */
+    bool full;            /* the program was found to be too large, which is said once */
     struct owner *owners; /* parameters that have an owner in this program */
     uint32_t owner_count, owner_capacity;
     uint32_t *row_values; /* value that reads a state row, by row; 0: not read yet */
@@ -84,14 +84,16 @@ struct argument {
     struct number number;
     struct span span;
 };
-bool scope_argument(struct scope *s, const struct yaml *item, const char *path, struct argument *out);
+bool scope_argument(struct scope *s, const struct yaml *item, const char *path,
+                    struct argument *out);
 /* The arguments of a call, in the order of the op's inputs (parameters excluded). */
 bool op_arguments(struct scope *s, const struct op *op, const struct yaml *map, const char *path,
                   uint32_t *in, uint32_t *count);
 bool op_attributes(struct scope *s, const struct op *op, const struct yaml *map, union attr *out);
 uint32_t literal_value(struct scope *s, struct number n, enum dtype dtype, struct span span);
 /* The path of a nested call: after the outer call and the op, numbered from the second one on. */
-const char *nested_path(struct scope *s, const char *path, const struct yaml *item, uint32_t *count);
+const char *nested_path(struct scope *s, const char *path, const struct yaml *item,
+                        uint32_t *count);
 
 /* A call to an op, a block or `repeat`: fills OUT (up to MAX values). */
 bool scope_call(struct scope *s, const struct yaml *map, const char *path, uint32_t *out,

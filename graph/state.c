@@ -37,16 +37,16 @@ bool state_declare(struct state_table *table, struct arena *arena, struct diags 
         }
         bool scaled = row->init == INIT_UNIFORM || row->init == INIT_NORMAL;
         if (old->init != row->init || (scaled && old->scale != row->scale)) {
-            diag_error(diags, FAULT_CONFIG, row->span,
-                       "parameter `%s` is initialised in two ways", row->name);
+            diag_error(diags, FAULT_CONFIG, row->span, "parameter `%s` is initialised in two ways",
+                       row->name);
             diag_trail(diags, old->span, "first used here");
             return false;
         }
         *out = at;
         return true;
     }
-    table->rows = arena_grow(arena, table->rows, table->count, &table->capacity,
-                             sizeof *table->rows);
+    table->rows =
+        arena_grow(arena, table->rows, table->count, &table->capacity, sizeof *table->rows);
     table->rows[table->count] = *row;
     table->rows[table->count].name = arena_strdup(arena, row->name);
     *out = table->count++;

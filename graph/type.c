@@ -42,11 +42,11 @@ struct type type_scalar(enum dtype dtype)
 
 char *type_print(struct arena *arena, const struct graph *graph, const struct type *type)
 {
-    bool several = graph && graph->process_count > 1 && type->process &&
-                   type->process <= graph->process_count;
-    char *text = arena_printf(arena, "%s %s%s[", dtype_name(type->dtype),
-                              several ? graph->processes[type->process - 1].name : "",
-                              several ? " " : "");
+    bool several =
+        graph && graph->process_count > 1 && type->process && type->process <= graph->process_count;
+    char *text =
+        arena_printf(arena, "%s %s%s[", dtype_name(type->dtype),
+                     several ? graph->processes[type->process - 1].name : "", several ? " " : "");
     for (uint32_t i = 0; i < type->rank; i++) {
         const char *sep = i ? ", " : "";
         const struct dim *d = &type->dim[i];

@@ -46,8 +46,8 @@ extern const struct op op_noise;
 /* perturb.c: draws of the forward chain */
 extern const struct op op_perturb, op_stationary;
 /* reverse.c: reverse steps, their weights for tests and other programs, and categorical draws */
-extern const struct op op_tweedie, op_tweedie_weights, op_euler, op_euler_linear,
-    op_euler_weights, op_denoise, op_categorical;
+extern const struct op op_tweedie, op_tweedie_weights, op_euler, op_euler_linear, op_euler_weights,
+    op_denoise, op_categorical;
 /* bound.c: what the likelihood bound needs besides the integrand */
 extern const struct op op_base_cost, op_base_draw, op_reconstruction;
 /* optimizer.c */

@@ -175,8 +175,8 @@ static void fill_leaves(struct checker *k)
             continue;
         int64_t from = start_of(tensor);
         struct space *s = space_of(k, tensor);
-        if (tensor->memory == MEMORY_CONST && s->count &&
-            lower_bound(s, from) < s->count && s->ranges[lower_bound(s, from)].from < from + tensor->bytes)
+        if (tensor->memory == MEMORY_CONST && s->count && lower_bound(s, from) < s->count &&
+            s->ranges[lower_bound(s, from)].from < from + tensor->bytes)
             fail(k, "constants overlap: a write", NULL, tensor);
         write_range(k, s, from, from + tensor->bytes, k->content[tensor->value]);
     }
@@ -196,8 +196,8 @@ static void check_overlay(struct checker *k, const struct plan_step *step, const
         if (in->memory != out->memory || in->index != out->index || a >= b + in->bytes ||
             b >= a + out->bytes)
             continue;
-        bool allowed = (r == 0 && i < 32 && (n->op->inplace >> i & 1)) ||
-                       (r < n->op->updates && i == r);
+        bool allowed =
+            (r == 0 && i < 32 && (n->op->inplace >> i & 1)) || (r < n->op->updates && i == r);
         for (uint32_t j = 0; j < n->in_count && !allowed; j++) /* the same value given twice */
             allowed = r == 0 && n->in[j] == n->in[i] && j < 32 && (n->op->inplace >> j & 1);
         if (!allowed || a != b || in->bytes != out->bytes)

@@ -6,9 +6,9 @@
 #include "passes/plan.h"
 
 struct compile_options {
-    bool gradients;  /* of `minimize`, stored in state rows grad/NAME */
-    bool accumulate; /* add to those rows unless the input `accumulate.keep` is 0 */
-    bool grad_outputs; /* return them as outputs grad/NAME as well */
+    bool gradients;         /* of `minimize`, stored in state rows grad/NAME */
+    bool accumulate;        /* add to those rows unless the input `accumulate.keep` is 0 */
+    bool grad_outputs;      /* return them as outputs grad/NAME as well */
     const char *dump_after; /* name of a pass: print the graph (or, from lower on, the plan) */
     char *dump;             /* set to that text when the pass has run */
     bool verify;            /* run the verifier between passes */

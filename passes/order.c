@@ -10,7 +10,7 @@
 struct scheduler {
     struct compile *c;
     struct graph *g;
-    uint32_t *waiting; /* per node: predecessors that have not run */
+    uint32_t *waiting;                      /* per node: predecessors that have not run */
     uint32_t *first, *next, *target, edges; /* successor lists */
     uint32_t capacity;
 };

@@ -31,8 +31,7 @@ static void dump(struct compile *c, const char *pass)
 {
     if (!c->options->dump_after || strcmp(c->options->dump_after, pass) != 0)
         return;
-    c->options->dump =
-        c->plan ? plan_print(c->arena, c->plan) : graph_print(c->arena, c->graph);
+    c->options->dump = c->plan ? plan_print(c->arena, c->plan) : graph_print(c->arena, c->graph);
 }
 
 struct plan *compile_graph(struct graph *graph, struct compile_options *options)

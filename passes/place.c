@@ -13,7 +13,7 @@ struct placer {
     struct storage *s;
     uint32_t *item; /* arena buffers */
     uint32_t count;
-    int64_t *offset; /* per item, of the current try */
+    int64_t *offset;  /* per item, of the current try */
     uint32_t *placed; /* items placed so far, by offset */
     int64_t *best;
     int64_t best_bytes;
@@ -118,7 +118,8 @@ static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
     uint64_t seed = 0x9E3779B97F4A7C15u;
     for (int turn = 0; turn < CLIMB_TURNS && p->best_bytes > p->s->bound; turn++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
-        uint32_t from = (uint32_t)((seed >> 33) % p->count), to = (uint32_t)((seed >> 20) % (from + 1));
+        uint32_t from = (uint32_t)((seed >> 33) % p->count),
+                 to = (uint32_t)((seed >> 20) % (from + 1));
         uint32_t item = sequence[from];
         memmove(&sequence[to + 1], &sequence[to], (from - to) * sizeof *sequence);
         sequence[to] = item;

@@ -18,11 +18,11 @@ enum memory { MEMORY_NONE, MEMORY_ARENA, MEMORY_STATE, MEMORY_CONST, MEMORY_INPU
 /* Where a value lies. */
 struct plan_tensor {
     enum memory memory;
-    uint32_t index;  /* STATE: row; INPUT: number of the input */
-    int64_t offset;  /* ARENA, CONST: bytes from its start, a multiple of 64 */
-    int64_t bytes;   /* at the planned size */
+    uint32_t index;   /* STATE: row; INPUT: number of the input */
+    int64_t offset;   /* ARENA, CONST: bytes from its start, a multiple of 64 */
+    int64_t bytes;    /* at the planned size */
     struct type type; /* axis of dim 0: which run-time count cuts it */
-    uint32_t value;  /* in the graph: what the checker compares */
+    uint32_t value;   /* in the graph: what the checker compares */
     const char *name; /* declared path, or NULL */
     struct span span; /* where it was written */
 };
@@ -31,7 +31,7 @@ struct plan_step {
     const char *op;
     uint32_t node;
     uint32_t in_count, out_count;
-    const uint32_t *in;  /* tensors; 0: absent */
+    const uint32_t *in; /* tensors; 0: absent */
     const uint32_t *out;
     const union attr *attr;
     const struct chain *chain;
@@ -62,8 +62,8 @@ struct plan_candidate {
 };
 
 struct certificate {
-    int64_t peak_bytes;  /* of the arena, as placed */
-    int64_t bound_bytes; /* max-live lower bound of the chosen order */
+    int64_t peak_bytes;    /* of the arena, as placed */
+    int64_t bound_bytes;   /* max-live lower bound of the chosen order */
     const char *placement; /* which placement won */
     struct plan_candidate candidates[4];
     uint32_t candidate_count;

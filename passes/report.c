@@ -48,7 +48,8 @@ static char *print_memory(struct arena *a, const struct plan *p)
                                                      (double)c->bound_bytes));
     for (int i = 0; i < 6; i++)
         if (c->state_bytes[i])
-            text = arena_printf(a, "%s  %-12s %12s\n", text, classes[i], human(a, c->state_bytes[i]));
+            text =
+                arena_printf(a, "%s  %-12s %12s\n", text, classes[i], human(a, c->state_bytes[i]));
     text = arena_printf(a, "%s  %-12s %12s\n", text, "inputs", human(a, c->input_bytes));
     if (c->const_bytes)
         text = arena_printf(a, "%s  %-12s %12s\n", text, "literals", human(a, c->const_bytes));
@@ -78,7 +79,8 @@ static const char *label(struct arena *a, const struct plan *p, const struct pla
 
 static char *print_largest(struct arena *a, const struct diags *d, const struct plan *p)
 {
-    const struct plan_tensor **list = arena_new_array(a, const struct plan_tensor *, p->tensor_count);
+    const struct plan_tensor **list =
+        arena_new_array(a, const struct plan_tensor *, p->tensor_count);
     uint32_t n = 0;
     for (uint32_t i = 1; i < p->tensor_count; i++)
         if (p->tensors[i].memory == MEMORY_ARENA)
@@ -88,8 +90,8 @@ static char *print_largest(struct arena *a, const struct diags *d, const struct 
     for (uint32_t i = 0; i < n && i < LARGEST; i++) {
         struct graph axes = {.axes = (struct axis *)p->axes, .axis_count = p->axis_count};
         text = arena_printf(a, "%s  %12s  %-26s %-28s %s\n", text, human(a, list[i]->bytes),
-                            label(a, p, list[i]),
-                            type_print(a, &axes, &list[i]->type), where(a, d, list[i]->span));
+                            label(a, p, list[i]), type_print(a, &axes, &list[i]->type),
+                            where(a, d, list[i]->span));
     }
     return text;
 }

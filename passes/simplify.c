@@ -38,9 +38,9 @@ static uint32_t make_const(struct graph *g, const struct type *type, double valu
 static bool is_pointwise(const struct op *op)
 {
     static const struct op *const ops[] = {
-        &op_neg, &op_exp, &op_log, &op_log1p, &op_expm1, &op_sqrt, &op_sin, &op_cos, &op_tanh,
-        &op_not, &op_cast, &op_add,  &op_sub,   &op_mul,  &op_div,  &op_pow, &op_max, &op_min,
-        &op_less, &op_equal, &op_and, &op_or, &op_where, &op_broadcast_to};
+        &op_neg,  &op_exp, &op_log,  &op_log1p, &op_expm1, &op_sqrt, &op_sin,   &op_cos,
+        &op_tanh, &op_not, &op_cast, &op_add,   &op_sub,   &op_mul,  &op_div,   &op_pow,
+        &op_max,  &op_min, &op_less, &op_equal, &op_and,   &op_or,   &op_where, &op_broadcast_to};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (ops[i] == op)
             return true;
@@ -55,7 +55,8 @@ static uint32_t fold(struct graph *g, const struct node *n)
     const struct type *type = graph_type(g, n->out[0]);
     bool pointwise = is_pointwise(n->op);
     if (n->in_count == 0 || n->in_count > 4 || n->out_count != 1 ||
-        (type->rank != 0 && !pointwise) || (n->op->flags & ~(unsigned)(OP_NO_GRAD | OP_INTERNAL)) || !n->op->reference)
+        (type->rank != 0 && !pointwise) || (n->op->flags & ~(unsigned)(OP_NO_GRAD | OP_INTERNAL)) ||
+        !n->op->reference)
         return VALUE_NONE;
     for (uint32_t i = 0; i < n->in_count; i++) {
         if (!const_value(g, n->in[i], &values[i]) ||

@@ -22,9 +22,9 @@ struct buffer {
 struct storage {
     uint32_t *order; /* nodes */
     uint32_t order_count;
-    uint32_t *buffer_of; /* per value; 0: none */
-    uint32_t *workspace; /* per position: buffer, or 0 */
-    bool *elided;        /* per node: a store whose value was made in the row itself */
+    uint32_t *buffer_of;    /* per value; 0: none */
+    uint32_t *workspace;    /* per position: buffer, or 0 */
+    bool *elided;           /* per node: a store whose value was made in the row itself */
     struct buffer *buffers; /* [0] is none */
     uint32_t buffer_count;
     int64_t bound; /* largest sum of arena buffers alive at one position */

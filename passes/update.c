@@ -56,8 +56,13 @@ static void update_row(struct model *m, struct graph *g, uint32_t row, uint32_t 
 {
     uint32_t first = companion(m, row, "adam_m", STATE_MOMENT, INIT_ZERO);
     uint32_t second = companion(m, row, "adam_v", STATE_MOMENT, INIT_ZERO);
-    const uint32_t in[] = {row_value(g, row), row_value(g, first), row_value(g, second), grad,
-                           s->scale,          s->lr,               s->step};
+    const uint32_t in[] = {row_value(g, row),
+                           row_value(g, first),
+                           row_value(g, second),
+                           grad,
+                           s->scale,
+                           s->lr,
+                           s->step};
     union attr adamw[4];
     adamw[ADAMW_BETA1].real = o->beta1;
     adamw[ADAMW_BETA2].real = o->beta2;
@@ -89,8 +94,7 @@ static uint32_t all_squares(struct graph *g, const uint32_t *grads, uint32_t cou
 
 struct graph *update_graph(struct model *model, const struct update_options *options)
 {
-    struct graph *g =
-        graph_new(model->arena, model->diags, model->table, &model->states, "update");
+    struct graph *g = graph_new(model->arena, model->diags, model->table, &model->states, "update");
     uint32_t rows = model->states.count, count = 0;
     uint32_t *grads = arena_new_array(model->arena, uint32_t, rows + 1);
     uint32_t *owners = arena_new_array(model->arena, uint32_t, rows + 1);

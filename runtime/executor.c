@@ -1,12 +1,11 @@
 /* The executor: one loop over the steps of a plan. */
 #include "runtime/executor.h"
-#include "graph/base/clock.h"
 #include "graph/base/check.h"
+#include "graph/base/clock.h"
 #include "graph/base/sanitize.h"
 
 #include <math.h>
 #include <string.h>
-
 
 #define AXES_MAX 16
 
@@ -149,7 +148,8 @@ static void poison_dead(struct loaded *l, uint32_t step)
             ASAN_POISON_MEMORY_REGION(l->engine->arena.data + t->offset, (size_t)t->bytes);
     }
     if (s->workspace)
-        ASAN_POISON_MEMORY_REGION(l->engine->arena.data + s->workspace_offset, (size_t)s->workspace);
+        ASAN_POISON_MEMORY_REGION(l->engine->arena.data + s->workspace_offset,
+                                  (size_t)s->workspace);
 }
 
 static void unpoison_results(struct loaded *l, uint32_t step)

@@ -294,10 +294,8 @@ static void call_program(struct looper *l, struct call_state *s, const struct lo
                          : in->carry ? l->carry[in->carry - 1].data
                                      : q->fields[in->field - 1].data;
     }
-    struct run run = {.inputs = s->pointers,
-                      .key = q->key,
-                      .iteration = iteration,
-                      .sequence = q->sequence};
+    struct run run = {
+        .inputs = s->pointers, .key = q->key, .iteration = iteration, .sequence = q->sequence};
     for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
         run.count[a] = strcmp(plan->axes[a].name, "batch") == 0 ? q->count : 0;
     uint32_t step;

@@ -33,7 +33,7 @@ struct loop_request {
     int64_t count;     /* sequences, at most BATCH */
     uint32_t sequence; /* global index of the first */
     struct random_key key;
-    int64_t steps; /* of the grid; 0: as the loop says */
+    int64_t steps;                   /* of the grid; 0: as the loop says */
     const struct loop_field *fields; /* in the order of field_names */
     /* Called after the start (turn 0) and after each turn; false stops the loop. */
     bool (*watch)(void *context, struct looper *looper, int64_t turn, int64_t turns);

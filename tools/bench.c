@@ -1,6 +1,6 @@
 /* sedge bench: how fast a model trains here, against the matrix products of the same run. */
-#include "ops/kernels/cpu/host_blas.h"
 #include "graph/base/clock.h"
+#include "ops/kernels/cpu/host_blas.h"
 #include "ops/ops.h"
 #include "runtime/train.h"
 #include "tools/session.h"
@@ -15,7 +15,8 @@
 static const struct option_spec options[] = {
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
     {"seconds", 0, OPTION_TEXT, "S", "how long to measure (5)", NULL},
-    {"ema", 0, OPTION_FLAG, NULL, "keep an average of the parameters as well, as `train` does", NULL},
+    {"ema", 0, OPTION_FLAG, NULL, "keep an average of the parameters as well, as `train` does",
+     NULL},
     {0}};
 
 #define WARM_STEPS 2
@@ -38,7 +39,7 @@ struct job {
     double *gradient_seconds, *update_seconds; /* per step of the plans */
     struct product products[SHAPES_MAX];
     uint32_t product_count;
-    double gemm; /* FLOP a second on these shapes */
+    double gemm;    /* FLOP a second on these shapes */
     double seconds; /* median of a training step */
     int64_t steps;
     double model_flop; /* of one training step */
@@ -365,9 +366,10 @@ const struct command command_bench = {
     .name = "bench",
     .usage = "MODEL [key=value…] [--json]",
     .doc = "measured speed, the share of the machine's peak, a profile by op",
-    .detail = "Trains on random tokens. The peak is that of the matrix products of the model's own\n"
-              "shapes, measured in the same run; the share counts only the model's own work (six FLOP\n"
-              "per weight and row, and attention).",
+    .detail =
+        "Trains on random tokens. The peak is that of the matrix products of the model's own\n"
+        "shapes, measured in the same run; the share counts only the model's own work (six FLOP\n"
+        "per weight and row, and attention).",
     .least = 1,
     .most = 1,
     .overrides = true,

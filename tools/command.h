@@ -40,13 +40,14 @@ struct command_line {
 
 struct command {
     const char *name;
-    const char *usage; /* after the name: "RECIPE [key=value…] [-o RUN]" */
-    const char *doc;   /* one line for the list */
-    const char *detail; /* what --help says below it */
-    uint32_t least, most; /* positional arguments without key=value */
-    bool overrides;       /* takes key=value */
+    const char *usage;                 /* after the name: "RECIPE [key=value…] [-o RUN]" */
+    const char *doc;                   /* one line for the list */
+    const char *detail;                /* what --help says below it */
+    uint32_t least, most;              /* positional arguments without key=value */
+    bool overrides;                    /* takes key=value */
     const struct option_spec *options; /* ends with a NULL name */
-    int (*run)(struct command_line *line); /* returns the exit code; diagnostics are printed after it */
+    int (*run)(
+        struct command_line *line); /* returns the exit code; diagnostics are printed after it */
 };
 
 extern const struct command command_new, command_check, command_config, command_explain,

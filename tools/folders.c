@@ -27,10 +27,9 @@ static char *binary_folder(struct arena *arena)
 static const char *const *folders(struct arena *arena, const char *const *below, uint32_t count)
 {
     char *at = binary_folder(arena);
-    const char *roots[] = {arena_printf(arena, "%s/models", at),
-                           arena_printf(arena, "%s/../../models", at),
-                           arena_printf(arena, "%s/../share/sedge/models", at),
-                           SEDGE_PREFIX_MODELS};
+    const char *roots[] = {
+        arena_printf(arena, "%s/models", at), arena_printf(arena, "%s/../../models", at),
+        arena_printf(arena, "%s/../share/sedge/models", at), SEDGE_PREFIX_MODELS};
     const char **list = arena_new_array(arena, const char *, 4 * count + 1);
     uint32_t n = 0;
     for (int i = 0; i < 4; i++) {

@@ -6,7 +6,7 @@
 
 struct language_word {
     const char *name;
-    const char *text; /* two or three sentences, in lines of at most 80 characters */
+    const char *text;    /* two or three sentences, in lines of at most 80 characters */
     const char *example; /* YAML */
 };
 extern const struct language_word language_words[];

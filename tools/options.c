@@ -83,8 +83,7 @@ static bool add_override(struct command_line *line, const char *text)
 {
     if (line->override_count == POSITIONAL_MAX)
         return usage_error(line, "too many settings: %s", text);
-    return override_parse(line->diags, line->arena, text,
-                          &line->overrides[line->override_count++]);
+    return override_parse(line->diags, line->arena, text, &line->overrides[line->override_count++]);
 }
 
 static bool set_option(struct command_line *line, uint32_t i, const char *value)

@@ -1,6 +1,6 @@
 /* sedge plan: what will run and what it needs, before it runs. */
-#include "graph/draw.h"
 #include "graph/base/clock.h"
+#include "graph/draw.h"
 #include "graph/loop.h"
 #include "tools/document.h"
 #include "tools/draw_graph.h"

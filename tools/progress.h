@@ -5,17 +5,17 @@
 #include "runtime/train.h"
 
 struct progress {
-    bool live;        /* stderr is a terminal */
-    int64_t steps;    /* of the whole run; 0: by time */
+    bool live;     /* stderr is a terminal */
+    int64_t steps; /* of the whole run; 0: by time */
     double minutes;
-    double symbols;   /* a step */
-    double length;    /* symbols a sequence */
+    double symbols;            /* a step */
+    double length;             /* symbols a sequence */
     double bound, bound_error; /* of the last validation, nats a symbol; NaN before it */
-    double truth;     /* NaN where it is not known */
-    double loss;      /* mean since the last line, nats a symbol */
+    double truth;              /* NaN where it is not known */
+    double loss;               /* mean since the last line, nats a symbol */
     int64_t losses;
     double shown, started; /* monotonic seconds */
-    int64_t first_step; /* done before this start */
+    int64_t first_step;    /* done before this start */
 };
 
 void progress_open(struct progress *p);

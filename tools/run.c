@@ -1,13 +1,14 @@
 /* sedge run: one program on tensors from a file. The door for tests and other programs. */
 #include "tools/session.h"
 
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct option_spec options[] = {
     {"weights", 'w', OPTION_TEXT, "FILE", "parameters (safetensors); otherwise initial ones", NULL},
-    {"in", 'i', OPTION_TEXT, "FILE", "tensors: inputs of the program, and any named value in it", NULL},
+    {"in", 'i', OPTION_TEXT, "FILE", "tensors: inputs of the program, and any named value in it",
+     NULL},
     {"out", 'o', OPTION_TEXT, "FILE", "where the outputs go (safetensors)", NULL},
     {"want", 0, OPTION_LIST, "NAME…", "named values to return as well", NULL},
     {"grad", 'g', OPTION_FLAG, NULL, "the gradient of each parameter, as grad/NAME", NULL},
@@ -149,9 +150,8 @@ static bool convert(struct job *j, const char *name, const struct tensor *t,
     if (!same || real != (want == DT_F32 || want == DT_F64))
         return bad_input(j, name, t, &to->type);
     int64_t n = tensor_size(t);
-    int32_t states = to->type.process
-                         ? j->s.model->processes[to->type.process - 1].chain.states
-                         : INT32_MAX;
+    int32_t states =
+        to->type.process ? j->s.model->processes[to->type.process - 1].chain.states : INT32_MAX;
     for (int64_t i = 0; i < n; i++) {
         double v = element(t, i);
         if (!real && (v < INT32_MIN || v > INT32_MAX)) {
@@ -167,8 +167,8 @@ static bool convert(struct job *j, const char *name, const struct tensor *t,
             ((uint8_t *)out)[i] = v != 0;
         else if (want == DT_TOKEN && (v < 0 || v >= states)) {
             diag_error(j->s.diags, FAULT_DATA, (struct span){0},
-                       "%s: `%s` holds the token %.0f, and there are %d states", j->in->path, name, v,
-                       states);
+                       "%s: `%s` holds the token %.0f, and there are %d states", j->in->path, name,
+                       v, states);
             return false;
         } else
             ((int32_t *)out)[i] = (int32_t)v;
@@ -231,8 +231,8 @@ static int run(struct command_line *line)
     struct yaml number = {.kind = YAML_SCALAR, .text = seed};
     int64_t value;
     if (seed && (!yaml_int(&number, &value) || value < 0)) {
-        diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "--seed is a whole number, not `%s`",
-                   seed);
+        diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+                   "--seed is a whole number, not `%s`", seed);
         return 2;
     }
     if (seed)
@@ -261,10 +261,11 @@ const struct command command_run = {
     .name = "run",
     .usage = "MODEL PROGRAM [key=value…] [--weights W] [--in A] [--out B] [--want NAME…] [--grad]",
     .doc = "run one program on tensors from a file",
-    .detail = "Tensors in A bind the program's inputs and any named value in it (binding `t` or `x` in\n"
-              "`train` replaces the random draw), and so bind the dimensions. B receives the outputs,\n"
-              "every value wanted, and with --grad the gradient of each parameter under grad/NAME.\n"
-              "Without --out the first elements are printed.",
+    .detail =
+        "Tensors in A bind the program's inputs and any named value in it (binding `t` or `x` in\n"
+        "`train` replaces the random draw), and so bind the dimensions. B receives the outputs,\n"
+        "every value wanted, and with --grad the gradient of each parameter under grad/NAME.\n"
+        "Without --out the first elements are printed.",
     .least = 2,
     .most = 2,
     .overrides = true,

@@ -48,9 +48,10 @@ static bool add_dims(struct session *s, const struct model_request *q)
         const struct setting *set = &q->settings[i];
         if (set->value->kind != YAML_SCALAR || !yaml_int(set->value, &size) || size < 1 ||
             size > INT32_MAX) {
-            diag_error(s->diags, FAULT_CONFIG, set->value->span,
-                       "the model has no param `%s`, and a size must be a whole number of at least 1",
-                       set->key);
+            diag_error(
+                s->diags, FAULT_CONFIG, set->value->span,
+                "the model has no param `%s`, and a size must be a whole number of at least 1",
+                set->key);
             return false;
         }
         s->dims[s->dim_count++] = (struct named_size){set->key, size};

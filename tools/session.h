@@ -20,7 +20,8 @@ struct session {
  * params, `process.…`, and sizes of dimensions. False after reporting. */
 bool session_model(struct session *s, struct command_line *line, const char *model);
 /* The model of a recipe, with its settings. */
-bool session_recipe_model(struct session *s, struct command_line *line, const struct recipe *recipe);
+bool session_recipe_model(struct session *s, struct command_line *line,
+                          const struct recipe *recipe);
 
 /* Finds a recipe by path or name; NULL after reporting. */
 char *find_recipe(struct command_line *line, const char *name);

@@ -7,13 +7,14 @@
 
 #define TEMPLATE_FILES 2
 
-struct template {
+struct template
+{
     const char *name, *doc;
     struct template_file {
         const char *path; /* in the folder */
         const char *text;
     } files[TEMPLATE_FILES]; /* the recipe first; unused ones have a NULL path */
-    const char *data;        /* text file that the recipe reads and that is made if missing, or NULL */
+    const char *data; /* text file that the recipe reads and that is made if missing, or NULL */
 };
 extern const struct template templates[];
 extern const uint32_t template_count;

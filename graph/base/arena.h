@@ -19,7 +19,8 @@ void arena_free(struct arena *arena); /* NULL is allowed */
 void *arena_alloc(struct arena *arena, size_t size);
 
 /* COUNT elements of TYPE, zeroed; stops at BUG_ON when the product overflows. */
-#define arena_new_array(arena, type, count) ((type *)arena_alloc_array((arena), (count), sizeof(type)))
+#define arena_new_array(arena, type, count)                                                        \
+    ((type *)arena_alloc_array((arena), (count), sizeof(type)))
 void *arena_alloc_array(struct arena *arena, size_t count, size_t size);
 
 /* Makes room for one more element in a growing array: returns ITEMS or a copy twice as large, and

@@ -14,9 +14,9 @@ struct dim {
 
 /* Which member is valid is said by the op's attribute table (struct op_attr). */
 union attr {
-    int64_t integer; /* ATTR_INT; ATTR_CHOICE: position among the choices */
-    double real;     /* ATTR_REAL */
-    bool flag;       /* ATTR_BOOL */
+    int64_t integer;  /* ATTR_INT; ATTR_CHOICE: position among the choices */
+    double real;      /* ATTR_REAL */
+    bool flag;        /* ATTR_BOOL */
     const char *text; /* ATTR_TEXT */
     struct {
         uint32_t count;

@@ -619,7 +619,8 @@ static bool read_all(struct arena *arena, int fd, char **text, size_t *length)
 struct yaml *yaml_read_file(struct diags *diags, struct arena *arena, const char *path,
                             struct span where)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang */
+    int fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang */
     if (fd < 0 && errno == ENOENT) {
         diag_error(diags, FAULT_CONFIG, where, "there is no file `%s`", path);
         return NULL;

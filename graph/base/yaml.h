@@ -14,10 +14,10 @@ enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml {
     enum yaml_kind kind;
-    struct span span; /* of a map or list: its first character; of a scalar: all of it */
-    const char *text; /* scalar: its value, NUL-terminated; else NULL */
-    bool quoted;      /* scalar written with quotes or as a block */
-    uint32_t count;   /* items of a list, pairs of a map */
+    struct span span;    /* of a map or list: its first character; of a scalar: all of it */
+    const char *text;    /* scalar: its value, NUL-terminated; else NULL */
+    bool quoted;         /* scalar written with quotes or as a block */
+    uint32_t count;      /* items of a list, pairs of a map */
     struct yaml **items; /* list items, or the values of a map */
     struct yaml **keys;  /* map: scalars */
 };

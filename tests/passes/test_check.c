@@ -28,11 +28,8 @@ static void open_plan(bool update)
         plan = compile_graph(graph, &none);
         cr_assert_not_null(plan);
     }
-    c = (struct compile){.arena = rig.arena,
-                         .diags = rig.diags,
-                         .graph = graph,
-                         .options = &none,
-                         .plan = plan};
+    c = (struct compile){
+        .arena = rig.arena, .diags = rig.diags, .graph = graph, .options = &none, .plan = plan};
 }
 
 static bool accepted(void)
