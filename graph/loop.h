@@ -60,14 +60,14 @@ struct loop {
     const char *name;
     struct loop_carry *carry;
     uint32_t carry_count;
-    bool grid; /* else `until` or `max` ends it */
+    bool grid; /* else `max` turns, or `until` before */
     double from, to;
     int64_t steps;
     bool log_spacing; /* of times; else uniform */
     struct loop_call *body;
     uint32_t body_count;
     const struct expr *until; /* checked after each turn; NULL: never */
-    int64_t max;              /* turns; 0: no limit (then a grid or until must end it) */
+    int64_t max;              /* turns; 0: as the grid says, and there must be one */
     struct span span;
 };
 

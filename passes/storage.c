@@ -13,6 +13,7 @@ struct maker {
     uint32_t capacity;
     uint32_t *last_use; /* per value: last position that reads it */
     uint32_t *row_buffer;
+    struct node_types *types; /* room for one node at a time */
 };
 
 void node_types_fill(struct graph *g, uint32_t node, struct node_types *t)
@@ -126,9 +127,8 @@ static void place_node(struct maker *m, uint32_t id, uint32_t at)
     }
     if (!n->op->workspace)
         return;
-    struct node_types *t = arena_alloc(m->c->arena, sizeof *t);
-    node_types_fill(m->g, id, t);
-    int64_t bytes = n->op->workspace(&t->call);
+    node_types_fill(m->g, id, m->types);
+    int64_t bytes = n->op->workspace(&m->types->call);
     if (bytes > 0)
         s->workspace[at] = add_buffer(m, MEMORY_ARENA, 0, 0, bytes, at);
 }
@@ -197,7 +197,8 @@ struct storage *storage_make(struct compile *c, const uint32_t *order, uint32_t 
                       .g = g,
                       .s = s,
                       .last_use = arena_new_array(c->arena, uint32_t, g->value_count),
-                      .row_buffer = arena_new_array(c->arena, uint32_t, g->states->count + 1)};
+                      .row_buffer = arena_new_array(c->arena, uint32_t, g->states->count + 1),
+                      .types = arena_alloc(c->arena, sizeof(struct node_types))};
     s->order = arena_new_array(c->arena, uint32_t, count + 1);
     memcpy(s->order, order, count * sizeof *order);
     s->order_count = count;

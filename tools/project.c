@@ -266,7 +266,7 @@ static bool declare_cursor(struct project *p)
     return state_declare(&m->states, m->arena, m->diags, &row, &p->cursor);
 }
 
-bool project_state(struct project *p, bool all_rows)
+bool project_state(struct project *p, bool cursor)
 {
     if (!declare_cursor(p))
         return false;
@@ -275,7 +275,7 @@ bool project_state(struct project *p, bool all_rows)
     for (uint32_t i = 0; i < p->plan_count; i++)
         for (uint32_t r = 0; r < p->plans[i]->row_count; r++)
             used[r] |= p->plans[i]->reads[r];
-    used[p->cursor] = all_rows;
+    used[p->cursor] = cursor;
     if (!state_open(p->diags, p->arena, table, used, &p->s.state))
         return false;
     p->s.engine.state = &p->s.state;

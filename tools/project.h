@@ -49,8 +49,9 @@ struct plan *project_plan(struct project *p, const char *program, int64_t batch,
 /* The gradient plan of `train` and the update plan. */
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
 
-/* After all plans are compiled: maps and initialises the state that they use. */
-bool project_state(struct project *p, bool all_rows);
+/* After all plans are compiled: maps and initialises the state that they use, and with CURSOR the row
+ * of the step. */
+bool project_state(struct project *p, bool cursor);
 /* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);
 

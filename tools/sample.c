@@ -15,7 +15,7 @@ static const struct option_spec options[] = {
     {"steps", 's', OPTION_KEY, "N", "steps of the time grid", "sample.steps"},
     {"sampler", 0, OPTION_KEY, "NAME", "loop of the model: tweedie, euler, …", "sample.sampler"},
     {"seed", 0, OPTION_KEY, "N", "of the draws", "sample.seed"},
-    {"watch", 'w', OPTION_FLAG, NULL, "show the first sequence while noise resolves into text",
+    {"watch", 'w', OPTION_FLAG, NULL, "show the first sequences while noise resolves into text",
      NULL},
     {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
