@@ -148,9 +148,9 @@ static bool read_chain(struct model *m, const struct yaml *rate, const struct ya
         return false;
     }
     if (rate->kind == YAML_SCALAR && strcmp(rate->text, "absorb") == 0)
-        *out = (struct chain){CHAIN_ABSORB, (int32_t)tokens, (int32_t)tokens + 1, (int32_t)tokens};
+        *out = chain_absorb((int32_t)tokens);
     else if (rate->kind == YAML_SCALAR && strcmp(rate->text, "uniform") == 0)
-        *out = (struct chain){CHAIN_UNIFORM, (int32_t)tokens, (int32_t)tokens, -1};
+        *out = chain_uniform((int32_t)tokens);
     else {
         diag_error(m->diags, FAULT_CONFIG, rate->span, "this is no rate matrix");
         diag_hint(m->diags, "write `absorb` or `uniform`");
@@ -218,6 +218,6 @@ bool process_read(struct model *model, const struct model_request *request)
 char *process_print(struct arena *arena, const struct process *process)
 {
     return arena_printf(arena, "%s %d %s",
-                        process->chain.kind == CHAIN_ABSORB ? "absorb" : "uniform",
+                        chain_carries_over(&process->chain) ? "absorb" : "uniform",
                         process->chain.tokens, expr_print(arena, process->sigma));
 }

@@ -20,9 +20,9 @@ static bool read_process(struct reader *r)
         return false;
     if (strcmp(rate, "absorb") == 0)
         p.chain =
-            (struct chain){CHAIN_ABSORB, (int32_t)tokens, (int32_t)tokens + 1, (int32_t)tokens};
+            chain_absorb((int32_t)tokens);
     else if (strcmp(rate, "uniform") == 0)
-        p.chain = (struct chain){CHAIN_UNIFORM, (int32_t)tokens, (int32_t)tokens, -1};
+        p.chain = chain_uniform((int32_t)tokens);
     else
         return scan_error(r, from, "a rate is absorb or uniform");
     char *text = arena_strndup(r->arena, r->at, strcspn(r->at, "#"));

@@ -20,7 +20,7 @@ static void bound_cost(const struct op_call *call, struct op_cost *out)
  * p_theta being the score row normalised over the tokens; the score is then needed. */
 static bool expect_base_score(const struct op_call *call)
 {
-    if (call->chain->kind == CHAIN_ABSORB && !op_has(call, 2))
+    if (chain_carries_over(call->chain) && !op_has(call, 2))
         return op_error(call, "the absorbing process needs `log_score`: what the network says "
                               "where every token is masked, at this sigma");
     return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
@@ -51,7 +51,7 @@ static void base_draw_reference(const struct ref_call *call)
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         int64_t row = p / walk.length;
         call->out[0].data[p] = call->in[0].data[p];
-        if (chain->kind == CHAIN_UNIFORM)
+        if (!chain_carries_over(chain))
             continue;
         const double *log_score = call->in[2].data + p * chain->states;
         struct chain_noise noise = chain_noise(chain, ref_time(&call->in[1], row));
@@ -109,7 +109,7 @@ static void base_cost_reference(const struct ref_call *call)
     struct chain_walk walk = ref_walk(&call->in[0]);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         struct chain_noise noise = chain_noise(chain, ref_time(&call->in[1], p / walk.length));
-        if (chain->kind == CHAIN_UNIFORM) {
+        if (!chain_carries_over(chain)) {
             call->out[0].data[p] = chain_uniform_divergence(chain, &noise);
             continue;
         }

@@ -68,7 +68,7 @@ struct chain_law ref_decoder(const struct chain *chain, int32_t x, double sigma,
     for (int32_t y = 0; y < chain->tokens; y++)
         if (y != x)
             least = fmin(least, exp(log_score[y]));
-    if (chain->kind == CHAIN_ABSORB || law_positive(&law, least))
+    if (chain_carries_over(chain) || law_positive(&law, least))
         return law;
     struct chain_noise noise = chain_noise(chain, sigma);
     return law_soften(chain, law, &noise, ref_total(chain, &law, log_score), others);
@@ -154,7 +154,7 @@ static const struct op_attr tweedie_attrs[] = {
 
 static bool tweedie_shape(struct op_call *call)
 {
-    if (call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK && call->chain->kind != CHAIN_ABSORB)
+    if (call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK && !chain_carries_over(call->chain))
         return op_error(call, "exclude: mask is for a process that has a mask");
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&

@@ -38,7 +38,7 @@ static const struct op_attr score_output_attrs[] = {
 
 static bool score_output_shape(struct op_call *call)
 {
-    if (call->attr[SCORE_OUTPUT_SCALE].flag && call->chain->kind != CHAIN_ABSORB)
+    if (call->attr[SCORE_OUTPUT_SCALE].flag && !chain_carries_over(call->chain))
         return op_error(call, "scale_by_sigma is for the absorbing process only");
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 1, 1) && chain_expect_scores(call, 0, 1) &&
@@ -379,7 +379,7 @@ static void project_score_reference(const struct ref_call *call)
         double *row = call->out[0].data + p * states;
         for (int32_t y = 0; y < states; y++)
             row[y] = call->in[0].data[p * states + y];
-        if (call->chain->kind == CHAIN_UNIFORM)
+        if (!chain_carries_over(call->chain))
             project_uniform(call->chain, &noise, x, row);
         else if (x == call->chain->mask)
             project_absorb(call->chain, &noise, row);

@@ -163,10 +163,10 @@ static void write_base(struct checking *c, const struct process *p)
         return;
     }
     write_text(&c->w, "  base term: finite, %.3g of the data is left at t = 1%s\n", left,
-               p->chain.kind == CHAIN_UNIFORM ? " and every token is likely under the base"
+               !chain_carries_over(&p->chain) ? " and every token is likely under the base"
                : program                      ? " and the program `base` draws it from the network"
                                               : "");
-    if (p->chain.kind == CHAIN_ABSORB && !program)
+    if (chain_carries_over(&p->chain) && !program)
         write_text(&c->w,
                    "    without a program `bound_base`, a pure mask would make it infinite\n");
 }
@@ -174,8 +174,8 @@ static void write_base(struct checking *c, const struct process *p)
 static void write_process(struct checking *c, const struct process *p)
 {
     write_text(&c->w, "process %s: %s, %d tokens%s, %d states\n", p->name,
-               p->chain.kind == CHAIN_ABSORB ? "absorb" : "uniform", p->chain.tokens,
-               p->chain.kind == CHAIN_ABSORB ? " and the mask" : "", p->chain.states);
+               chain_carries_over(&p->chain) ? "absorb" : "uniform", p->chain.tokens,
+               chain_carries_over(&p->chain) ? " and the mask" : "", p->chain.states);
     write_text(&c->w, "  sigma(t) = %s\n", expr_print(c->line->arena, p->sigma));
     write_text(&c->w, "      t      sigma    noised\n");
     for (int i = 0; i <= 10; i++) {

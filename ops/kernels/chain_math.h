@@ -35,7 +35,7 @@ static inline struct chain_noise chain_noise(const struct chain *chain, double s
 /* Q[y][x], the rate of the jump x -> y; the diagonal is minus the rate of leaving. */
 static inline double chain_rate(const struct chain *chain, int32_t y, int32_t x)
 {
-    if (chain->kind == CHAIN_UNIFORM)
+    if (!chain_carries_over(chain))
         return 1.0 / chain->tokens - (x == y);
     if (x == chain->mask)
         return 0.0;
@@ -46,7 +46,7 @@ static inline double chain_rate(const struct chain *chain, int32_t y, int32_t x)
 static inline double chain_move(const struct chain *chain, const struct chain_noise *noise,
                                 int32_t y, int32_t x0)
 {
-    if (chain->kind == CHAIN_UNIFORM)
+    if (!chain_carries_over(chain))
         return noise->moved / chain->tokens + (y == x0 ? noise->alpha : 0.0);
     if (x0 == chain->mask)
         return y == chain->mask;
@@ -60,7 +60,7 @@ static inline double chain_log_ratio(const struct chain *chain, const struct cha
 {
     if (y == x)
         return 0.0;
-    if (chain->kind == CHAIN_UNIFORM)
+    if (!chain_carries_over(chain))
         return x == x0 ? noise->log_ratio : y == x0 ? -noise->log_ratio : 0.0;
     if (x == chain->mask)
         return y == x0 ? -noise->log_e : -INFINITY;
@@ -74,7 +74,7 @@ static inline double chain_log_ratio_slope(const struct chain *chain,
 {
     if (y == x || (y != x0 && x != x0))
         return 0.0;
-    if (chain->kind == CHAIN_ABSORB)
+    if (chain_carries_over(chain))
         return (y == x0 ? -1.0 : 1.0) / noise->moved;
     double rest = chain->tokens * noise->inv_e * noise->ratio; /* 1 - r */
     return (x == x0 ? rest : -rest) / noise->moved;
@@ -107,7 +107,7 @@ static inline int32_t chain_draw(const struct chain *chain, const struct chain_n
 {
     if (!(u < noise->moved)) /* also where the noise is not a number: no state is made up */
         return x0;
-    if (chain->kind == CHAIN_ABSORB)
+    if (chain_carries_over(chain))
         return chain->mask;
     int32_t y = (int32_t)(u / noise->moved * chain->tokens);
     return y < chain->tokens ? y : chain->tokens - 1;
@@ -115,7 +115,7 @@ static inline int32_t chain_draw(const struct chain *chain, const struct chain_n
 
 static inline int32_t chain_stationary(const struct chain *chain, double u)
 {
-    return chain->kind == CHAIN_ABSORB ? chain->mask : (int32_t)(u * chain->tokens);
+    return chain_carries_over(chain) ? chain->mask : (int32_t)(u * chain->tokens);
 }
 
 /* KL(P_sigma[., x0] || stationary) of the uniform chain, the same for every x0: the mean of
@@ -161,7 +161,7 @@ static inline double law_weight(const struct chain_law *law, int32_t y, double s
 /* Whether a position can move at all: under absorb only a masked one can. */
 static inline bool chain_frozen(const struct chain *chain, int32_t x)
 {
-    return chain->kind == CHAIN_ABSORB && x != chain->mask;
+    return chain_carries_over(chain) && x != chain->mask;
 }
 
 /* Tweedie: p(x_s = y | x_t = x) ~ [exp(-D Q) s]_y P_D[x][y] with D = sigma_t - sigma_s. All weights
@@ -172,7 +172,7 @@ static inline struct chain_law law_tweedie(const struct chain *chain, int32_t x,
     double moved = -expm1(-delta), alpha = exp(-delta);
     if (chain_frozen(chain, x))
         return (struct chain_law){.at = x, .at_weight = alpha};
-    if (chain->kind == CHAIN_ABSORB)
+    if (chain_carries_over(chain))
         return (struct chain_law){
             .at = x, .at_weight = exclude_mask ? 0.0 : alpha - moved * others, .scale = moved};
     double spread = moved / chain->tokens; /* P_D[x][y] */
@@ -188,7 +188,7 @@ static inline double chain_entry_rate(const struct chain *chain, int32_t x)
 {
     if (chain_frozen(chain, x))
         return 0.0;
-    return chain->kind == CHAIN_ABSORB ? 1.0 : 1.0 / chain->tokens;
+    return chain_carries_over(chain) ? 1.0 : 1.0 / chain->tokens;
 }
 
 /* One-hot at x plus STEP times the reverse rate: the first-order step, whose weight of staying is
@@ -216,7 +216,7 @@ static inline struct chain_law law_euler(const struct chain *chain, int32_t x, d
 static inline struct chain_law law_decoder(const struct chain *chain, int32_t x, double sigma,
                                            double others)
 {
-    if (chain->kind == CHAIN_ABSORB)
+    if (chain_carries_over(chain))
         return (struct chain_law){
             .at = x, .at_weight = x != chain->mask, .scale = x == chain->mask};
     return law_tweedie(chain, x, sigma, others, false);

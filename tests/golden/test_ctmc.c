@@ -101,7 +101,7 @@ static void check_rows(const double *ours, int64_t our_stride, const struct tens
 static double reference_rounding(const struct chain *chain, double sigma)
 {
     struct chain_noise noise = chain_noise(chain, sigma);
-    if (chain->kind == CHAIN_ABSORB)
+    if (chain_carries_over(chain))
         return 0x1p-22 * (1 + noise.inv_e * (fabs(noise.log_e) + 1));
     double constant = (1 - noise.log_ratio) / (noise.ratio * chain->tokens);
     return 0x1p-23 * (1 + constant / noise.ratio);
@@ -221,7 +221,7 @@ Test(golden, denoise_weights)
         trial.in[2] = input(&v, "sigma", 1);
         trial.in[3] = tensor_of(DT_F64, &zero, 0, 0, 0, 0);
         trial.in_count = 4;
-        bool absorb = v.chain.kind == CHAIN_ABSORB;
+        bool absorb = chain_carries_over(&v.chain);
         trial.attr[STEP_EXCLUDE].integer = absorb ? EXCLUDE_MASK : EXCLUDE_NONE;
         double *weights = run_both(&trial, 1e-12);
         check_rows(weights, v.chain.states, get(&v, "denoise_weights"), 2e-6, "denoise");

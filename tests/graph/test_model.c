@@ -185,7 +185,7 @@ Test(model, process_gives_chain_noise_and_states)
     cr_assert_eq(m->process_count, 1);
     const struct process *p = &m->processes[0];
     cr_assert_str_eq(p->name, "main");
-    cr_assert_eq(p->chain.kind, CHAIN_ABSORB);
+    cr_assert(chain_carries_over(&p->chain));
     cr_assert_eq(p->chain.tokens, 5);
     cr_assert_eq(p->chain.states, 6);
     cr_assert_eq(p->chain.mask, 5);
@@ -204,7 +204,7 @@ Test(model, processes_may_be_several)
                    "  b: {rate: absorb, noise: {sigma: \"2 * t\"}, vocab: vocab + 2}\n");
     cr_assert_eq(m->process_count, 2);
     cr_assert_str_eq(m->processes[1].name, "b");
-    cr_assert_eq(m->processes[0].chain.kind, CHAIN_UNIFORM);
+    cr_assert_eq(m->processes[0].chain.uniform, 1);
     cr_assert_eq(m->processes[0].chain.states, 5);
     cr_assert_eq(m->processes[0].chain.mask, -1);
     cr_assert_eq(m->processes[1].chain.states, 8);
@@ -226,7 +226,7 @@ Test(model, settings_replace_the_process)
     struct model_request request = {.path = "m.yaml", .settings = settings, .setting_count = 2};
     struct model *m = model_read(arena, diags, &ops_table, &request);
     expect_quiet();
-    cr_assert_eq(m->processes[0].chain.kind, CHAIN_UNIFORM);
+    cr_assert_eq(m->processes[0].chain.uniform, 1);
     expect_int(m, "states", 5, LAYER_DEFAULT);
     cr_assert_float_eq(sigma(&m->processes[0], "1.0"), 2.0, 1e-15);
     settings[0] = setting("process.nose", "1", LAYER_COMMAND);

@@ -155,13 +155,4 @@ static inline double test_normal(uint64_t seed, uint32_t index)
     return radius * cos(6.283185307179586 * test_uniform(seed, 2 * index + 1));
 }
 
-static inline struct chain chain_absorb(int32_t tokens)
-{
-    return (struct chain){CHAIN_ABSORB, tokens, tokens + 1, tokens};
-}
-static inline struct chain chain_uniform(int32_t tokens)
-{
-    return (struct chain){CHAIN_UNIFORM, tokens, tokens, -1};
-}
-
 #endif

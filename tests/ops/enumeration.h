@@ -78,7 +78,7 @@ static inline void exact_score(const double *p, int n, int x, float *log_score)
 /* Whether noise can lead from X0 to X. */
 static inline bool reachable(const struct chain *chain, int x, int x0)
 {
-    return chain->kind == CHAIN_UNIFORM || x == x0 || x == chain->mask;
+    return !chain_carries_over(chain) || x == x0 || x == chain->mask;
 }
 
 static const double sigmas[] = {1e-3, 0.04, 0.7, 3, 12};

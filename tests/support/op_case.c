@@ -18,9 +18,9 @@ static struct chain read_rate(const char *text)
     int tokens;
     BUG_ON(sscanf(text, "%15s %d", kind, &tokens) != 2);
     if (strcmp(kind, "absorb") == 0)
-        return (struct chain){CHAIN_ABSORB, tokens, tokens + 1, tokens};
+        return chain_absorb(tokens);
     BUG_ON(strcmp(kind, "uniform") != 0);
-    return (struct chain){CHAIN_UNIFORM, tokens, tokens, -1};
+    return chain_uniform(tokens);
 }
 
 /* "f32[2,3]": returns what follows it. "_" leaves rank TYPE_ABSENT. */

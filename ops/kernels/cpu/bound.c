@@ -13,7 +13,7 @@ static void base_draw(const struct kernel_call *call)
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        if (chain->kind == CHAIN_UNIFORM) {
+        if (!chain_carries_over(chain)) {
             out[p] = x[p];
             continue;
         }
@@ -41,7 +41,7 @@ static void base_cost(const struct kernel_call *call)
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
         struct chain_noise noise = chain_noise(chain, time_at(&call->in[1], p / at.length));
-        if (chain->kind == CHAIN_UNIFORM) {
+        if (!chain_carries_over(chain)) {
             out[p] = chain_uniform_divergence(chain, &noise);
             continue;
         }

@@ -173,7 +173,7 @@ static inline double least_score(const float *row, int64_t n, int64_t x)
 static inline void make_positive(const struct chain *chain, double sigma, double others,
                                  struct weight_row *row, struct block_sums *sums)
 {
-    if (chain->kind == CHAIN_ABSORB ||
+    if (chain_carries_over(chain) ||
         law_positive(&row->law, least_score(row->log_score, chain->tokens, row->law.at)))
         return;
     struct chain_noise noise = chain_noise(chain, sigma);

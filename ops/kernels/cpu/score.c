@@ -108,7 +108,7 @@ static void score_entropy(const struct kernel_call *call)
         const float *row = log_score + p * states;
         if (chain_frozen(chain, x[p]))
             out[p] = 0;
-        else if (chain->kind == CHAIN_ABSORB)
+        else if (chain_carries_over(chain))
             out[p] = entropy_absorb(chain, &noise, row, x0[p]);
         else
             out[p] = entropy_uniform(chain, &noise, row, x[p], x0[p]);
@@ -176,7 +176,7 @@ static void score_entropy_backward(const struct kernel_call *call)
             dsigma[p] = 0;
             continue;
         }
-        bool absorb = chain->kind == CHAIN_ABSORB;
+        bool absorb = chain_carries_over(chain);
         double g = absorb ? dloss[p] : dloss[p] / chain->tokens;
         double rho0 = absorb ? noise.inv_e : 1 / noise.ratio;
         double slope0 = g * (exp((double)row[x0[p]]) - rho0);
@@ -275,7 +275,7 @@ static void project_score(const struct kernel_call *call)
         struct chain_noise noise = chain_noise(chain, time_at(&call->in[2], p / at.length));
         const float *row = log_score + p * states;
         float *to = out + p * states;
-        if (chain->kind == CHAIN_UNIFORM)
+        if (!chain_carries_over(chain))
             project_uniform(chain, &noise, x[p], row, to);
         else if (x[p] == chain->mask)
             project_absorb(chain, &noise, row, to);
