@@ -124,16 +124,83 @@ static bool read_time(const struct loop_reader *r, const struct yaml *grid, cons
            loop_error(r, at->span, "`%s` is a time above 0, at most 1", key);
 }
 
+const char *const loop_spacings[SPACING_COUNT + 1] = {"uniform", "log", "cosine", "quadratic",
+                                                      NULL};
+
+bool loop_set_times(struct diags *diags, struct loop *loop, const double *times, int64_t count,
+                    struct span span)
+{
+    if (count < 2) {
+        diag_error(diags, FAULT_CONFIG, span, "a grid has at least two times, the last the end");
+        return false;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (!(times[i] > 0 && times[i] <= 1)) {
+            diag_error(diags, FAULT_CONFIG, span, "%g is no time: above 0, at most 1", times[i]);
+            return false;
+        }
+        if (i && times[i] >= times[i - 1]) {
+            diag_error(diags, FAULT_CONFIG, span, "the times of a grid fall, but %g follows %g",
+                       times[i], times[i - 1]);
+            return false;
+        }
+    }
+    loop->grid = true;
+    loop->times = times;
+    loop->steps = count - 1;
+    loop->from = times[0];
+    loop->to = times[count - 1];
+    return true;
+}
+
+static bool read_times(const struct loop_reader *r, const struct yaml *grid,
+                       const struct yaml *list)
+{
+    if (!yaml_expect(r->model->diags, list, YAML_LIST, "times"))
+        return false;
+    if (yaml_get(grid, "from") || yaml_get(grid, "to") || yaml_get(grid, "steps") ||
+        yaml_get(grid, "spacing"))
+        return loop_error(r, grid->span, "%s",
+                          "`times:` are all of a grid's times: no from, to, steps, spacing");
+    double *times = arena_new_array(r->model->arena, double, list->count + 1);
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct number n;
+        if (!model_number(r->model, list->items[i], &n))
+            return false;
+        times[i] = number_real(n);
+    }
+    return loop_set_times(r->model->diags, r->loop, times, list->count, list->span);
+}
+
+static bool read_limit(const struct loop_reader *r, const struct yaml *limit)
+{
+    struct number n;
+    if (!limit)
+        return true;
+    if (!model_number(r->model, limit, &n))
+        return false;
+    r->loop->limit = number_real(n);
+    if (!(r->loop->limit > 0))
+        return loop_error(r, limit->span, "`%s` is a number above 0", "limit");
+    return r->model->process_count ||
+           loop_error(r, limit->span, "`%s` needs a process, whose steps of noise it bounds",
+                      "limit");
+}
+
 static bool read_grid(const struct loop_reader *r, const struct yaml *grid)
 {
-    static const char *const keys[] = {"from", "to", "steps", "spacing", NULL};
+    static const char *const keys[] = {"from", "to", "steps", "spacing", "times", "limit", NULL};
     struct loop *l = r->loop;
     struct number n;
     if (!grid)
         return true;
     if (!yaml_expect(r->model->diags, grid, YAML_MAP, "grid") ||
         !yaml_closed(r->model->diags, grid, keys, "a grid") ||
-        !read_time(r, grid, "from", &l->from) || !read_time(r, grid, "to", &l->to))
+        !read_limit(r, yaml_get(grid, "limit")))
+        return false;
+    if (yaml_get(grid, "times"))
+        return read_times(r, grid, yaml_get(grid, "times"));
+    if (!read_time(r, grid, "from", &l->from) || !read_time(r, grid, "to", &l->to))
         return false;
     const struct yaml *steps = yaml_get(grid, "steps"), *spacing = yaml_get(grid, "spacing");
     l->grid = true;
@@ -146,11 +213,14 @@ static bool read_grid(const struct loop_reader *r, const struct yaml *grid)
         l->steps = n.i;
     if (l->from <= l->to)
         return loop_error(r, grid->span, "the grid runs down in time: `%s` is above `to`", "from");
-    if (!spacing || spacing->kind != YAML_SCALAR || strcmp(spacing->text, "uniform") == 0)
+    if (!spacing)
         return true;
-    l->log_spacing = strcmp(spacing->text, "log") == 0;
-    return l->log_spacing ||
-           loop_error(r, spacing->span, "`spacing` is uniform or log, not %s", spacing->text);
+    for (int i = 0; spacing->kind == YAML_SCALAR && i < SPACING_COUNT; i++) {
+        l->spacing = (enum loop_spacing)i;
+        if (strcmp(spacing->text, loop_spacings[i]) == 0)
+            return true;
+    }
+    return loop_error(r, spacing->span, "`%s` is uniform, log, cosine or quadratic", "spacing");
 }
 
 /* --- body --------------------------------------------------------------------------------- */
@@ -324,6 +394,15 @@ static bool read_end(const struct loop_reader *r, const struct yaml *body)
            loop_error(r, l->span, "loop `%s` has no end: give it a `grid:` or a `max:`", l->name);
 }
 
+char *loop_names(const struct model *model)
+{
+    char *text = arena_strdup(model->arena, model->loops.count ? "" : "none");
+    for (uint32_t i = 0; i < model->loops.count; i++)
+        text =
+            arena_printf(model->arena, "%s%s%s", text, i ? ", " : "", model->loops.items[i].name);
+    return text;
+}
+
 struct loop *loop_read(const struct model *model, const char *name)
 {
     static const char *const keys[] = {"carry", "grid", "body", "until", "max", "doc", NULL};
@@ -334,6 +413,8 @@ struct loop *loop_read(const struct model *model, const char *name)
         const char *near = section_nearest(model->arena, &model->loops, name);
         if (near)
             diag_hint(model->diags, "did you mean `%s`?", near);
+        else
+            diag_hint(model->diags, "its loops: %s", loop_names(model));
         return NULL;
     }
     struct loop *l = arena_alloc(model->arena, sizeof *l);
@@ -345,4 +426,88 @@ struct loop *loop_read(const struct model *model, const char *name)
                 read_grid(&r, yaml_get(s->body, "grid")) &&
                 read_body(&r, yaml_get(s->body, "body")) && read_end(&r, s->body);
     return good ? l : NULL;
+}
+
+/* --- times of a run ------------------------------------------------------------------------- */
+
+double loop_time(const struct loop *loop, int64_t index, int64_t steps)
+{
+    double u = (double)index / (double)steps, span = loop->from - loop->to;
+    if (loop->times)
+        return loop->times[index];
+    if (index == steps)
+        return loop->to;
+    switch (loop->spacing) {
+    case SPACING_LOG:
+        return loop->from * pow(loop->to / loop->from, u);
+    case SPACING_COSINE:
+        return loop->to + span * cos(1.5707963267948966 * u);
+    case SPACING_QUADRATIC:
+        return loop->to + span * (1 - u) * (1 - u);
+    case SPACING_UNIFORM:
+        break;
+    }
+    return loop->from - span * u;
+}
+
+static bool time_name(const void *context, const char *name, struct number *out)
+{
+    *out = (struct number){.kind = NUMBER_REAL, .r = *(const double *)context};
+    return strcmp(name, "t") == 0;
+}
+
+/* INFINITY where the noise has no end. */
+static double sigma_at(const struct process *process, double t)
+{
+    struct expr_scope scope = {time_name, NULL, &t};
+    struct number n;
+    double sigma = expr_eval(NULL, process->sigma, &scope, &n) ? number_real(n) : INFINITY;
+    return isfinite(sigma) ? sigma : INFINITY;
+}
+
+/* The time between LOW and HIGH whose noise is SIGMA, which grows with it. */
+static double time_of(const struct process *process, double sigma, double low, double high)
+{
+    for (int i = 0; i < 60; i++) { /* to the last bit of a double between 0 and 1 */
+        double middle = (low + high) / 2;
+        if (sigma_at(process, middle) < sigma)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (low + high) / 2;
+}
+
+static int64_t parts_of(const struct loop *loop, const struct process *process, double now,
+                        double next)
+{
+    double fall = sigma_at(process, now) - sigma_at(process, next);
+    double parts = ceil(chain_fastest(&process->chain) * fall / loop->limit);
+    if (!isfinite(parts) || parts < 1)
+        return 1;
+    return parts < LOOP_PARTS_MAX ? (int64_t)parts : LOOP_PARTS_MAX;
+}
+
+void loop_grid(struct arena *arena, const struct model *model, const struct loop *loop,
+               int64_t steps, struct loop_times *out)
+{
+    const struct process *process = loop->limit > 0 ? &model->processes[0] : NULL;
+    int64_t count = loop->times || !steps ? loop->steps : steps, total = 0, at = 0;
+    for (int64_t i = 0; i < count; i++)
+        total += process ? parts_of(loop, process, loop_time(loop, i, count),
+                                    loop_time(loop, i + 1, count))
+                         : 1;
+    double *time = arena_new_array(arena, double, (size_t)total + 1);
+    for (int64_t i = 0; i < count; i++) {
+        double now = loop_time(loop, i, count), next = loop_time(loop, i + 1, count);
+        int64_t parts = process ? parts_of(loop, process, now, next) : 1;
+        time[at++] = now;
+        for (int64_t k = 1; k < parts; k++) {
+            double high = sigma_at(process, now), low = sigma_at(process, next);
+            time[at++] =
+                time_of(process, high + (low - high) * (double)k / (double)parts, next, now);
+        }
+    }
+    time[total] = loop->to;
+    *out = (struct loop_times){.steps = total, .inserted = total - count, .time = time};
 }

@@ -56,6 +56,15 @@ struct loop_call {
     struct span span;
 };
 
+/* How the times of a grid lie between `from` and `to`, with u = 0 .. 1 over the steps:
+ *   uniform    from + (to - from) u
+ *   log        from (to / from)^u
+ *   cosine     to + (from - to) cos(pi u / 2): short steps at the start, long ones at the end
+ *   quadratic  to + (from - to) (1 - u)^2: long steps at the start, short ones at the end */
+enum loop_spacing { SPACING_UNIFORM, SPACING_LOG, SPACING_COSINE, SPACING_QUADRATIC };
+#define SPACING_COUNT 4
+extern const char *const loop_spacings[SPACING_COUNT + 1]; /* by enum, then NULL */
+
 struct loop {
     const char *name;
     struct loop_carry *carry;
@@ -63,7 +72,9 @@ struct loop {
     bool grid; /* else `max` turns, or `until` before */
     double from, to;
     int64_t steps;
-    bool log_spacing; /* of times; else uniform */
+    enum loop_spacing spacing;
+    const double *times; /* STEPS + 1, falling, in place of a spacing; NULL: none */
+    double limit;        /* of (fastest rate) x (step of sigma); 0: none */
     struct loop_call *body;
     uint32_t body_count;
     const struct expr *until; /* checked after each turn; NULL: never */
@@ -73,6 +84,29 @@ struct loop {
 
 /* NULL after reporting. */
 struct loop *loop_read(const struct model *model, const char *name);
+/* "tweedie, euler", in the model's arena: for messages. */
+char *loop_names(const struct model *model);
+
+/* Replaces the loop's times by COUNT falling ones, kept by reference; false after reporting where they
+ * are fewer than two, do not fall, or are no times above 0, at most 1. */
+bool loop_set_times(struct diags *diags, struct loop *loop, const double *times, int64_t count,
+                    struct span span);
+
+/* Time number INDEX of 0 .. STEPS, where no time is inserted. */
+double loop_time(const struct loop *loop, int64_t index, int64_t steps);
+
+/* The times of one run. */
+struct loop_times {
+    int64_t steps;      /* one less than there are times */
+    int64_t inserted;   /* how many of them the loop's `limit` asked for */
+    const double *time; /* in the arena */
+};
+/* STEPS: 0, or what the run says in place of the loop. Where the loop has a `limit`, a step over which
+ * (fastest rate) x (sigma's fall) is larger is cut into equal parts of sigma, at most
+ * LOOP_PARTS_MAX; a step from infinite noise stays whole. */
+void loop_grid(struct arena *arena, const struct model *model, const struct loop *loop,
+               int64_t steps, struct loop_times *out);
+#define LOOP_PARTS_MAX 100000
 
 /* Names that conditions and sources may use: grid.now, grid.next, grid.index, grid.steps,
  * grid.first, grid.last, and carries that are single numbers. */

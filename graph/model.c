@@ -412,7 +412,7 @@ struct model *model_read(struct arena *arena, struct diags *diags, const struct 
     const struct yaml *preset = find_preset(&r);
     resolve_params(&r, preset);
     check_names(&r);
-    if (diags_errors(diags) == before)
+    if (diags_errors(diags) == before && !request->without_processes)
         process_read(m, request);
     return diags_errors(diags) == before ? m : NULL;
 }

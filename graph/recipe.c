@@ -14,6 +14,9 @@ const struct recipe_key recipe_keys[] = {
      AT(model)},
     {"preset", KEY_TEXT, NULL, 0, 0, "size of the model: one of its presets", NULL, AT(preset)},
     {"data.files", KEY_TEXTS, NULL, 0, 0, "text files, or one grammar", NULL, AT(data.files)},
+    {"data.classes", KEY_TEXTS, NULL, 0, 0,
+     "a name for each of data.files, which then are classes: training tells the model which", NULL,
+     AT(data.classes)},
     {"data.format", KEY_CHOICE, "auto", 0, 0, "what the files are; auto: a grammar is recognised",
      "auto text grammar", AT(data.format)},
     {"data.tokenizer", KEY_CHOICE, NULL, 0, 0,
@@ -61,6 +64,11 @@ const struct recipe_key recipe_keys[] = {
     {"eval.times", KEY_INT, "8", 2, 1e6,
      "noise times a sequence and replicate: one in each of so many equal parts of [t_min, 1]", NULL,
      AT(eval.times)},
+    {"eval.estimator", KEY_CHOICE, "stratified", 0, 0, "how the bound is estimated",
+     "stratified quadrature random exact-k published", AT(eval.estimator)},
+    {"eval.given", KEY_TEXT, NULL, 0, 0,
+     "positions that are known: prefix:N, every:K, or a file of 0s and 1s; the bound of the rest",
+     NULL, AT(eval.given)},
     {"sample.count", KEY_INT, "4", 1, 1e9, "sequences", NULL, AT(sample.count)},
     {"sample.batch", KEY_INT, "4", 1, 1e6, "sequences at once", NULL, AT(sample.batch)},
     {"sample.sampler", KEY_TEXT, "tweedie", 0, 0, "loop of the model that samples", NULL,
@@ -68,6 +76,19 @@ const struct recipe_key recipe_keys[] = {
     {"sample.steps", KEY_INT, "0", 0, 1e7, "steps of the time grid; 0: as the loop says", NULL,
      AT(sample.steps)},
     {"sample.seed", KEY_INT, "1", 0, MANY, "of the draws", NULL, AT(sample.seed)},
+    {"sample.grid", KEY_TEXTS, NULL, 0, 0,
+     "times of the steps in place of the loop's: falling numbers, a file of them, or a spacing: "
+     "uniform, log, cosine, quadratic",
+     NULL, AT(sample.grid)},
+    {"sample.length", KEY_INT, "0", 0, 1e9,
+     "symbols of a sequence; 0: the model's length; beyond it, block by block", NULL,
+     AT(sample.length)},
+    {"sample.context", KEY_INT, "0", 0, 1e9,
+     "beyond the model's length: symbols that a block sees before it; 0: half of the length", NULL,
+     AT(sample.context)},
+    {"sample.block", KEY_INT, "0", 0, 1e9,
+     "beyond the model's length: symbols drawn at once; 0: all that the context leaves", NULL,
+     AT(sample.block)},
 };
 const uint32_t recipe_key_count = sizeof recipe_keys / sizeof *recipe_keys;
 
@@ -353,6 +374,13 @@ static void check_whole(struct reading *r, const struct yaml *root)
                  q->train.minutes > 0)
             q->train.steps = 0; /* only the minutes were asked for */
     }
+    if (q->data.classes.count && q->data.classes.count != q->data.files.count)
+        diag_error(r->diags, FAULT_CONFIG, q->files_span,
+                   "data.classes has %u names, and data.files %u files", q->data.classes.count,
+                   q->data.files.count);
+    if (q->data.classes.count && q->data.valid_file)
+        diag_error(r->diags, FAULT_CONFIG, q->files_span,
+                   "with data.classes, data.valid is a share, held out from each class");
     if ((double)q->train.batch * (double)q->train.accumulate > 2e9)
         diag_error(r->diags, FAULT_CONFIG, root->span,
                    "`train.batch` times `train.accumulate` is above 2e9 sequences a step");

@@ -37,6 +37,7 @@ struct texts {
 
 struct data_recipe {
     struct texts files;
+    struct texts classes; /* names, one per file; none: the files are one stream */
     const char *format;
     const char *tokenizer; /* NULL: by the data */
     double valid;
@@ -57,11 +58,15 @@ struct train_recipe {
 };
 struct eval_recipe {
     int64_t batch, sequences, times;
+    const char *estimator; /* of runtime/estimate.h */
+    const char *given;     /* NULL: nothing */
 };
 struct sample_recipe {
     int64_t count, batch;
     const char *sampler;
     int64_t steps, seed;
+    struct texts grid; /* none: as the loop says */
+    int64_t length, context, block;
 };
 
 /* Where each key's value came from, parallel to recipe_keys. */

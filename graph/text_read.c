@@ -1,30 +1,62 @@
 /* Reads the text form of a graph, line by line. Called by tests of passes and by whoever wants to
  * compile a dump. The grammar stands in graph/text.h; graph/text.c prints it. */
 #include "graph/base/check.h"
+#include "graph/process.h"
 #include "graph/text_scan.h"
 
 #include <string.h>
 
 /* --- tables ------------------------------------------------------------------------------- */
 
+/* A stretch of flow-style YAML: a word, or what brackets hold. */
+static struct yaml *read_flow(struct reader *r)
+{
+    static const char *const words[] = {"absorb", "uniform", NULL};
+    const char *from = r->at;
+    int depth = 0;
+    if (*r->at == '{' || *r->at == '[') {
+        do {
+            depth += (*r->at == '{' || *r->at == '[') - (*r->at == '}' || *r->at == ']');
+        } while (*r->at++ && depth > 0);
+        if (depth > 0) {
+            r->at = from;
+            scan_error(r, from, "this bracket is not closed");
+            return NULL;
+        }
+    } else {
+        uint32_t word;
+        if (!scan_choice(r, "rate", words, &word))
+            return NULL;
+        return yaml_read_text(r->diags, r->arena, "rate", words[word], strlen(words[word]));
+    }
+    struct yaml *node = yaml_read_text(r->diags, r->arena, "rate", from, (size_t)(r->at - from));
+    scan_take(r, ""); /* blanks */
+    return node;
+}
+
+/* RATE TOKENS [base LAW] SIGMA: graph/process.h. */
 static bool read_process(struct reader *r)
 {
     struct graph *g = r->graph;
     struct process p = {.span = scan_span(r, r->at)};
-    const char *rate, *from;
+    const struct yaml *rate, *base = NULL;
     int64_t tokens;
     if (!scan_name(r, &p.name))
         return false;
-    from = r->at;
-    if (!scan_name(r, &rate) || !scan_int(r, 1, 1 << 24, &tokens))
+    struct rate_source source = {.diags = r->diags, .arena = r->arena, .span = scan_span(r, r->at)};
+    const char *from = r->at;
+    rate = read_flow(r);
+    if (!rate)
         return false;
-    if (strcmp(rate, "absorb") == 0)
-        p.chain =
-            chain_absorb((int32_t)tokens);
-    else if (strcmp(rate, "uniform") == 0)
-        p.chain = chain_uniform((int32_t)tokens);
-    else
-        return scan_error(r, from, "a rate is absorb or uniform");
+    if (yaml_get(rate, "hash"))
+        return scan_error(r, from, "this table of rates was too large to print");
+    if (!scan_int(r, 1, 1 << 24, &tokens))
+        return false;
+    if (scan_word(r, "base") && !(base = read_flow(r)))
+        return false;
+    source.tokens = (int32_t)tokens;
+    if (!rate_read(&source, rate, base, &p.chain))
+        return false;
     char *text = arena_strndup(r->arena, r->at, strcspn(r->at, "#"));
     p.sigma = expr_parse(r->diags, r->arena, text, scan_span(r, r->at));
     r->at += strlen(text);

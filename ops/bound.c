@@ -8,6 +8,10 @@
 #include "ops/reverse.h"
 #include "ops/rules.h"
 
+#include "graph/base/check.h"
+
+#include <stdlib.h>
+
 static const char *const result_x[] = {"x", NULL};
 static const char *const result_cost[] = {"cost", NULL};
 
@@ -16,25 +20,26 @@ static void bound_cost(const struct op_call *call, struct op_cost *out)
     chain_cost(call, 40, out);
 }
 
-/* Under absorb with alpha(T) = eps > 0 the base is (1 - eps) delta_M + eps p_theta(. | all masks),
- * p_theta being the score row normalised over the tokens; the score is then needed. */
+/* Where a mask is final and a share eps = exp(-absorb sigma) has not come to it, the base is
+ * (1 - eps) delta_M + eps p_theta(. | all masks), p_theta being the score row normalised over the
+ * tokens; the score is then needed. */
 static bool expect_base_score(const struct op_call *call)
 {
-    if (chain_carries_over(call->chain) && !op_has(call, 2))
-        return op_error(call, "the absorbing process needs `log_score`: what the network says "
-                              "where every token is masked, at this sigma");
+    if (chain_leaks(call->chain) && !op_has(call, 2))
+        return op_error(call, "a process that ends in the mask needs `log_score`: what the network "
+                              "says where every token is masked, at this sigma");
     return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
            chain_expect_scores(call, 2, 0);
 }
 
 /* base_draw: where sampling starts at the finite noise sigma.
- *   uniform  x itself, the stationary draw
- *   absorb   with probability alpha a token of the score row, else the mask */
+ *   a final mask   with probability exp(-absorb sigma) a token of the score row, else the mask
+ *   else           x itself, the draw of `stationary` */
 static const struct op_input base_draw_inputs[] = {
     {"x", IN_TOKEN, 0, "token [rows, length]: a stationary draw", DOMAIN_ANY},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
     {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
-     "f32 [rows, length, states]: log scores at x and sigma; absorb needs them", DOMAIN_ANY},
+     "f32 [rows, length, states]: log scores at x and sigma; a final mask needs them", DOMAIN_ANY},
     {0},
 };
 
@@ -48,23 +53,30 @@ static void base_draw_reference(const struct ref_call *call)
 {
     const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[0]);
+    double *weights = calloc((size_t)chain->states, sizeof *weights);
+    BUG_ON(!weights);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         int64_t row = p / walk.length;
         call->out[0].data[p] = call->in[0].data[p];
-        if (!chain_carries_over(chain))
+        if (!chain_leaks(chain))
             continue;
         const double *log_score = call->in[2].data + p * chain->states;
-        struct chain_noise noise = chain_noise(chain, ref_time(&call->in[1], row));
-        struct chain_law law = law_base(chain, &noise, ref_others(chain, chain->mask, log_score));
-        call->out[0].data[p] = ref_law_draw(chain, &law, log_score,
-                                            ref_uniform(call, row, p % walk.length), chain->mask);
+        struct chain_law law = law_base(chain, ref_time(&call->in[1], row),
+                                        ref_sums(chain, chain->mask, log_score).others);
+        ref_weights(chain, &law, log_score, weights);
+        call->out[0].data[p] = (double)ref_draw(
+            weights, chain->states, ref_uniform(call, row, p % walk.length), chain->mask);
     }
+    free(weights);
 }
 
 static const struct op_case base_draw_cases[] = {
     {"token[2,3] f64[2] f32[2,3,6]", NULL, "absorb 5"},
     {"token[3,7] f64[] f32[3,7,4]", NULL, "absorb 3"},
     {"token[3,5] f64[3] _", NULL, "uniform 7"},
+    {"token[2,3] f64[2] f32[2,3,5]", NULL, "mix 4 0.7 0.3 0"},
+    {"token[2,3] f64[2] _", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,3] f64[2] _", NULL, "band 5 1"},
     {0},
 };
 
@@ -84,13 +96,14 @@ const struct op op_base_draw = {
 };
 
 /* base_cost: the divergence of P_sigma[. | x0] from the law of base_draw, exactly
- *   absorb   -eps log p_theta(x0 | all masks), eps = alpha(sigma)
- *   uniform  sum over y of P[y][x0] log(N P[y][x0]) */
+ *   a final mask   eps sum over y of k_y log(k_y / p_theta(y | all masks)), eps = exp(-absorb sigma),
+ *                  k_y = P[y][x0] / eps; absorb: -eps log p_theta(x0 | all masks)
+ *   else           sum over y of P[y][x0] log(P[y][x0] / base_y) */
 static const struct op_input base_cost_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens", DOMAIN_REAL_TOKEN},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
     {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
-     "f32 [rows, length, states]: log scores where every token is masked; absorb needs them",
+     "f32 [rows, length, states]: log scores where every token is masked; a final mask needs them",
      DOMAIN_ANY},
     {0},
 };
@@ -107,17 +120,22 @@ static void base_cost_reference(const struct ref_call *call)
 {
     const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[0]);
+    void *room = ref_room(call);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        struct chain_noise noise = chain_noise(chain, ref_time(&call->in[1], p / walk.length));
-        if (!chain_carries_over(chain)) {
-            call->out[0].data[p] = chain_uniform_divergence(chain, &noise);
+        int32_t x0 = (int32_t)call->in[0].data[p];
+        struct transition at =
+            transition_make(chain, ref_time(&call->in[1], p / walk.length), NULL, 0, room, 1);
+        if (!chain_leaks(chain)) {
+            call->out[0].data[p] = base_divergence(&at, x0);
             continue;
         }
         const double *log_score = call->in[2].data + p * chain->states;
-        double log_p = log_score[(int64_t)call->in[0].data[p]] -
-                       log(ref_others(chain, chain->mask, log_score));
-        call->out[0].data[p] = noise.alpha > 0 ? -noise.alpha * log_p : 0;
+        double total = log(ref_sums(chain, chain->mask, log_score).others), sum = 0;
+        for (int32_t y = 0; y < chain->tokens; y++)
+            sum += log_score[y] - total;
+        call->out[0].data[p] = leak_divergence(&at, log_score[x0] - total, sum);
     }
+    free(room);
 }
 
 static const struct op_case base_cost_cases[] = {
@@ -125,6 +143,10 @@ static const struct op_case base_cost_cases[] = {
     {"token[3,7] f64[] f32[3,7,4]", NULL, "absorb 3"},
     {"token[3,5] f64[3] _", NULL, "uniform 7"},
     {"token[1,1] f64[1] _", NULL, "uniform 1"},
+    {"token[2,3] f64[2] f32[2,3,5]", NULL, "mix 4 0.7 0.3 0"},
+    {"token[2,3] f64[2] _", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,3] f64[2] _", NULL, "band 5 1"},
+    {"token[3,7] f64[] _", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -138,6 +160,7 @@ const struct op op_base_cost = {
     .rows = ROWS_SEQUENCE,
     .shape = base_cost_shape,
     .cost = bound_cost,
+    .workspace = chain_workspace,
     .reference = base_cost_reference,
     .cases = base_cost_cases,
 };
@@ -165,14 +188,21 @@ static void reconstruction_reference(const struct ref_call *call)
 {
     const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[0]);
+    double *weights = calloc((size_t)chain->states, sizeof *weights);
+    void *room = ref_room(call);
+    BUG_ON(!weights);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        const double *log_score = call->in[2].data + p * chain->states;
-        int32_t x0 = (int32_t)call->in[1].data[p];
-        struct chain_law law = ref_decoder(chain, (int32_t)call->in[0].data[p],
-                                           ref_time(&call->in[3], p / walk.length), log_score);
-        call->out[0].data[p] =
-            log(ref_total(chain, &law, log_score)) - log(law_weight(&law, x0, exp(log_score[x0])));
+        struct transition at =
+            transition_make(chain, ref_time(&call->in[3], p / walk.length), NULL, 0, room, 1);
+        double total = 0;
+        ref_decoder(&at, (int32_t)call->in[0].data[p], call->in[2].data + p * chain->states, room,
+                    weights);
+        for (int32_t y = 0; y < chain->states; y++)
+            total += weights[y];
+        call->out[0].data[p] = log(total) - log(weights[(int64_t)call->in[1].data[p]]);
     }
+    free(weights);
+    free(room);
 }
 
 static const struct op_case reconstruction_cases[] = {
@@ -180,6 +210,10 @@ static const struct op_case reconstruction_cases[] = {
     {"token[1,7] token[1,7] f32[1,7,2] f64[]", NULL, "absorb 1"},
     {"token[3,5] token[3,5] f32[3,5,7] f64[3]", NULL, "uniform 7"},
     {"token[11] token[11] f32[11,2] f64[11]", NULL, "uniform 2"},
+    {"token[2,5] token[2,5] f32[2,5,5] f64[2]", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] token[3,7] f32[3,7,4] f64[]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] token[2,5] f32[2,5,5] f64[2]", NULL, "band 5 1"},
+    {"token[3,7] token[3,7] f32[3,7,5] f64[]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -193,6 +227,7 @@ const struct op op_reconstruction = {
     .rows = ROWS_SEQUENCE,
     .shape = reconstruction_shape,
     .cost = bound_cost,
+    .workspace = chain_workspace,
     .reference = reconstruction_reference,
     .cases = reconstruction_cases,
 };

@@ -1,8 +1,11 @@
 /* Shape rules and reference helpers shared by the diffusion families; see chain.h. */
 #include "ops/chain.h"
 
+#include "graph/base/check.h"
 #include "graph/base/random.h"
 #include "ops/rules.h"
+
+#include <stdlib.h>
 
 static const char *input_name(const struct op_call *call, uint32_t i)
 {
@@ -84,6 +87,19 @@ void chain_cost(const struct op_call *call, double flop, struct op_cost *out)
     }
     out->flop = flop * widest;
     out->bytes = bytes;
+}
+
+int64_t chain_workspace(const struct op_call *call)
+{
+    return chain_room_bytes(call->chain);
+}
+
+void *ref_room(const struct ref_call *call)
+{
+    int64_t bytes = chain_room_bytes(call->chain);
+    void *room = bytes ? aligned_alloc(64, (size_t)bytes) : NULL;
+    BUG_ON(bytes && !room);
+    return room;
 }
 
 struct chain_walk ref_walk(const struct ref_tensor *x)

@@ -8,7 +8,7 @@
 #define SEDGE_OPS_CHAIN_H
 
 #include "graph/op.h"
-#include "ops/kernels/chain_math.h"
+#include "ops/kernels/chain_room.h"
 
 /* Each reports and returns false where input I is not as said; absent optional inputs pass. */
 
@@ -24,6 +24,9 @@ bool chain_expect_keep(const struct op_call *call, uint32_t i, uint32_t x);
 /* FLOP operations for each element of the widest input or result, every byte once. */
 void chain_cost(const struct op_call *call, double flop, struct op_cost *out);
 
+/* The workspace rule of ops that need P of a table chain. */
+int64_t chain_workspace(const struct op_call *call);
+
 /* How token tensor X is walked: rows of the first axis, and positions in each. */
 struct chain_walk {
     int64_t rows, length;
@@ -32,6 +35,9 @@ struct chain_walk ref_walk(const struct ref_tensor *x);
 /* The time of row ROW, and the uniform number of a position. */
 double ref_time(const struct ref_tensor *time, int64_t row);
 double ref_uniform(const struct ref_call *call, int64_t row, int64_t position);
+/* Room as of chain_workspace for a reference, which has no workspace: to be freed; NULL where a flat
+ * chain needs none. */
+void *ref_room(const struct ref_call *call);
 static inline bool ref_has(const struct ref_call *call, uint32_t i)
 {
     return i < call->in_count && call->in[i].data;

@@ -50,6 +50,15 @@ extern const struct op op_tweedie, op_tweedie_weights, op_euler, op_euler_linear
     op_denoise, op_categorical;
 /* bound.c: what the likelihood bound needs besides the integrand */
 extern const struct op op_base_cost, op_base_draw, op_reconstruction;
+/* ancestral.c, event.c, corrector.c, reveal.c, restrict.c: samplers */
+extern const struct op op_ancestral, op_first_hit, op_reveal_one, op_thin_next, op_thin_jump,
+    op_corrector, op_remask, op_confidence, op_reveal, op_draw_law, op_restrict;
+/* head.c, head_score.c: laws of the clean token, and their scores */
+extern const struct op op_x0_output, op_x0_output_backward, op_cavity_output, op_score_posterior,
+    op_posterior_score, op_posterior_score_backward, op_cavity_score, op_cavity_score_backward;
+/* enumerated.c: losses over a space that can be listed; perturb_exact.c */
+extern const struct op op_plain_score_entropy, op_plain_score_entropy_backward,
+    op_implicit_score_entropy, op_implicit_score_entropy_backward, op_mask_exactly;
 /* optimizer.c */
 extern const struct op op_sum_squares, op_clip_scale, op_adamw, op_ema;
 

@@ -4,11 +4,13 @@
 #include "ops/ops.h"
 #include "ops/rules.h"
 
+#include <stdlib.h>
+
 static const char *const result_x[] = {"x", NULL};
 
 /* perturb: x ~ P_sigma[. | x0] at each position by itself, from one 53-bit uniform.
- *   absorb   the mask with probability 1 - alpha, else x0
- *   uniform  with probability 1 - alpha a token redrawn among all N (x0 too), else x0 */
+ *   absorb   the mask with probability 1 - exp(-sigma), else x0
+ *   uniform  with probability 1 - exp(-sigma) a token redrawn among all N (x0 too), else x0 */
 static const struct op_input perturb_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens (a mask stays a mask)", DOMAIN_ANY},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
@@ -29,12 +31,15 @@ static void perturb_cost(const struct op_call *call, struct op_cost *out)
 static void perturb_reference(const struct ref_call *call)
 {
     struct chain_walk walk = ref_walk(&call->in[0]);
+    void *room = ref_room(call);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         int64_t row = p / walk.length;
-        struct chain_noise noise = chain_noise(call->chain, ref_time(&call->in[1], row));
-        call->out[0].data[p] = chain_draw(call->chain, &noise, (int32_t)call->in[0].data[p],
-                                          ref_uniform(call, row, p % walk.length));
+        int32_t x0 = (int32_t)call->in[0].data[p];
+        struct transition at =
+            transition_make(call->chain, ref_time(&call->in[1], row), &x0, 1, room, 1);
+        call->out[0].data[p] = transition_draw(&at, x0, ref_uniform(call, row, p % walk.length));
     }
+    free(room);
 }
 
 static const struct op_case perturb_cases[] = {
@@ -42,6 +47,10 @@ static const struct op_case perturb_cases[] = {
     {"token[1,7] f64[]", NULL, "absorb 1"},
     {"token[2,11] f64[2]", NULL, "uniform 7"},
     {"token[5] f64[5]", NULL, "uniform 3"},
+    {"token[3,5] f64[3]", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,5] f64[3]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[3,5] f64[3]", NULL, "band 5 1"},
+    {"token[2,7] f64[]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -56,11 +65,13 @@ const struct op op_perturb = {
     .shape = perturb_shape,
     .cost = perturb_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = perturb_reference,
     .cases = perturb_cases,
 };
 
-/* stationary: x from the law that the process forgets everything into: all masks, or uniform. */
+/* stationary: x from the law that the process forgets everything into (absorb: all masks), or from
+ * the base of a process that names one. */
 static const struct op_attr stationary_attrs[] = {
     [STATIONARY_SHAPE] = {"shape", ATTR_DIMS, NULL, "axes of the result", NULL},
     {0},
@@ -88,14 +99,13 @@ static void stationary_reference(const struct ref_call *call)
     struct chain_walk walk = ref_walk(&call->out[0]);
     for (int64_t p = 0; p < walk.rows * walk.length; p++)
         call->out[0].data[p] =
-            chain_stationary(call->chain, ref_uniform(call, p / walk.length, p % walk.length));
+            chain_base_draw(call->chain, ref_uniform(call, p / walk.length, p % walk.length));
 }
 
 static const struct op_case stationary_cases[] = {
-    {"", "shape=3,5", "absorb 5"},
-    {"", "shape=2,7", "uniform 7"},
-    {"", "shape=11", "uniform 1"},
-    {0},
+    {"", "shape=3,5", "absorb 5"},    {"", "shape=2,7", "uniform 7"},
+    {"", "shape=11", "uniform 1"},    {"", "shape=3,5", "mix 3 0.6 0.5 0.5"},
+    {"", "shape=3,5", "table 4 1 3"}, {0},
 };
 
 const struct op op_stationary = {

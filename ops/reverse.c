@@ -9,7 +9,12 @@
 #include "ops/ops.h"
 #include "ops/rules.h"
 
+#include "graph/base/check.h"
+
+#include <stdlib.h>
+
 static const char *const result_x[] = {"x", NULL};
+static const char *const result_counted[] = {"x", "clamped", NULL};
 static const char *const result_weights[] = {"weights", NULL};
 static const char *const exclude_choices[] = {"none", "mask", NULL};
 
@@ -27,100 +32,205 @@ static const char *const exclude_choices[] = {"none", "mask", NULL};
             "bool [rows, length]: positions that keep their token", DOMAIN_ANY                     \
     }
 
-double ref_others(const struct chain *chain, int32_t x, const double *log_score)
+struct score_sums ref_sums(const struct chain *chain, int32_t x, const double *log_score)
 {
-    double sum = 0;
+    struct score_sums sums = {0, 0};
     for (int32_t y = 0; y < chain->tokens; y++)
-        sum += y == x ? 0 : exp(log_score[y]);
-    return sum;
+        sums.others += y == x ? 0 : exp(log_score[y]);
+    if (chain->mask >= 0 && x != chain->mask)
+        sums.mask = exp(log_score[chain->mask]);
+    return sums;
 }
 
-double ref_total(const struct chain *chain, const struct chain_law *law, const double *log_score)
+struct table_law ref_table_law(const struct chain *chain, int32_t x, const double *log_score,
+                               void *room)
 {
-    double total = 0;
+    struct table_law law = {room_row(room, chain, 0, 0), room_row(room, chain, 0, 1),
+                            room_row(room, chain, 0, 2), room_row(room, chain, 0, 3)};
     for (int32_t y = 0; y < chain->states; y++)
-        total += law_weight(law, y, exp(log_score[y]));
-    return total;
+        law.score[y] = y == x ? 1 : exp(log_score[y]);
+    return law;
 }
 
-int32_t ref_law_draw(const struct chain *chain, const struct chain_law *law,
-                     const double *log_score, double u, int32_t otherwise)
+void ref_weights(const struct chain *chain, const struct chain_law *law, const double *log_score,
+                 double *weights)
 {
-    double target = u * ref_total(chain, law, log_score), sum = 0;
-    int32_t last = otherwise;
-    for (int32_t y = 0; y < chain->states; y++) {
-        double weight = law_weight(law, y, exp(log_score[y]));
-        if (!(weight > 0))
+    for (int32_t y = 0; y < chain->states; y++)
+        weights[y] = law_weight(law, y, exp(log_score[y]));
+}
+
+int64_t ref_draw(const double *weights, int64_t count, double u, int64_t otherwise)
+{
+    double total = 0, sum = 0;
+    int64_t last = otherwise;
+    for (int64_t y = 0; y < count; y++)
+        total += weights[y] > 0 ? weights[y] : 0;
+    for (int64_t y = 0; y < count; y++) {
+        if (!(weights[y] > 0))
             continue;
         last = y;
-        sum += weight;
-        if (sum > target)
+        sum += weights[y];
+        if (sum > u * total)
             break;
     }
     return last;
 }
 
-struct chain_law ref_decoder(const struct chain *chain, int32_t x, double sigma,
-                             const double *log_score)
+void ref_decoder(const struct transition *p, int32_t x, const double *log_score, void *room,
+                 double *weights)
 {
-    double others = ref_others(chain, x, log_score), least = INFINITY;
-    struct chain_law law = law_decoder(chain, x, sigma, others);
+    const struct chain *chain = p->chain;
+    if (chain->kind == CHAIN_TABLE) {
+        struct table_law rows = ref_table_law(chain, x, log_score, room);
+        table_decoder(p, x, &rows);
+        memcpy(weights, rows.weights, (size_t)chain->states * sizeof *weights);
+        return;
+    }
+    struct score_sums sums = ref_sums(chain, x, log_score);
+    double least = INFINITY, total = 0;
+    struct chain_law law = law_decoder(chain, x, p->sigma, sums);
     for (int32_t y = 0; y < chain->tokens; y++)
         if (y != x)
             least = fmin(least, exp(log_score[y]));
-    if (chain_carries_over(chain) || law_positive(&law, least))
-        return law;
-    struct chain_noise noise = chain_noise(chain, sigma);
-    return law_soften(chain, law, &noise, ref_total(chain, &law, log_score), others);
+    ref_weights(chain, &law, log_score, weights);
+    for (int32_t y = 0; y < chain->states; y++)
+        total += weights[y];
+    if (law_positive(chain, &law, least))
+        return;
+    law = law_soften(chain, law, p->sigma, total, sums.others);
+    ref_weights(chain, &law, log_score, weights);
 }
 
-/* The law of a position, from the inputs of the op that CALL is of. */
-typedef struct chain_law law_rule(const struct ref_call *call, int64_t row, int32_t x,
-                                  const double *log_score);
+/* Writes what the op that CALL is of would draw a position from, before clamping, into WEIGHTS. */
+typedef void weights_rule(const struct ref_call *call, int64_t row, int32_t x,
+                          const double *log_score, void *room, double *weights);
 
-static struct chain_law tweedie_rule(const struct ref_call *call, int64_t row, int32_t x,
-                                     const double *log_score)
+static double step_delta(const struct ref_call *call, int64_t row)
 {
-    double delta = fmax(0, ref_time(&call->in[2], row) - ref_time(&call->in[3], row));
-    return law_tweedie(call->chain, x, delta, ref_others(call->chain, x, log_score),
-                       call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK);
+    return fmax(0, ref_time(&call->in[2], row) - ref_time(&call->in[3], row));
 }
 
-static struct chain_law euler_rule(const struct ref_call *call, int64_t row, int32_t x,
-                                   const double *log_score)
+static void raw_weights(const struct chain *chain, const struct chain_law *law,
+                        const double *log_score, double *weights)
 {
-    return law_euler(call->chain, x, ref_time(&call->in[2], row),
-                     ref_others(call->chain, x, log_score));
+    for (int32_t y = 0; y < chain->states; y++)
+        weights[y] = law_raw(law, y, exp(log_score[y]));
 }
 
-static struct chain_law euler_linear_rule(const struct ref_call *call, int64_t row, int32_t x,
-                                          const double *log_score)
+static void tweedie_rule(const struct ref_call *call, int64_t row, int32_t x,
+                         const double *log_score, void *room, double *weights)
 {
-    return law_euler_linear(call->chain, x, ref_time(&call->in[2], row),
-                            ref_others(call->chain, x, log_score));
+    const struct chain *chain = call->chain;
+    bool exclude = call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK;
+    double delta = step_delta(call, row);
+    if (chain->kind == CHAIN_FLAT) {
+        struct chain_law law = law_tweedie(chain, x, delta, ref_sums(chain, x, log_score), exclude);
+        raw_weights(chain, &law, log_score, weights);
+        return;
+    }
+    struct transition p = transition_make(chain, delta, NULL, 0, room, 1);
+    struct table_law law = ref_table_law(chain, x, log_score, room);
+    table_tweedie(&p, x, delta, exclude, &law);
+    memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
 }
 
-static struct chain_law denoise_rule(const struct ref_call *call, int64_t row, int32_t x,
-                                     const double *log_score)
+static void euler_rule(const struct ref_call *call, int64_t row, int32_t x, const double *log_score,
+                       void *room, double *weights)
 {
-    return ref_decoder(call->chain, x, ref_time(&call->in[2], row), log_score);
+    const struct chain *chain = call->chain;
+    double step = ref_time(&call->in[2], row);
+    if (chain->kind == CHAIN_FLAT) {
+        struct chain_law law = law_euler(chain, x, step, ref_sums(chain, x, log_score));
+        raw_weights(chain, &law, log_score, weights);
+        return;
+    }
+    struct table_law law = ref_table_law(chain, x, log_score, room);
+    table_euler(chain, x, step, &law);
+    memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
 }
 
-/* One draw a position; input KEEP, where present, holds positions back. */
-static void draw_all(const struct ref_call *call, law_rule *rule, uint32_t keep)
+static void euler_linear_rule(const struct ref_call *call, int64_t row, int32_t x,
+                              const double *log_score, void *room, double *weights)
 {
+    const struct chain *chain = call->chain;
+    double step = ref_time(&call->in[2], row);
+    if (chain->kind == CHAIN_FLAT) {
+        struct chain_law law = law_euler_linear(chain, x, step, ref_sums(chain, x, log_score));
+        raw_weights(chain, &law, log_score, weights);
+        return;
+    }
+    struct table_law law = ref_table_law(chain, x, log_score, room);
+    table_euler_linear(chain, x, step, &law);
+    memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
+}
+
+static void denoise_rule(const struct ref_call *call, int64_t row, int32_t x,
+                         const double *log_score, void *room, double *weights)
+{
+    struct transition p =
+        transition_make(call->chain, ref_time(&call->in[2], row), NULL, 0, room, 1);
+    ref_decoder(&p, x, log_score, room, weights);
+}
+
+static double *ref_row(int64_t count)
+{
+    double *row = calloc((size_t)count, sizeof *row);
+    BUG_ON(!row);
+    return row;
+}
+
+/* One draw a position; input KEEP, where present, holds positions back. A second result counts the
+ * negative weights of each row. */
+static void draw_all(const struct ref_call *call, weights_rule *rule, uint32_t keep)
+{
+    const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[0]);
+    double *weights = ref_row(chain->states);
+    void *room = ref_room(call);
+    for (int64_t row = 0; call->out_count > 1 && row < walk.rows; row++)
+        call->out[1].data[row] = 0;
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         int64_t row = p / walk.length;
         int32_t x = (int32_t)call->in[0].data[p];
-        const double *log_score = call->in[1].data + p * call->chain->states;
         call->out[0].data[p] = x;
         if (ref_has(call, keep) && call->in[keep].data[p] != 0)
             continue;
-        struct chain_law law = rule(call, row, x, log_score);
+        rule(call, row, x, call->in[1].data + p * chain->states, room, weights);
+        for (int32_t y = 0; call->out_count > 1 && y < chain->states; y++)
+            call->out[1].data[row] += weights[y] < 0;
         call->out[0].data[p] =
-            ref_law_draw(call->chain, &law, log_score, ref_uniform(call, row, p % walk.length), x);
+            (double)ref_draw(weights, chain->states, ref_uniform(call, row, p % walk.length), x);
     }
+    free(weights);
+    free(room);
+}
+
+/* The weights of all positions, times exp(k D) where the rule leaves that factor out. */
+static void weigh_all(const struct ref_call *call, weights_rule *rule)
+{
+    const struct chain *chain = call->chain;
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    void *room = ref_room(call);
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        int64_t row = p / walk.length;
+        double *weights = call->out[0].data + p * chain->states, factor = 1;
+        rule(call, row, (int32_t)call->in[0].data[p], call->in[1].data + p * chain->states, room,
+             weights);
+        if (rule == tweedie_rule && chain->kind == CHAIN_FLAT)
+            factor = exp(transition_back_rate(chain) * step_delta(call, row));
+        for (int32_t y = 0; y < chain->states; y++)
+            weights[y] *= factor;
+    }
+    free(room);
+}
+
+/* Room for a second result: how many negative weights were set to zero, by row. */
+static void counted_result(struct op_call *call)
+{
+    struct type count = type_scalar(DT_F64);
+    count.rank = 1;
+    count.dim[0] = call->in[0].dim[0];
+    call->out[1] = count;
 }
 
 static bool weights_result(struct op_call *call)
@@ -137,7 +247,9 @@ static void draw_cost(const struct op_call *call, struct op_cost *out)
 
 /* tweedie: x_s from x_t by the exact law of one token given the score,
  *     p(y) ~ [exp(-D Q) s]_y P_D[x][y],   D = sigma_t - sigma_s,
- * taken at every position at once (tau-leaping). exclude: mask conditions on no mask. */
+ * taken at every position at once (tau-leaping). exclude: mask conditions on no mask. An inexact
+ * score can make entries negative: they count as zero, and `clamped` says how many did in each row.
+ * A table chain needs |Q| D below 2 or so: exp(-D Q) loses its digits beyond. */
 static const struct op_input tweedie_inputs[] = {
     INPUT_X,
     INPUT_SCORE,
@@ -152,14 +264,20 @@ static const struct op_attr tweedie_attrs[] = {
     {0},
 };
 
-static bool tweedie_shape(struct op_call *call)
+static bool tweedie_inputs_fit(struct op_call *call)
 {
-    if (call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK && !chain_carries_over(call->chain))
+    if (call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK && call->chain->mask < 0)
         return op_error(call, "exclude: mask is for a process that has a mask");
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
            chain_expect_times(call, 2, 0) && chain_expect_times(call, 3, 0) &&
            chain_expect_keep(call, 4, 0);
+}
+
+static bool tweedie_shape(struct op_call *call)
+{
+    counted_result(call);
+    return tweedie_inputs_fit(call);
 }
 
 static void tweedie_reference(const struct ref_call *call)
@@ -172,6 +290,10 @@ static const struct op_case tweedie_cases[] = {
     {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7]", "exclude=mask", "absorb 3"},
     {"token[3,5] f32[3,5,7] f64[] f64[3] bool[3,5]", NULL, "uniform 7"},
     {"token[11] f32[11,2] f64[11] f64[11] _", NULL, "uniform 2"},
+    {"token[2,5] f32[2,5,5] f64[2] f64[2] _", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7]", "exclude=mask", "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] f32[2,5,5] f64[2] f64[2] _", NULL, "band 5 1"},
+    {"token[3,7] f32[3,7,5] f64[] f64[] bool[3,7]", "exclude=mask", "table 4 1 3"},
     {0},
 };
 
@@ -180,13 +302,14 @@ const struct op op_tweedie = {
     .doc = "A reverse step by the exact law of each token given the score.",
     .inputs = tweedie_inputs,
     .attrs = tweedie_attrs,
-    .results = result_x,
-    .result_count = 1,
+    .results = result_counted,
+    .result_count = 2,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
     .rows = ROWS_SEQUENCE,
     .shape = tweedie_shape,
     .cost = draw_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = tweedie_reference,
     .cases = tweedie_cases,
 };
@@ -202,27 +325,22 @@ static const struct op_input tweedie_weights_inputs[] = {
 
 static bool tweedie_weights_shape(struct op_call *call)
 {
-    return tweedie_shape(call) && weights_result(call);
+    return tweedie_inputs_fit(call) && weights_result(call);
 }
 
 static void tweedie_weights_reference(const struct ref_call *call)
 {
-    struct chain_walk walk = ref_walk(&call->in[0]);
-    int32_t states = call->chain->states;
-    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        int64_t row = p / walk.length;
-        const double *log_score = call->in[1].data + p * states;
-        struct chain_law law = tweedie_rule(call, row, (int32_t)call->in[0].data[p], log_score);
-        double delta = fmax(0, ref_time(&call->in[2], row) - ref_time(&call->in[3], row));
-        for (int32_t y = 0; y < states; y++)
-            call->out[0].data[p * states + y] = exp(delta) * law_raw(&law, y, exp(log_score[y]));
-    }
+    weigh_all(call, tweedie_rule);
 }
 
 static const struct op_case tweedie_weights_cases[] = {
     {"token[2,3] f32[2,3,6] f64[2] f64[2]", NULL, "absorb 5"},
     {"token[3,7] f32[3,7,4] f64[3] f64[]", "exclude=mask", "absorb 3"},
     {"token[3,5] f32[3,5,7] f64[] f64[3]", NULL, "uniform 7"},
+    {"token[2,5] f32[2,5,5] f64[2] f64[2]", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] f32[3,7,4] f64[3] f64[]", "exclude=mask", "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] f32[2,5,5] f64[2] f64[2]", NULL, "band 5 1"},
+    {"token[3,7] f32[3,7,5] f64[] f64[]", "exclude=mask", "table 4 1 3"},
     {0},
 };
 
@@ -237,6 +355,7 @@ const struct op op_tweedie_weights = {
     .rows = ROWS_SEQUENCE,
     .shape = tweedie_weights_shape,
     .cost = draw_cost,
+    .workspace = chain_workspace,
     .reference = tweedie_weights_reference,
     .cases = tweedie_weights_cases,
 };
@@ -269,6 +388,10 @@ static const struct op_case step_cases[] = {
     {"token[3,7] f32[3,7,4] f64[] bool[3,7]", NULL, "absorb 3"},
     {"token[3,5] f32[3,5,7] f64[3] bool[3,5]", NULL, "uniform 7"},
     {"token[11] f32[11,2] f64[11] _", NULL, "uniform 2"},
+    {"token[2,5] f32[2,5,5] f64[2] _", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] f32[3,7,4] f64[] bool[3,7]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] f32[2,5,5] f64[2] _", NULL, "band 5 1"},
+    {"token[3,7] f32[3,7,5] f64[] bool[3,7]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -289,11 +412,19 @@ const struct op op_euler = {
     .shape = euler_shape,
     .cost = draw_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = euler_reference,
     .cases = step_cases,
 };
 
-/* euler_linear: one-hot at x plus step times the reverse rate, clamped at 0. */
+/* euler_linear: one-hot at x plus step times the reverse rate, clamped at 0; `clamped` counts the
+ * positions of a row whose weight of staying was negative. */
+static bool euler_linear_shape(struct op_call *call)
+{
+    counted_result(call);
+    return euler_shape(call);
+}
+
 static void euler_linear_reference(const struct ref_call *call)
 {
     draw_all(call, euler_linear_rule, 3);
@@ -303,13 +434,14 @@ const struct op op_euler_linear = {
     .name = "euler_linear",
     .doc = "A reverse step of first order: one-hot plus step times rate, clamped at zero.",
     .inputs = euler_inputs,
-    .results = result_x,
-    .result_count = 1,
+    .results = result_counted,
+    .result_count = 2,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
     .rows = ROWS_SEQUENCE,
-    .shape = euler_shape,
+    .shape = euler_linear_shape,
     .cost = draw_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = euler_linear_reference,
     .cases = step_cases,
 };
@@ -322,21 +454,17 @@ static bool euler_weights_shape(struct op_call *call)
 
 static void euler_weights_reference(const struct ref_call *call)
 {
-    struct chain_walk walk = ref_walk(&call->in[0]);
-    int32_t states = call->chain->states;
-    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        const double *log_score = call->in[1].data + p * states;
-        struct chain_law law =
-            euler_linear_rule(call, p / walk.length, (int32_t)call->in[0].data[p], log_score);
-        for (int32_t y = 0; y < states; y++)
-            call->out[0].data[p * states + y] = law_raw(&law, y, exp(log_score[y]));
-    }
+    weigh_all(call, euler_linear_rule);
 }
 
 static const struct op_case euler_weights_cases[] = {
     {"token[2,3] f32[2,3,6] f64[2]", NULL, "absorb 5"},
     {"token[1,7] f32[1,7,4] f64[]", NULL, "absorb 3"},
     {"token[3,5] f32[3,5,7] f64[3]", NULL, "uniform 7"},
+    {"token[2,5] f32[2,5,5] f64[2]", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] f32[3,7,4] f64[]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] f32[2,5,5] f64[2]", NULL, "band 5 1"},
+    {"token[3,7] f32[3,7,5] f64[]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -350,12 +478,13 @@ const struct op op_euler_weights = {
     .rows = ROWS_SEQUENCE,
     .shape = euler_weights_shape,
     .cost = draw_cost,
+    .workspace = chain_workspace,
     .reference = euler_weights_reference,
     .cases = euler_weights_cases,
 };
 
-/* denoise: the last step, from sigma to clean data. absorb: masked positions draw from the score
- * row without the mask, the others stand. uniform: Tweedie to 0; where a clamped weight would
+/* denoise: the last step, from sigma to clean data: Tweedie to 0 without the mask. absorb: masked
+ * positions draw from the score row, the others stand. Elsewhere, where a clamped weight would
  * leave some token no chance, 1e-3 of s_y P_sigma[x][y] is mixed in, because a decoder that rules
  * out the truth makes the likelihood bound infinite. `reconstruction` is its cost. */
 static const struct op_input denoise_inputs[] = {
@@ -382,6 +511,7 @@ const struct op op_denoise = {
     .shape = euler_shape,
     .cost = draw_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = denoise_reference,
     .cases = step_cases,
 };
@@ -407,31 +537,15 @@ static bool categorical_shape(struct op_call *call)
     return true;
 }
 
-static int64_t weights_draw(const double *weights, int64_t count, double u)
-{
-    double total = 0, sum = 0;
-    int64_t last = 0;
-    for (int64_t y = 0; y < count; y++)
-        total += weights[y] > 0 ? weights[y] : 0;
-    for (int64_t y = 0; y < count; y++) {
-        if (!(weights[y] > 0))
-            continue;
-        last = y;
-        sum += weights[y];
-        if (sum > u * total)
-            break;
-    }
-    return last;
-}
-
 static void categorical_reference(const struct ref_call *call)
 {
     const struct ref_tensor *weights = &call->in[0];
     struct chain_walk walk = ref_walk(&call->out[0]);
     int64_t count = weights->dim[weights->rank - 1];
     for (int64_t p = 0; p < walk.rows * walk.length; p++)
-        call->out[0].data[p] = (double)weights_draw(
-            weights->data + p * count, count, ref_uniform(call, p / walk.length, p % walk.length));
+        call->out[0].data[p] =
+            (double)ref_draw(weights->data + p * count, count,
+                             ref_uniform(call, p / walk.length, p % walk.length), 0);
 }
 
 static const struct op_case categorical_cases[] = {

@@ -3,17 +3,23 @@
 #ifndef SEDGE_OPS_REVERSE_H
 #define SEDGE_OPS_REVERSE_H
 
-#include "ops/kernels/chain_math.h"
+#include "ops/chain.h"
+#include "ops/kernels/reverse_law.h"
 
-/* Sum of s_y over the real tokens y != x. */
-double ref_others(const struct chain *chain, int32_t x, const double *log_score);
-/* Sum of the clamped weights of all states. */
-double ref_total(const struct chain *chain, const struct chain_law *law, const double *log_score);
-/* Inverse CDF at U; OTHERWISE where no weight is positive. */
-int32_t ref_law_draw(const struct chain *chain, const struct chain_law *law,
-                     const double *log_score, double u, int32_t otherwise);
-/* The law that `denoise` draws from. */
-struct chain_law ref_decoder(const struct chain *chain, int32_t x, double sigma,
-                             const double *log_score);
+/* Sums of a score row at x. */
+struct score_sums ref_sums(const struct chain *chain, int32_t x, const double *log_score);
+/* Rows for a law of a table chain in ROOM (ref_room), with the scores at X filled in. */
+struct table_law ref_table_law(const struct chain *chain, int32_t x, const double *log_score,
+                               void *room);
+/* The clamped weights of LAW over all states. */
+void ref_weights(const struct chain *chain, const struct chain_law *law, const double *log_score,
+                 double *weights);
+/* The state where the running sum of the positive WEIGHTS passes U times their total; OTHERWISE where
+ * none is positive. */
+int64_t ref_draw(const double *weights, int64_t count, double u, int64_t otherwise);
+/* The law that `denoise` draws from: clamped, repaired, of any scale. P is that of SIGMA and in ROOM
+ * (table chains). */
+void ref_decoder(const struct transition *p, int32_t x, const double *log_score, void *room,
+                 double *weights);
 
 #endif

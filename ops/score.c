@@ -4,8 +4,13 @@
  * the score that cannot be used (absorb: positions that are not masked) carry no loss. */
 #include "ops/chain.h"
 #include "ops/kernels/attrs.h"
+#include "ops/kernels/score_entropy.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
+
+#include "graph/base/check.h"
+
+#include <stdlib.h>
 
 static const char *const result_log_score[] = {"log_score", NULL};
 static const char *const result_loss[] = {"loss", NULL};
@@ -78,10 +83,11 @@ static void score_output_reference(const struct ref_call *call)
     struct chain_walk walk = ref_walk(x);
     int64_t states = call->chain->states;
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        struct chain_noise noise =
-            chain_noise(call->chain, ref_time(&call->in[2], p / walk.length));
-        double shift =
-            call->attr[SCORE_OUTPUT_SCALE].flag ? noise.log_e + log(call->chain->tokens) : 0;
+        struct transition at =
+            transition_flat(call->chain, ref_time(&call->in[2], p / walk.length));
+        double shift = 0;
+        if (call->attr[SCORE_OUTPUT_SCALE].flag)
+            shift = log(call->chain->tokens) - transition_log_unmasked(&at);
         for (int64_t y = 0; y < states; y++)
             call->out[0].data[p * states + y] =
                 y == (int64_t)x->data[p] ? 0 : call->in[0].data[p * states + y] - shift;
@@ -93,6 +99,7 @@ static const struct op_case score_output_cases[] = {
     {"f32[3,1,4] token[3,1] f64[]", NULL, "absorb 3"},
     {"f32[1,7,5] token[1,7] f64[1]", NULL, "uniform 5"},
     {"f32[5,8] token[5] f64[5]", "scale_by_sigma=true", "absorb 7"},
+    {"f32[2,3,5] token[2,3] f64[2]", NULL, "mix 4 0.7 0.3 0"},
     {0},
 };
 
@@ -138,6 +145,7 @@ static const struct op_case score_output_backward_cases[] = {
     {"f32[2,3,6] token[2,3]", NULL, "absorb 5"},
     {"f32[1,1,2] token[1,1]", NULL, "absorb 1"},
     {"f32[3,5,7] token[3,5]", NULL, "uniform 7"},
+    {"f32[2,3,5] token[2,3]", NULL, "band 5 1"},
     {0},
 };
 
@@ -198,13 +206,13 @@ static void score_entropy_cost(const struct op_call *call, struct op_cost *out)
 
 /* What pair (x, y) counts for: the rate of the jump y -> x and log rho_y. False where y = x or the
  * rate is zero: such a pair adds nothing. */
-static bool pair_ratio(const struct chain *chain, const struct chain_noise *noise, int32_t y,
-                       int32_t x, int32_t x0, double *rate, double *log_rho)
+static bool pair_ratio(const struct transition *p, int32_t y, int32_t x, int32_t x0, double *rate,
+                       double *log_rho)
 {
-    if (y == x)
+    if (y == x || chain_frozen(p->chain, x))
         return false;
-    *rate = chain_rate(chain, x, y);
-    *log_rho = *rate > 0 ? chain_log_ratio(chain, noise, y, x, x0) : -INFINITY;
+    *rate = chain_rate(p->chain, x, y);
+    *log_rho = *rate > 0 ? transition_log_ratio(p, y, x, x0) : -INFINITY;
     return *rate > 0;
 }
 
@@ -212,16 +220,18 @@ static void score_entropy_reference(const struct ref_call *call)
 {
     struct chain_walk walk = ref_walk(&call->in[1]);
     int32_t states = call->chain->states;
+    void *room = ref_room(call);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        struct chain_noise noise =
-            chain_noise(call->chain, ref_time(&call->in[3], p / walk.length));
         int32_t x = (int32_t)call->in[1].data[p], x0 = (int32_t)call->in[2].data[p];
+        struct transition at =
+            transition_make(call->chain, ref_time(&call->in[3], p / walk.length), &x0, 1, room, 1);
         double sum = 0, rate, log_rho;
         for (int32_t y = 0; y < states; y++)
-            if (pair_ratio(call->chain, &noise, y, x, x0, &rate, &log_rho))
+            if (pair_ratio(&at, y, x, x0, &rate, &log_rho))
                 sum += rate * entropy_term(call->in[0].data[p * states + y], exp(log_rho), log_rho);
         call->out[0].data[p] = sum;
     }
+    free(room);
 }
 
 static const struct op_case score_entropy_cases[] = {
@@ -230,6 +240,10 @@ static const struct op_case score_entropy_cases[] = {
     {"f32[3,5,7] token[3,5] token[3,5] f64[3]", NULL, "uniform 7"},
     {"f32[5,2] token[5] token[5] f64[5]", NULL, "uniform 2"},
     {"f32[1,3,1] token[1,3] token[1,3] f64[]", NULL, "uniform 1"},
+    {"f32[2,5,5] token[2,5] token[2,5] f64[2]", NULL, "mix 4 0.7 0.3 0"},
+    {"f32[2,7,4] token[2,7] token[2,7] f64[]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"f32[2,5,5] token[2,5] token[2,5] f64[2]", NULL, "band 5 1"},
+    {"f32[3,7,5] token[3,7] token[3,7] f64[]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -244,6 +258,7 @@ const struct op op_score_entropy = {
     .shape = score_entropy_shape,
     .grad = score_entropy_grad,
     .cost = score_entropy_cost,
+    .workspace = chain_workspace,
     .reference = score_entropy_reference,
     .cases = score_entropy_cases,
 };
@@ -274,24 +289,27 @@ static void score_entropy_backward_reference(const struct ref_call *call)
 {
     const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[1]);
+    void *room = ref_room(call);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        struct chain_noise noise = chain_noise(chain, ref_time(&call->in[3], p / walk.length));
         int32_t x = (int32_t)call->in[1].data[p], x0 = (int32_t)call->in[2].data[p];
+        struct transition at =
+            transition_make(chain, ref_time(&call->in[3], p / walk.length), &x0, 1, room, 1);
         const double *log_score = call->in[0].data + p * chain->states;
         double *slope = call->out[0].data + p * chain->states, g = call->in[4].data[p];
         double sum = 0, rate, log_rho;
         for (int32_t y = 0; y < chain->states; y++) {
             slope[y] = 0;
-            if (!pair_ratio(chain, &noise, y, x, x0, &rate, &log_rho))
+            if (!pair_ratio(&at, y, x, x0, &rate, &log_rho))
                 continue;
             double rho = exp(log_rho);
             slope[y] = g * rate * (exp(log_score[y]) - rho);
             if (rho > 0)
                 sum += rate * (log_rho - log_score[y]) * rho *
-                       chain_log_ratio_slope(chain, &noise, y, x, x0);
+                       transition_log_ratio_slope(&at, y, x, x0);
         }
         call->out[1].data[p] = g * sum;
     }
+    free(room);
 }
 
 static const struct op_case score_entropy_backward_cases[] = {
@@ -299,6 +317,10 @@ static const struct op_case score_entropy_backward_cases[] = {
     {"f32[1,7,4] token[1,7] token[1,7] f64[] f64[1,7]", NULL, "absorb 3"},
     {"f32[3,5,7] token[3,5] token[3,5] f64[3] f64[3,5]", NULL, "uniform 7"},
     {"f32[5,2] token[5] token[5] f64[5] f64[5]", NULL, "uniform 2"},
+    {"f32[2,5,5] token[2,5] token[2,5] f64[2] f64[2,5]", NULL, "mix 4 0.7 0.3 0"},
+    {"f32[2,7,4] token[2,7] token[2,7] f64[] f64[2,7]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"f32[2,5,5] token[2,5] token[2,5] f64[2] f64[2,5]", NULL, "band 5 1"},
+    {"f32[3,7,5] token[3,7] token[3,7] f64[] f64[3,7]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -313,15 +335,18 @@ const struct op op_score_entropy_backward = {
     .shape = score_entropy_backward_shape,
     .cost = score_entropy_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = score_entropy_backward_reference,
     .cases = score_entropy_backward_cases,
 };
 
 /* project_score: the nearest score (in the divergence that score entropy is) that some law over x0
  * could have, so that the loss against any true score never grows.
- *   absorb   masked rows: scaled so that the sum over tokens is 1 / E
- *   uniform  clipped to [r, 1/r]; where the sum over y != x is above 1/r + N - 2, scaled down to
- *            it, entries that reach r staying there */
+ *   a mask    (flat chains) scaled so that the tokens sum to what all laws give, absorb: 1 / E
+ *   else      each entry clipped to the least and the largest of P[y][x0] / P[x][x0] over x0 (uniform:
+ *             r and 1/r); where the total reverse rate sum Q[x][y] s_y is above the largest that one
+ *             x0 has (uniform: (1/r + N - 2) / N), scaled down to it, entries that come to their
+ *             least staying there */
 static const struct op_input project_score_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
@@ -329,62 +354,88 @@ static const struct op_input project_score_inputs[] = {
     {0},
 };
 
-static void project_absorb(const struct chain *chain, const struct chain_noise *noise, double *row)
+static void project_masked(const struct transition *p, double *row)
 {
     double sum = 0;
-    for (int32_t y = 0; y < chain->tokens; y++)
+    for (int32_t y = 0; y < p->chain->tokens; y++)
         sum += exp(row[y]);
-    for (int32_t y = 0; y < chain->tokens; y++)
-        row[y] -= log(sum) + noise->log_e;
+    for (int32_t y = 0; y < p->chain->tokens; y++)
+        row[y] -= log(sum) - transition_log_unmasked(p);
 }
 
-/* The factor C for which the sum over y != x of max(C s_y, r) is LIMIT: the set of entries at r
- * only grows from one round to the next. */
-static double scale_to_limit(const double *score, int32_t count, int32_t x, double floor,
-                             double limit)
+/* The factor C for which the sum over y != x of q_y max(C s_y, low_y) is LIMIT, of entries with a
+ * rate q_y: the set of entries at their least only grows from one round to the next. */
+static double scale_to_limit(const double *score, const double *rate, const double *low,
+                             int32_t count, double limit)
 {
     double factor = 1, before;
     do {
         double free_sum = 0, fixed_sum = 0;
         for (int32_t y = 0; y < count; y++)
-            if (y != x && factor * score[y] < floor)
-                fixed_sum += floor;
-            else if (y != x)
-                free_sum += score[y];
+            if (factor * score[y] < low[y])
+                fixed_sum += rate[y] * low[y];
+            else
+                free_sum += rate[y] * score[y];
         before = factor;
         factor = free_sum > 0 ? fmin(before, (limit - fixed_sum) / free_sum) : before;
     } while (factor < before * (1 - 1e-12));
     return factor;
 }
 
-static void project_uniform(const struct chain *chain, const struct chain_noise *noise, int32_t x,
-                            double *row)
+/* Limits over the x0 that can lead to X, by their definition; LOW, RATE: room for the states. */
+static void project_limited(const struct transition *p, int32_t x, double *row, double *low,
+                            double *rate)
 {
-    int32_t count = chain->tokens;
-    for (int32_t y = 0; y < count; y++)
-        row[y] = exp(fmin(fmax(row[y], noise->log_ratio), -noise->log_ratio));
-    double factor = scale_to_limit(row, count, x, noise->ratio, chain_score_limit(chain, noise));
-    for (int32_t y = 0; y < count; y++)
-        row[y] = log(fmax(factor * row[y], noise->ratio));
+    const struct chain *chain = p->chain;
+    double limit = 0;
+    for (int32_t y = 0; y < chain->states; y++) {
+        double high = 0;
+        low[y] = INFINITY;
+        rate[y] = y == x ? 0 : chain_rate(chain, x, y);
+        for (int32_t x0 = 0; x0 < chain->tokens; x0++) {
+            if (!(transition_at(p, x, x0) > 0))
+                continue;
+            double ratio = transition_at(p, y, x0) / transition_at(p, x, x0);
+            low[y] = fmin(low[y], ratio);
+            high = fmax(high, ratio);
+        }
+        low[y] = isfinite(low[y]) ? low[y] : 0;
+        row[y] = fmax(low[y], fmin(exp(row[y]), high));
+    }
+    for (int32_t x0 = 0; x0 < chain->tokens; x0++) {
+        double total = 0, at = transition_at(p, x, x0);
+        for (int32_t y = 0; y < chain->states; y++)
+            total += at > 0 ? rate[y] * transition_at(p, y, x0) / at : 0;
+        limit = fmax(limit, total);
+    }
+    double factor = scale_to_limit(row, rate, low, chain->states, limit);
+    for (int32_t y = 0; y < chain->states; y++)
+        row[y] = log(rate[y] > 0 ? fmax(factor * row[y], low[y]) : row[y]);
 }
 
 static void project_score_reference(const struct ref_call *call)
 {
+    const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[1]);
-    int32_t states = call->chain->states;
+    int32_t states = chain->states;
+    double *rows = calloc(2 * (size_t)states, sizeof *rows);
+    void *room = ref_room(call);
+    BUG_ON(!rows);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        struct chain_noise noise =
-            chain_noise(call->chain, ref_time(&call->in[2], p / walk.length));
+        struct transition at =
+            transition_make(chain, ref_time(&call->in[2], p / walk.length), NULL, 0, room, 1);
         int32_t x = (int32_t)call->in[1].data[p];
         double *row = call->out[0].data + p * states;
         for (int32_t y = 0; y < states; y++)
             row[y] = call->in[0].data[p * states + y];
-        if (!chain_carries_over(call->chain))
-            project_uniform(call->chain, &noise, x, row);
-        else if (x == call->chain->mask)
-            project_absorb(call->chain, &noise, row);
+        if (chain->kind == CHAIN_FLAT && x == chain->mask)
+            project_masked(&at, row);
+        else if (!chain_frozen(chain, x))
+            project_limited(&at, x, row, rows, rows + states);
         row[x] = 0;
     }
+    free(rows);
+    free(room);
 }
 
 static bool project_score_shape(struct op_call *call)
@@ -404,6 +455,10 @@ static const struct op_case project_score_cases[] = {
     {"f32[1,7,4] token[1,7] f64[]", NULL, "absorb 3"},
     {"f32[3,5,7] token[3,5] f64[3]", NULL, "uniform 7"},
     {"f32[2,11,2] token[2,11] f64[2]", NULL, "uniform 2"},
+    {"f32[2,5,5] token[2,5] f64[2]", NULL, "mix 4 0.7 0.3 0"},
+    {"f32[2,7,4] token[2,7] f64[]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"f32[2,5,5] token[2,5] f64[2]", NULL, "band 5 1"},
+    {"f32[3,7,5] token[3,7] f64[]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -418,6 +473,7 @@ const struct op op_project_score = {
     .shape = project_score_shape,
     .cost = project_score_cost,
     .inplace = 1,
+    .workspace = chain_workspace,
     .reference = project_score_reference,
     .cases = project_score_cases,
 };

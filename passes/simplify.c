@@ -101,6 +101,10 @@ static uint32_t identity(const struct graph *g, const struct node *n)
         return same_type(g, n, n->in[1]);
     if (op == &op_cast || op == &op_sum_to || op == &op_broadcast_to || op == &op_reshape)
         return same_type(g, n, n->in[0]);
+    if (op == &op_where && is_const(g, n->in[0], 1))
+        return same_type(g, n, n->in[1]);
+    if (op == &op_where && is_const(g, n->in[0], 0))
+        return same_type(g, n, n->in[2]);
     if (op == &op_neg && g->nodes[g->values[n->in[0]].node].op == &op_neg)
         return g->nodes[g->values[n->in[0]].node].in[0];
     return VALUE_NONE;

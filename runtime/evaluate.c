@@ -1,4 +1,4 @@
-/* Evaluates the bound. Called by `eval` and by validation while training. */
+/* Evaluates the bound. Called by `eval`, `compare`, and by validation while training. */
 #include "runtime/evaluate.h"
 #include "graph/base/check.h"
 
@@ -6,29 +6,64 @@
 #include <string.h>
 
 #define REPLICATES 2
+#define PUBLISHED_FROM 1e-3 /* the reference's sampling_eps */
 
 struct evaluation {
     struct diags *diags;
     const struct bound_plans *plans;
     const struct bound_config *config;
     const struct bound_source *source;
+    const struct estimator *estimator;
+    struct estimate_clock clock;
     struct random_key key;
-    int32_t *x0; /* one batch */
-    double *t;
-    double *integral[REPLICATES]; /* per sequence */
-    double *base, *reconstruction[REPLICATES], *truth;
+    /* One batch of inputs. */
+    int32_t *x0;
+    bool *fixed, *hidden, *scored;
+    double *t, *sigma, *scale;
+    /* Per sequence. */
+    double *integral[REPLICATES], *base, *reconstruction[REPLICATES], *truth;
+    double *position; /* sums over sequences and replicates; NULL: not asked for */
+    int64_t free;
     bool known;
 };
 
-/* Runs one program on a batch and adds its nats to OUT. */
+static const void *input_named(const struct evaluation *e, const char *name)
+{
+    const struct {
+        const char *name;
+        const void *data;
+    } inputs[] = {{"x0", e->x0},         {"t", e->t},           {"fixed", e->fixed},
+                  {"hidden", e->hidden}, {"scored", e->scored}, {"sigma", e->sigma}};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        if (strcmp(inputs[i].name, name) == 0)
+            return inputs[i].data;
+    BUG_ON(true); /* who compiles the programs checks their inputs */
+}
+
+/* Adds SCALE x WEIGHT times what each sequence costs at each position. */
+static void add_positions(struct evaluation *e, struct loaded *program, int64_t count,
+                          double weight)
+{
+    uint32_t output = plan_output(executor_plan(program), "by_position");
+    if (!e->position || !output)
+        return;
+    const double *nats = executor_output(program, output).data;
+    int64_t length = e->config->length;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t p = 0; p < length; p++)
+            e->position[p] += weight * e->scale[i] * nats[i * length + p];
+}
+
+/* Runs one program on a batch and adds its nats, times the SCALE of each sequence, to OUT. WEIGHT is
+ * that of this run in the means by position. */
 static void add_nats(struct evaluation *e, struct loaded *program, int64_t count, int64_t first,
-                     uint32_t iteration, double scale, double *out)
+                     uint32_t iteration, double weight, double *out)
 {
     const struct plan *plan = executor_plan(program);
-    const void *inputs[4];
-    BUG_ON(plan->input_count > 4);
+    const void *inputs[8];
+    BUG_ON(plan->input_count > 8);
     for (uint32_t i = 0; i < plan->input_count; i++)
-        inputs[i] = strcmp(plan->inputs[i].name, "x0") == 0 ? (const void *)e->x0 : e->t;
+        inputs[i] = input_named(e, plan->inputs[i].name);
     struct run run = {
         .inputs = inputs, .key = e->key, .iteration = iteration, .sequence = (uint32_t)first};
     for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
@@ -37,25 +72,14 @@ static void add_nats(struct evaluation *e, struct loaded *program, int64_t count
     executor_run(program, &run, &step);
     struct tensor nats = executor_output(program, plan_output(plan, "nats"));
     for (int64_t i = 0; i < count; i++)
-        out[first + i] += scale * ((const double *)nats.data)[i];
+        out[first + i] += e->scale[i] * ((const double *)nats.data)[i];
+    add_positions(e, program, count, weight);
 }
 
-static void fill_times(struct evaluation *e, int64_t count, double value)
+static void fill(double *values, int64_t count, double value)
 {
     for (int64_t i = 0; i < count; i++)
-        e->t[i] = value;
-}
-
-/* One time in part K of [t_min, 1] for each sequence, by its own uniform. */
-static void draw_times(struct evaluation *e, int64_t count, int64_t first, int replicate, int64_t k)
-{
-    const struct bound_config *c = e->config;
-    uint32_t stream = random_stream("bound.t");
-    for (int64_t i = 0; i < count; i++) {
-        double u =
-            random_uniform(e->key, (uint32_t)replicate, stream, (uint32_t)(first + i), (uint32_t)k);
-        e->t[i] = c->t_min + (1 - c->t_min) * ((double)k + u) / (double)c->times;
-    }
+        values[i] = value;
 }
 
 static bool stopped(const struct evaluation *e)
@@ -63,34 +87,139 @@ static bool stopped(const struct evaluation *e)
     return e->source->stop && e->source->stop(e->source->context);
 }
 
-/* False when it was stopped. */
-static bool evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
+static void read_batch(struct evaluation *e, int64_t first, int64_t count)
 {
-    const struct bound_config *c = e->config;
     for (int64_t i = 0; i < count; i++) {
-        int32_t *window = e->x0 + i * c->length;
+        int32_t *window = e->x0 + i * e->config->length;
         double nats;
         e->source->window(e->source->context, first + i, window);
-        if (!e->source->truth || !e->source->truth(e->source->context, window, &nats))
+        if (!e->known || !e->source->truth(e->source->context, window, &nats))
             e->known = false;
         else
             e->truth[first + i] = -nats;
     }
-    for (int r = 0; r < REPLICATES; r++) {
-        for (int64_t k = 0; k < c->times; k++) {
-            if (stopped(e))
-                return false;
-            draw_times(e, count, first, r, k);
-            add_nats(e, e->plans->integrand, count, first, (uint32_t)(r * c->times + k),
-                     (1 - c->t_min) / (double)c->times, e->integral[r]);
-        }
-        fill_times(e, count, c->t_min);
-        add_nats(e, e->plans->reconstruction, count, first, (uint32_t)r, 1, e->reconstruction[r]);
+}
+
+/* --- by times ------------------------------------------------------------------------------- */
+
+static void draw_times(struct evaluation *e, int64_t count, int64_t first, int r, int64_t k)
+{
+    const struct bound_config *c = e->config;
+    for (int64_t i = 0; i < count; i++) {
+        double at =
+            estimator_place(e->estimator, e->key, (uint32_t)r, (uint32_t)(first + i), k, c->times);
+        double slope;
+        e->t[i] = clock_time(&e->clock, at, &slope);
+        e->scale[i] = e->estimator->published ? 1 : slope / (double)c->times;
     }
-    fill_times(e, count, 1);
-    add_nats(e, e->plans->base, count, first, 0, 1, e->base);
+}
+
+static bool integrate_times(struct evaluation *e, int64_t first, int64_t count, int r)
+{
+    const struct bound_config *c = e->config;
+    int64_t draws = e->estimator->published ? 1 : c->times;
+    for (int64_t k = 0; k < draws; k++) {
+        if (stopped(e))
+            return false;
+        draw_times(e, count, first, r, k);
+        add_nats(e, e->plans->integrand, count, first, (uint32_t)(r * draws + k), 1.0 / REPLICATES,
+                 e->integral[r]);
+    }
+    if (e->estimator->published)
+        return true;
+    fill(e->scale, count, 1);
+    fill(e->t, count, c->t_min);
+    add_nats(e, e->plans->reconstruction, count, first, (uint32_t)r, 1.0 / REPLICATES,
+             e->reconstruction[r]);
     return true;
 }
+
+static void add_base(struct evaluation *e, int64_t first, int64_t count)
+{
+    fill(e->scale, count, 1);
+    fill(e->t, count, 1);
+    add_nats(e, e->plans->base, count, first, 0, 1, e->base);
+}
+
+/* --- by counts of masked positions ---------------------------------------------------------- */
+
+/* The noise at which a share SHARE of the positions is masked on average: what a network that asks
+ * for sigma is told. Infinite where all are masked; the program limits it. */
+static double sigma_of_share(double share)
+{
+    return -log1p(-share);
+}
+
+static void draw_counts(struct evaluation *e, int64_t count, int64_t first, int r, int64_t k)
+{
+    const struct bound_config *c = e->config;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t sequence = (uint32_t)(first + i);
+        double at = estimator_place(e->estimator, e->key, (uint32_t)r, sequence, k, c->times);
+        int64_t masked = 1 + (int64_t)(at * (double)e->free);
+        masked = masked < e->free ? masked : e->free;
+        hide_positions(e->key, (uint32_t)(r * c->times + k), sequence, masked, c->given, c->length,
+                       e->hidden + i * c->length);
+        e->sigma[i] = sigma_of_share((double)masked / (double)e->free);
+        e->scale[i] = (double)e->free / (double)masked / (double)c->times;
+    }
+    memcpy(e->scored, e->hidden, (size_t)(count * c->length) * sizeof *e->scored);
+}
+
+static bool integrate_counts(struct evaluation *e, int64_t first, int64_t count, int r)
+{
+    for (int64_t k = 0; k < e->config->times; k++) {
+        if (stopped(e))
+            return false;
+        draw_counts(e, count, first, r, k);
+        add_nats(e, e->plans->conditional, count, first, (uint32_t)(r * e->config->times + k),
+                 1.0 / REPLICATES, e->integral[r]);
+    }
+    return true;
+}
+
+/* False when it was stopped. */
+static bool evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
+{
+    read_batch(e, first, count);
+    for (int r = 0; r < REPLICATES; r++)
+        if (!(e->estimator->counts ? integrate_counts(e, first, count, r)
+                                   : integrate_times(e, first, count, r)))
+            return false;
+    if (!e->estimator->counts && !e->estimator->published)
+        add_base(e, first, count);
+    return true;
+}
+
+/* --- in a fixed order ----------------------------------------------------------------------- */
+
+static bool evaluate_ordered(struct evaluation *e, const int32_t *order, int64_t first,
+                             int64_t count)
+{
+    int64_t length = e->config->length;
+    read_batch(e, first, count);
+    fill(e->scale, count, 1);
+    memset(e->hidden, 0, (size_t)(count * length) * sizeof *e->hidden);
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t k = 0; k < e->free; k++)
+            e->hidden[i * length + order[k]] = true;
+    for (int64_t k = 0; k < e->free; k++) {
+        if (stopped(e))
+            return false;
+        memset(e->scored, 0, (size_t)(count * length) * sizeof *e->scored);
+        for (int64_t i = 0; i < count; i++)
+            e->scored[i * length + order[k]] = true;
+        fill(e->sigma, count, sigma_of_share((double)(e->free - k) / (double)e->free));
+        add_nats(e, e->plans->conditional, count, first, (uint32_t)k, 1, e->integral[0]);
+        for (int64_t i = 0; i < count; i++)
+            e->hidden[i * length + order[k]] = false;
+    }
+    for (int64_t i = 0; i < count; i++)
+        e->integral[1][first + i] = e->integral[0][first + i];
+    return true;
+}
+
+/* --- summing up ----------------------------------------------------------------------------- */
 
 static double mean(const double *v, int64_t n)
 {
@@ -108,66 +237,154 @@ static double standard_error(const double *v, int64_t n)
     return n > 1 ? sqrt(sum / (double)(n - 1) / (double)n) : INFINITY;
 }
 
-static void summarise(struct evaluation *e, struct arena *arena, struct bound *b)
+/* Mean of the replicates of one term and its error over sequences, a symbol; the first replicate is
+ * left holding the means of each sequence. *NOISE: the Monte Carlo part of the error. */
+static double summarise_term(double *const replicate[REPLICATES], int64_t n, double symbols,
+                             double *error, double *noise)
 {
-    const struct bound_config *c = e->config;
-    int64_t n = c->sequences;
-    double symbols = (double)c->length, noise = 0;
-    double *total = arena_new_array(arena, double, n), *gap = arena_new_array(arena, double, n);
-    *b = (struct bound){
-        .sequences = n, .length = c->length, .known = e->known, .per_sequence = total};
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double one = replicate[0][i], two = replicate[1][i];
+        replicate[0][i] = (one + two) / 2;
+        sum += (one - two) * (one - two) / 4; /* variance of the mean of the two */
+    }
+    *noise = sqrt(sum) / (double)n / symbols;
+    *error = standard_error(replicate[0], n) / symbols;
+    return mean(replicate[0], n) / symbols;
+}
+
+static void summarise_sequences(struct evaluation *e, struct arena *arena, struct bound *b)
+{
+    int64_t n = b->sequences;
+    double symbols = (double)b->free, noise = 0;
+    b->per_sequence = arena_new_array(arena, double, n);
+    b->per_sequence_noise = arena_new_array(arena, double, n);
+    b->truths = e->truth;
+    double *gap = arena_new_array(arena, double, n);
     for (int64_t i = 0; i < n; i++) {
         double one = e->integral[0][i] + e->reconstruction[0][i];
         double two = e->integral[1][i] + e->reconstruction[1][i];
-        total[i] = (one + two) / 2 + e->base[i];
-        gap[i] = total[i] - e->truth[i];
-        noise += (one - two) * (one - two) / 4; /* variance of the mean of the two */
+        b->per_sequence[i] = (one + two) / 2 + e->base[i];
+        b->per_sequence_noise[i] = fabs(one - two) / 2;
+        gap[i] = b->per_sequence[i] - e->truth[i];
+        noise += b->per_sequence_noise[i] * b->per_sequence_noise[i];
     }
-    b->integral = (mean(e->integral[0], n) + mean(e->integral[1], n)) / 2 / symbols;
-    b->reconstruction =
-        (mean(e->reconstruction[0], n) + mean(e->reconstruction[1], n)) / 2 / symbols;
-    b->base = mean(e->base, n) / symbols;
-    b->nats = b->integral + b->base + b->reconstruction;
-    b->error = standard_error(total, n) / symbols;
+    b->error = standard_error(b->per_sequence, n) / symbols;
     b->error_noise = sqrt(noise) / (double)n / symbols;
     double rest = b->error * b->error - b->error_noise * b->error_noise;
     b->error_data = rest > 0 ? sqrt(rest) : 0;
-    if (!e->known)
+    if (!b->known)
         return;
     b->truth = mean(e->truth, n) / symbols;
     b->gap = mean(gap, n) / symbols;
     b->gap_error = standard_error(gap, n) / symbols;
 }
 
+static void summarise(struct evaluation *e, struct arena *arena, struct bound *b)
+{
+    const struct bound_config *c = e->config;
+    double symbols = (double)e->free, unused;
+    *b = (struct bound){.sequences = c->sequences,
+                        .length = c->length,
+                        .free = e->free,
+                        .known = e->known,
+                        .per_position = e->position};
+    summarise_sequences(e, arena, b);
+    b->integral =
+        summarise_term(e->integral, c->sequences, symbols, &b->integral_error, &b->integral_noise);
+    b->reconstruction =
+        summarise_term(e->reconstruction, c->sequences, symbols, &b->reconstruction_error, &unused);
+    b->base = mean(e->base, c->sequences) / symbols;
+    b->base_error = standard_error(e->base, c->sequences) / symbols;
+    b->nats = b->integral + b->base + b->reconstruction;
+    for (int64_t p = 0; e->position && p < c->length; p++)
+        e->position[p] /= (double)c->sequences;
+}
+
+static void evaluation_init(struct evaluation *e, struct arena *arena)
+{
+    const struct bound_config *c = e->config;
+    int64_t tokens = c->batch * c->length;
+    e->estimator = c->estimator ? c->estimator : &estimators[0];
+    clock_init(&e->clock, e->estimator->published ? PUBLISHED_FROM : c->t_min,
+               e->estimator->even ? NULL : c->noised, c->noised_context);
+    e->key = random_key(c->seed, "eval");
+    e->x0 = arena_new_array(arena, int32_t, tokens);
+    e->fixed = arena_new_array(arena, bool, tokens);
+    e->hidden = arena_new_array(arena, bool, tokens);
+    e->scored = arena_new_array(arena, bool, tokens);
+    e->t = arena_new_array(arena, double, c->batch);
+    e->sigma = arena_new_array(arena, double, c->batch);
+    e->scale = arena_new_array(arena, double, c->batch);
+    e->base = arena_new_array(arena, double, c->sequences);
+    e->truth = arena_new_array(arena, double, c->sequences);
+    e->position = c->by_position ? arena_new_array(arena, double, c->length) : NULL;
+    e->known = e->source->truth && !c->given; /* the law of a part given the rest is not known */
+    e->free = c->length;
+    for (int64_t i = 0; c->given && i < tokens; i++)
+        e->fixed[i] = c->given[i % c->length];
+    for (int64_t i = 0; c->given && i < c->length; i++)
+        e->free -= c->given[i];
+    BUG_ON(e->free < 1);
+    for (int r = 0; r < REPLICATES; r++) {
+        e->integral[r] = arena_new_array(arena, double, c->sequences);
+        e->reconstruction[r] = arena_new_array(arena, double, c->sequences);
+    }
+}
+
+static bool finish(struct evaluation *e, struct arena *arena, int64_t calls, struct bound *out)
+{
+    summarise(e, arena, out);
+    out->calls = calls;
+    if (isfinite(out->nats))
+        return true;
+    diag_error(e->diags, FAULT_RUN, (struct span){0}, "the bound is not finite (%g nats a symbol)",
+               out->nats);
+    diag_hint(e->diags, "the weights may hold values that are not finite, or a symbol that the "
+                        "model gives no probability");
+    return false;
+}
+
 bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,
                     const struct bound_config *config, const struct bound_source *source,
                     struct bound *out)
 {
-    struct evaluation e = {.diags = diags,
-                           .plans = plans,
-                           .config = config,
-                           .source = source,
-                           .key = random_key(config->seed, "eval"),
-                           .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
-                           .t = arena_new_array(arena, double, config->batch),
-                           .base = arena_new_array(arena, double, config->sequences),
-                           .truth = arena_new_array(arena, double, config->sequences),
-                           .known = source->truth != NULL};
-    for (int r = 0; r < REPLICATES; r++) {
-        e.integral[r] = arena_new_array(arena, double, config->sequences);
-        e.reconstruction[r] = arena_new_array(arena, double, config->sequences);
-    }
+    struct evaluation e = {.diags = diags, .plans = plans, .config = config, .source = source};
+    evaluation_init(&e, arena);
     for (int64_t at = 0; at < config->sequences; at += config->batch) {
         int64_t left = config->sequences - at;
         if (!evaluate_batch(&e, at, left < config->batch ? left : config->batch))
             return false;
     }
-    summarise(&e, arena, out);
-    if (isfinite(out->nats))
-        return true;
-    diag_error(diags, FAULT_RUN, (struct span){0}, "the bound is not finite (%g nats a symbol)",
-               out->nats);
-    diag_hint(diags, "the weights may hold values that are not finite, or a symbol that the model "
-                     "gives no probability");
-    return false;
+    int64_t draws = e.estimator->published ? 1 : config->times;
+    bool whole = !e.estimator->counts && !e.estimator->published;
+    return finish(&e, arena, REPLICATES * (draws + whole), out);
+}
+
+bool order_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,
+                    const struct bound_config *config, const int32_t *order,
+                    const struct bound_source *source, struct bound *out)
+{
+    struct evaluation e = {.diags = diags, .plans = plans, .config = config, .source = source};
+    evaluation_init(&e, arena);
+    for (int64_t at = 0; at < config->sequences; at += config->batch) {
+        int64_t left = config->sequences - at;
+        if (!evaluate_ordered(&e, order, at, left < config->batch ? left : config->batch))
+            return false;
+    }
+    return finish(&e, arena, e.free, out);
+}
+
+void bound_compare(const struct bound *a, const struct bound *b, double *difference, double *error)
+{
+    double sum = 0, squares = 0, n = (double)a->sequences, symbols = (double)a->free;
+    BUG_ON(a->sequences != b->sequences || a->free != b->free);
+    for (int64_t i = 0; i < a->sequences; i++)
+        sum += b->per_sequence[i] - a->per_sequence[i];
+    for (int64_t i = 0; i < a->sequences; i++) {
+        double off = b->per_sequence[i] - a->per_sequence[i] - sum / n;
+        squares += off * off;
+    }
+    *difference = sum / n / symbols;
+    *error = n > 1 ? sqrt(squares / (n - 1) / n) / symbols : INFINITY;
 }

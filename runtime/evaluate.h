@@ -3,43 +3,64 @@
  *     -log p(x0) <= integral over [t_min, 1] of g(t) E[score entropy] dt + base + reconstruction
  *
  * in nats a sequence, where p is the law of the reverse process in continuous time that starts from
- * the same base as the samplers, follows the same projected scores and ends with the same decoder (math of Lou, Meng, Ermon 2024, with the
- * pieces that the published estimator leaves out). The integral is estimated by stratified times:
- * one draw in each of TIMES equal parts of [t_min, 1], in two replicates of their own, whose
- * difference gives the Monte Carlo error; the error over sequences contains it. */
+ * the same base as the samplers, follows the same projected scores and ends with the same decoder
+ * (math of Lou, Meng, Ermon 2024, with the pieces that the published estimator leaves out). How the
+ * integral is estimated is the estimator's (runtime/estimate.h). Everything is done in two replicates
+ * of their own, whose difference gives the Monte Carlo error; the error over sequences contains it.
+ *
+ * Positions may be GIVEN: they are never noised and cost nothing, and the bound is that of the rest
+ * given them. What is counted as a symbol is then a position that is not given. */
 #ifndef SEDGE_RUNTIME_EVALUATE_H
 #define SEDGE_RUNTIME_EVALUATE_H
 
+#include "runtime/estimate.h"
 #include "runtime/executor.h"
 
 struct bound_plans {
-    struct loaded *integrand;      /* inputs x0, t; output nats */
+    /* Inputs x0 and t, and fixed where something is given; output nats, and by_position if wanted. */
+    struct loaded *integrand;
     struct loaded *base;           /* at t = 1 */
     struct loaded *reconstruction; /* at t = t_min */
+    /* Inputs x0, hidden, scored, sigma: the network sees masks where HIDDEN; nats are minus the
+     * log-probabilities of the tokens where SCORED. For estimators that count, and orders. */
+    struct loaded *conditional;
 };
 
 struct bound_config {
     int64_t batch;     /* at most what the plans were made for */
     int64_t sequences; /* how many */
-    int64_t times;
+    int64_t times;     /* draws of a sequence and replicate */
     int64_t length;
     double t_min;
     uint64_t seed;
+    const struct estimator *estimator; /* NULL: the default */
+    const bool *given;                 /* [length]; NULL: none */
+    bool by_position;
+    /* 1 - alpha at a time, which says where times are best placed; NULL: evenly. */
+    double (*noised)(void *context, double t);
+    void *noised_context;
 };
 
 /* Means a symbol, in nats, each with its standard error over sequences where that is known. */
 struct bound {
     int64_t sequences, length;
+    int64_t free;  /* symbols of a sequence that are not given */
+    int64_t calls; /* network calls for a sequence */
     double integral, base, reconstruction;
-    double nats;  /* their sum */
+    double integral_error, base_error, reconstruction_error; /* each over sequences */
+    double nats;                                             /* their sum */
     double error; /* standard error of NATS: over sequences and Monte Carlo together */
-    double
-        error_noise;   /* the part of it that more noise draws on the same sequences would remove */
-    double error_data; /* what remains: sqrt(error^2 - error_noise^2) */
-    bool known;        /* the true likelihood is known */
+    /* The part of it that more noise draws on the same sequences would remove, and what remains:
+     * sqrt(error^2 - error_noise^2). */
+    double error_noise, error_data;
+    double integral_noise; /* ERROR_NOISE of the integral alone */
+    bool known;            /* the true likelihood is known */
     double truth;
-    double gap, gap_error; /* NATS - TRUTH, paired */
-    double *per_sequence;  /* nats a sequence, SEQUENCES of them */
+    double gap, gap_error;      /* NATS - TRUTH, paired */
+    double *per_sequence;       /* nats a sequence, SEQUENCES of them */
+    double *per_sequence_noise; /* standard errors of noise of these */
+    double *truths;             /* per sequence; meaningful where KNOWN */
+    double *per_position;       /* mean nats, LENGTH of them; NULL: not asked for */
 };
 
 /* Where the sequences come from. TRUTH may be NULL; it returns false where nothing is known. */
@@ -54,5 +75,17 @@ struct bound_source {
 bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,
                     const struct bound_config *config, const struct bound_source *source,
                     struct bound *out);
+
+/* The exact -log p of the sampler that reveals positions in a fixed ORDER, one network call for each:
+ * minus the sum over k of log p(x0 at order[k] | x0 at order[0 .. k-1], the rest masked). ORDER lists
+ * the positions that are not given. It is a density: over all x0 exp(-nats) adds up to 1. NATS is
+ * the only term of OUT; there is no noise in it. */
+bool order_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,
+                    const struct bound_config *config, const int32_t *order,
+                    const struct bound_source *source, struct bound *out);
+
+/* Of two bounds of the same sequences with the same noise: the mean of B - A a symbol, and its
+ * standard error from the differences of each sequence. */
+void bound_compare(const struct bound *a, const struct bound *b, double *difference, double *error);
 
 #endif

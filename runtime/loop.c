@@ -2,7 +2,6 @@
 #include "runtime/loop.h"
 #include "graph/base/check.h"
 
-#include <math.h>
 #include <string.h>
 
 struct call_input { /* of one plan input */
@@ -27,6 +26,7 @@ struct looper {
     struct region *carry;
     struct call_state *calls;
     struct call_state *starts; /* per carry; LOADED NULL: none */
+    uint32_t text;             /* 1 + index of the carry `x`; 0: none */
     int64_t done;
 };
 
@@ -180,6 +180,9 @@ struct looper *loop_open(struct diags *diags, struct arena *arena, const struct 
     struct opening o = {diags, arena, l, programs, program_count, field_names, field_count};
     l->loop = loop;
     l->batch = batch;
+    for (uint32_t i = 0; i < loop->carry_count; i++)
+        if (strcmp(loop->carry[i].name, "x") == 0 && loop->carry[i].dtype == DT_TOKEN)
+            l->text = i + 1;
     l->carry = arena_new_array(arena, struct region, loop->carry_count + 1);
     l->calls = arena_new_array(arena, struct call_state, loop->body_count + 1);
     l->starts = arena_new_array(arena, struct call_state, loop->carry_count + 1);
@@ -282,6 +285,51 @@ static void fill_input(const struct moment *m, const struct plan *plan, uint32_t
     }
 }
 
+/* Known positions take their token, whatever a program drew there. */
+static void hold_known(struct looper *l, const struct loop_request *q, uint32_t carry)
+{
+    const struct loop_overlay *o = q->overlay;
+    if (!o || !o->fixed || carry + 1 != l->text)
+        return;
+    int32_t *x = (int32_t *)(void *)l->carry[carry].data;
+    for (int64_t i = 0; i < q->count * o->length; i++)
+        x[i] = o->fixed[i] ? o->known[i] : x[i];
+}
+
+/* One of the allowed states, each as likely: the uniform law given that. There is at least one. */
+static int32_t draw_allowed(const uint8_t *allowed, int64_t states, double u)
+{
+    int64_t count = 0, last = 0;
+    for (int64_t y = 0; y < states; y++)
+        count += allowed[y];
+    int64_t skip = (int64_t)(u * (double)count);
+    for (int64_t y = 0; y < states; y++) {
+        if (!allowed[y])
+            continue;
+        last = y;
+        if (skip-- == 0)
+            break;
+    }
+    return (int32_t)last;
+}
+
+static void start_allowed(struct looper *l, const struct loop_request *q)
+{
+    const struct loop_overlay *o = q->overlay;
+    if (!o || !o->allowed || !l->text)
+        return;
+    uint32_t stream = random_stream("start.allowed");
+    int32_t *x = (int32_t *)(void *)l->carry[l->text - 1].data;
+    for (int64_t i = 0; i < q->count * o->length; i++) {
+        const uint8_t *allowed = o->allowed + i * o->states;
+        if (x[i] < o->states && allowed[x[i]])
+            continue;
+        double u = random_uniform(q->key, 0, stream, q->sequence + (uint32_t)(i / o->length),
+                                  (uint32_t)(i % o->length));
+        x[i] = o->mask >= 0 ? o->mask : draw_allowed(allowed, o->states, u);
+    }
+}
+
 static void call_program(struct looper *l, struct call_state *s, const struct loop_request *q,
                          const struct moment *m, uint32_t iteration)
 {
@@ -304,6 +352,7 @@ static void call_program(struct looper *l, struct call_state *s, const struct lo
         struct tensor t = executor_output(s->loaded, s->outputs[k]);
         memcpy(l->carry[s->call->set[k].carry].data, t.data,
                (size_t)tensor_size(&t) * dtype_size(t.dtype));
+        hold_known(l, q, s->call->set[k].carry);
     }
     l->done++;
 }
@@ -328,16 +377,9 @@ static void start(struct looper *l, const struct loop_request *q, const struct m
         if (c->start == START_CALL)
             call_program(l, &l->starts[i], q, m, 0);
     }
-}
-
-static double grid_time(const struct loop *loop, int64_t index, int64_t steps)
-{
-    double share = (double)index / (double)steps;
-    if (index == steps)
-        return loop->to;
-    if (loop->log_spacing)
-        return loop->from * pow(loop->to / loop->from, share);
-    return loop->from + (loop->to - loop->from) * share;
+    start_allowed(l, q);
+    if (l->text)
+        hold_known(l, q, l->text - 1);
 }
 
 bool loop_run(struct looper *looper, const struct loop_request *request)
@@ -345,7 +387,8 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
     struct looper *l = looper;
     const struct loop *loop = l->loop;
     BUG_ON(request->count < 1 || request->count > l->batch);
-    int64_t steps = request->steps ? request->steps : loop->steps;
+    bool own = !request->steps || (loop->times && !request->time);
+    int64_t steps = own ? loop->steps : request->steps;
     int64_t turns = loop->grid ? steps : loop->max;
     if (loop->grid && loop->max && loop->max < turns)
         turns = loop->max;
@@ -356,8 +399,9 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
         return false;
     for (m.index = 0; m.index < turns; m.index++) {
         if (loop->grid) {
-            m.now = grid_time(loop, m.index, steps);
-            m.next = grid_time(loop, m.index + 1, steps);
+            const double *time = request->time ? request->time + m.index : NULL;
+            m.now = time ? time[0] : loop_time(loop, m.index, steps);
+            m.next = time ? time[1] : loop_time(loop, m.index + 1, steps);
         }
         for (uint32_t i = 0; i < loop->body_count; i++) {
             const struct expr *when = loop->body[i].when;

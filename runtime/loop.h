@@ -29,12 +29,25 @@ struct looper *loop_open(struct diags *diags, struct arena *arena, const struct 
                          const char *const *field_names, uint32_t field_count, int64_t batch);
 void loop_close(struct looper *looper);
 
+/* What is known of the carry `x` before it is drawn: [count, length], [count, length, states]. */
+struct loop_overlay {
+    const uint8_t *fixed; /* positions that hold KNOWN after the start and after each call */
+    const int32_t *known;
+    const uint8_t
+        *allowed; /* states a position may start in; NULL: all. Programs see to the rest */
+    int64_t length, states;
+    int32_t mask; /* a start outside the allowed states becomes it, or if -1 is drawn among them */
+};
+
 struct loop_request {
     int64_t count;     /* sequences, at most BATCH */
     uint32_t sequence; /* global index of the first */
     struct random_key key;
-    int64_t steps;                   /* of the grid; 0: as the loop says */
-    const struct loop_field *fields; /* in the order of field_names */
+    int64_t steps; /* of the grid; 0: as the loop says */
+    const double
+        *time; /* STEPS + 1 times, as of loop_grid; NULL: as the loop says, without `limit` */
+    const struct loop_overlay *overlay; /* NULL: none */
+    const struct loop_field *fields;    /* in the order of field_names */
     /* Called after the start (turn 0) and after each turn; false stops the loop. */
     bool (*watch)(void *context, struct looper *looper, int64_t turn, int64_t turns);
     void *context;

@@ -14,7 +14,7 @@ struct training {
     const struct train_config *config;
     const struct train_hooks *hooks;
     struct random_key key;
-    int32_t *x0;
+    int32_t *x0, *label;
     double started; /* on the monotonic clock, less what was trained before */
 };
 
@@ -54,19 +54,26 @@ static struct run gradient_run(struct training *t, const void *const *inputs, in
 }
 
 /* The inputs of the gradient plan, by name. */
-static void gradient_inputs(const struct plan *plan, const int32_t *x0, const double *keep,
+static void gradient_inputs(const struct training *t, const struct plan *plan, const double *keep,
                             const void **inputs)
 {
-    for (uint32_t i = 0; i < plan->input_count; i++)
-        inputs[i] = strcmp(plan->inputs[i].name, "x0") == 0 ? (const void *)x0 : keep;
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        const char *name = plan->inputs[i].name;
+        inputs[i] = strcmp(name, "x0") == 0      ? (const void *)t->x0
+                    : strcmp(name, "label") == 0 ? (const void *)t->label
+                                                 : keep;
+    }
 }
 
 static void fill_windows(struct training *t, int64_t step, int64_t micro)
 {
     const struct train_config *c = t->config;
-    for (int64_t i = 0; i < c->batch; i++)
-        t->hooks->window(t->hooks->context, (uint32_t)step, (uint32_t)(micro * c->batch + i),
-                         t->x0 + i * c->length);
+    for (int64_t i = 0; i < c->batch; i++) {
+        uint32_t sequence = (uint32_t)(micro * c->batch + i);
+        t->hooks->window(t->hooks->context, (uint32_t)step, sequence, t->x0 + i * c->length);
+        if (t->hooks->label)
+            t->label[i] = t->hooks->label(t->hooks->context, (uint32_t)step, sequence);
+    }
 }
 
 /* Runs the step again, looking at each result: names the first op that made a bad value. */
@@ -79,7 +86,7 @@ static void explain_failure(struct training *t, int64_t step, const char *what)
     for (int64_t micro = 0; clean && micro < t->config->accumulate; micro++) {
         double keep = micro > 0;
         fill_windows(t, step, micro);
-        gradient_inputs(plan, t->x0, &keep, inputs);
+        gradient_inputs(t, plan, &keep, inputs);
         struct run run = gradient_run(t, inputs, step, micro);
         run.checked = true;
         clean = executor_run(t->trainer->gradient, &run, &at);
@@ -107,7 +114,7 @@ static bool gradient_steps(struct training *t, int64_t step, double *loss)
     for (int64_t micro = 0; micro < c->accumulate; micro++) {
         double keep = micro > 0;
         fill_windows(t, step, micro);
-        gradient_inputs(plan, t->x0, &keep, inputs);
+        gradient_inputs(t, plan, &keep, inputs);
         struct run run = gradient_run(t, inputs, step, micro);
         uint32_t unused;
         executor_run(t->trainer->gradient, &run, &unused);
@@ -193,6 +200,7 @@ enum train_end train_run(struct diags *diags, struct arena *arena, struct traine
                          .hooks = hooks,
                          .key = random_key(config->seed, "train"),
                          .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
+                         .label = arena_new_array(arena, int32_t, config->batch),
                          .started = clock_seconds() - config->seconds};
     struct train_report r = {.step = *trainer->step, .seconds = config->seconds};
     bool over = train_is_over(config, r.step, config->seconds);

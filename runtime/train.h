@@ -48,10 +48,13 @@ struct train_hooks {
     bool (*validate)(void *context, const struct train_report *report);
     bool (*checkpoint)(void *context, const struct train_report *report); /* once a step or twice */
     bool (*stop)(void *context); /* asked between steps; VALIDATE may give up when it is true */
+    /* The class of that window, for the input `label`; may be NULL where the plan has none. */
+    int32_t (*label)(void *context, uint32_t iteration, uint32_t sequence);
 };
 
 struct trainer {
-    struct loaded *gradient; /* inputs x0 and, when accumulating, accumulate.keep; output loss */
+    struct loaded *gradient; /* inputs x0, label where it takes one and, when
+                              * accumulating, accumulate.keep; output loss */
     struct loaded *update;   /* inputs lr, step; output grad_norm */
     int64_t *step;           /* the row cursor/step: updates done */
 };

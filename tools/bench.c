@@ -1,4 +1,5 @@
 /* sedge bench: how fast a model trains here, against the matrix products of the same run. */
+#include "tools/bench.h"
 #include "graph/base/clock.h"
 #include "ops/kernels/cpu/host_blas.h"
 #include "ops/ops.h"
@@ -17,6 +18,8 @@ static const struct option_spec options[] = {
     {"seconds", 0, OPTION_TEXT, "S", "how long to measure (5)", NULL},
     {"ema", 0, OPTION_FLAG, NULL, "keep an average of the parameters as well, as `train` does",
      NULL},
+    {"estimators", 0, OPTION_FLAG, NULL,
+     "of a run: how many network calls each estimator of the bound needs", NULL},
     {0}};
 
 #define WARM_STEPS 2
@@ -337,6 +340,8 @@ static void print_json(const struct job *j)
 
 static int run(struct command_line *line)
 {
+    if (option_given(line, "estimators"))
+        return bench_estimators(line);
     struct job *j = arena_alloc(line->arena, sizeof *j);
     const char *seconds = option_text(line, "seconds");
     struct yaml number = {.kind = YAML_SCALAR, .text = seconds};
@@ -364,7 +369,7 @@ static int run(struct command_line *line)
 
 const struct command command_bench = {
     .name = "bench",
-    .usage = "MODEL [key=value…] [--json]",
+    .usage = "MODEL|RUN [key=value…] [--json]",
     .doc = "measured speed, the share of the machine's peak, a profile by op",
     .detail =
         "Trains on random tokens. The peak is that of the matrix products of the model's own\n"

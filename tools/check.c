@@ -3,8 +3,8 @@
 #include "graph/loop.h"
 #include "graph/writer.h"
 #include "tools/document.h"
+#include "tools/process_show.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,63 +129,6 @@ static void check_programs(struct checking *c)
     }
 }
 
-/* --- process ------------------------------------------------------------------------------ */
-
-static bool time_lookup(const void *context, const char *name, struct number *out)
-{
-    *out = (struct number){.kind = NUMBER_REAL, .r = *(const double *)context};
-    return strcmp(name, "t") == 0;
-}
-
-/* sigma(t); infinite or NaN where the expression is. */
-static double sigma_at(const struct process *p, double t)
-{
-    struct expr_scope scope = {time_lookup, NULL, &t};
-    struct number n;
-    return expr_eval(NULL, p->sigma, &scope, &n) ? number_real(n) : NAN;
-}
-
-static void draw_share(struct writer *w, double share)
-{
-    int full = (int)lround(40 * share);
-    for (int i = 0; i < full; i++)
-        write_text(w, i ? "#" : "  #");
-    write_text(w, "\n");
-}
-
-/* How much of x0 is left at t = 1 decides whether sampling and the bound can start from noise. */
-static void write_base(struct checking *c, const struct process *p)
-{
-    double sigma = sigma_at(p, 1), left = exp(-sigma);
-    bool program = section_find(&c->s->model->programs, "bound_base") != NULL;
-    if (!(left > 0)) {
-        write_text(&c->w, "  base term: zero, nothing of the data is left at t = 1\n");
-        return;
-    }
-    write_text(&c->w, "  base term: finite, %.3g of the data is left at t = 1%s\n", left,
-               !chain_carries_over(&p->chain) ? " and every token is likely under the base"
-               : program                      ? " and the program `base` draws it from the network"
-                                              : "");
-    if (chain_carries_over(&p->chain) && !program)
-        write_text(&c->w,
-                   "    without a program `bound_base`, a pure mask would make it infinite\n");
-}
-
-static void write_process(struct checking *c, const struct process *p)
-{
-    write_text(&c->w, "process %s: %s, %d tokens%s, %d states\n", p->name,
-               chain_carries_over(&p->chain) ? "absorb" : "uniform", p->chain.tokens,
-               chain_carries_over(&p->chain) ? " and the mask" : "", p->chain.states);
-    write_text(&c->w, "  sigma(t) = %s\n", expr_print(c->line->arena, p->sigma));
-    write_text(&c->w, "      t      sigma    noised\n");
-    for (int i = 0; i <= 10; i++) {
-        double t = i / 10.0, sigma = sigma_at(p, t), share = -expm1(-sigma);
-        write_text(&c->w, "    %.1f %10.4g    %6.4f", t, sigma, share);
-        draw_share(&c->w, share);
-    }
-    write_base(c, p);
-}
-
 /* --- loops -------------------------------------------------------------------------------- */
 
 /* The programs that a loop names must exist: reading a loop checks that, running it the types. */
@@ -201,7 +144,7 @@ static void check_loops(struct checking *c)
         write_text(&c->w, "  %s: ", l->name);
         if (l->grid)
             write_text(&c->w, "%lld %ssteps from t = %g to %g; ", (long long)l->steps,
-                       l->log_spacing ? "log-spaced " : "", l->from, l->to);
+                       l->spacing == SPACING_LOG ? "log-spaced " : "", l->from, l->to);
         else
             write_text(&c->w, "until its condition holds%s; ",
                        l->max ? arena_printf(m->arena, " or %lld turns", (long long)l->max) : "");
@@ -212,7 +155,7 @@ static void check_loops(struct checking *c)
                                        : "");
         write_text(&c->w, "\n");
     }
-    if (c->recipe && !section_find(&m->loops, c->recipe->sample.sampler)) {
+    if (c->recipe && m->loops.count && !section_find(&m->loops, c->recipe->sample.sampler)) {
         diag_error(m->diags, FAULT_CONFIG, (struct span){0},
                    "the model has no loop `%s` to sample with", c->recipe->sample.sampler);
         const char *near = section_nearest(m->arena, &m->loops, c->recipe->sample.sampler);
@@ -242,7 +185,7 @@ static int check_model(struct checking *c)
     struct model *m = c->s->model;
     write_params(c);
     for (uint32_t i = 0; i < m->process_count; i++)
-        write_process(c, &m->processes[i]);
+        process_show(&c->w, &m->processes[i], section_find(&m->programs, "bound_base") != NULL);
     check_programs(c);
     check_loops(c);
     int code = diags_exit_code(c->line->diags);

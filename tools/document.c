@@ -89,11 +89,13 @@ bool document_recipe(struct project *p, struct command_line *line, const char *p
     if (!excuse || data_exists(line, path)) {
         if (project_open(p, line, path, NULL, false))
             return true;
-        return !excuse && p->recipe && p->s.model && !p->data && diags_exit_code(line->diags) == 3;
+        return !excuse && p->recipe && p->s.model && !p->data &&
+               diags_exit_code(line->diags) == 3 &&
+               session_recipe_model(&p->s, line, p->recipe, false);
     }
     *p = (struct project){.line = line, .arena = line->arena, .diags = line->diags};
     p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
-    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe))
+    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe, false))
         return false;
     diag_warning(line->diags, (struct span){0},
                  "the data is not there: `vocab` is the model's own");

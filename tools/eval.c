@@ -1,7 +1,8 @@
 /* sedge eval: the likelihood bound of a run on held-out data. */
-#include "tools/run_record.h"
+#include "tools/measure.h"
 #include "tools/signals.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,102 +16,143 @@ static const struct option_spec options[] = {
     {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {"sequences", 'n', OPTION_KEY, "N", "how many held-out windows", "eval.sequences"},
+    {"estimator", 'e', OPTION_KEY, "NAME", "how the bound is estimated", "eval.estimator"},
+    {"given", 'g', OPTION_KEY, "WHAT", "the bound of the rest given prefix:N, every:K, or a mask",
+     "eval.given"},
+    {"order", 0, OPTION_TEXT, "ORDER", "exact likelihood of an order: left, random, or a file",
+     NULL},
+    {"per-sequence", 0, OPTION_TEXT, "FILE", "a table of all sequences (-: to standard output)",
+     NULL},
+    {"per-position", 0, OPTION_TEXT, "FILE", "a table of all positions (-: to standard output)",
+     NULL},
     {0}};
 
 struct job {
-    struct project p;
-    struct bound b;
+    struct measured m;
     struct anchors anchors;
     bool anchored;
-    char *weights; /* path of the checkpoint */
-    bool averaged;
 };
 
-static bool stop(void *context)
+static bool evaluate(struct job *j)
 {
-    (void)context;
-    return signals_caught();
-}
-
-/* The data as it is now. Where it has changed, what is held out may have been trained on. */
-static bool open_data(struct job *j, const char *run)
-{
-    struct project *p = &j->p;
-    const char *const *files = option_list(p->line, "data");
-    if (!project_run_data(p, files))
+    struct measured *m = &j->m;
+    bool by_position = option_given(m->p.line, "per-position");
+    if (!measure_load(m, by_position))
         return false;
-    const char *then = record_data_hash(p->arena, run);
-    char *now = arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));
-    if (!files && then && strcmp(then, now) != 0)
-        diag_warning(
-            p->diags, (struct span){0},
-            "the data has changed since %s was trained: what is held out now may have been "
-            "trained on then",
-            run);
-    return true;
-}
-
-static bool evaluate(struct job *j, const char *run)
-{
-    struct project *p = &j->p;
-    const struct eval_recipe *e = &p->recipe->eval;
-    struct bound_plan_set set;
-    struct bound_plans plans;
-    const char *which = option_text(p->line, "checkpoint");
-    int64_t most = (int64_t)dataset_valid_count(p->data);
-    if (most < 2) {
-        diag_error(p->diags, FAULT_DATA, (struct span){0},
-                   "%lld held-out window%s of %lld symbols: too few to evaluate", (long long)most,
-                   most == 1 ? "" : "s", (long long)p->length);
-        diag_hint(p->diags, "hold out more with data.valid, or give other text with --data FILE");
-        return false;
-    }
-    if (!project_bound_plans(p, e->batch, &set) || !project_state(p, false) ||
-        !project_weights(p, run, which ? which : "last", &j->weights) ||
-        !project_bound_load(p, &set, &plans))
-        return false;
-    struct bound_config c = {.batch = e->batch,
-                             .sequences = e->sequences < most ? e->sequences : most,
-                             .times = e->times,
-                             .length = p->length,
-                             .t_min = project_t_min(p),
-                             .seed = (uint64_t)p->recipe->sample.seed};
-    struct bound_source source = project_valid_source(p, c.sequences);
-    source.stop = stop;
     signals_catch(NULL);
-    if (!bound_evaluate(p->diags, p->arena, &plans, &c, &source, &j->b))
+    if (!measure_run(m, m->estimator, by_position, &m->b))
         return false;
-    for (uint32_t r = 0; r < set.integrand->row_count; r++)
-        j->averaged |= set.integrand->reads[r] && p->s.model->states.rows[r].class == STATE_EMA;
-    j->anchored = dataset_train_tokens(p->data) > 0 && dataset_anchors(p->data, &j->anchors);
+    if (m->estimator->published && !m->order &&
+        !measure_run(m, estimator_find(NULL), false, &m->strict))
+        return false;
+    j->anchored = dataset_train_tokens(m->p.data) > 0 && dataset_anchors(m->p.data, &j->anchors);
     return true;
 }
 
-static char *protocol(const struct job *j)
+static bool is_published(const struct measured *m)
 {
-    const struct project *p = &j->p;
-    return arena_printf(p->arena,
-                        "%lld held-out windows of %lld, spread over all, each on its own; %lld "
-                        "stratified times in two "
-                        "replicates on [%g, 1]",
-                        (long long)j->b.sequences, (long long)p->length,
-                        (long long)p->recipe->eval.times, project_t_min(p));
+    return m->estimator->published && !m->order;
+}
+
+/* --- tables --------------------------------------------------------------------------------- */
+
+/* FILE, or standard output for `-`; NULL after reporting. */
+static FILE *open_table(const struct job *j, const char *path)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
+    if (!file)
+        diag_error(j->m.p.diags, FAULT_CONFIG, (struct span){0}, "cannot write %s: %s", path,
+                   strerror(errno));
+    return file;
+}
+
+static bool close_table(const struct job *j, const char *path, FILE *file)
+{
+    if (file == stdout || fclose(file) == 0)
+        return true;
+    diag_error(j->m.p.diags, FAULT_RUN, (struct span){0}, "cannot write %s: %s", path,
+               strerror(errno));
+    return false;
+}
+
+static bool write_sequences(const struct job *j)
+{
+    const struct bound *b = &j->m.b;
+    const char *path = option_text(j->m.p.line, "per-sequence");
+    FILE *file = path ? open_table(j, path) : NULL;
+    if (!file)
+        return !path;
+    fprintf(file, "index\tnats\tstderr%s\n", b->known ? "\ttruth" : "");
+    for (int64_t i = 0; i < b->sequences; i++) {
+        fprintf(file, "%lld\t%.9g\t%.4g", (long long)i, b->per_sequence[i],
+                b->per_sequence_noise[i]);
+        if (b->known)
+            fprintf(file, "\t%.9g", b->truths[i]);
+        fputc('\n', file);
+    }
+    return close_table(j, path, file);
+}
+
+static bool write_positions(const struct job *j)
+{
+    const struct measured *m = &j->m;
+    const char *path = option_text(m->p.line, "per-position");
+    FILE *file = path ? open_table(j, path) : NULL;
+    if (!file)
+        return !path;
+    fprintf(file, "position\tnats\n");
+    for (int64_t i = 0; i < m->b.length; i++)
+        if (!m->given || !m->given[i])
+            fprintf(file, "%lld\t%.9g\n", (long long)i, m->b.per_position[i]);
+    return close_table(j, path, file);
+}
+
+/* --- the result ----------------------------------------------------------------------------- */
+
+static void print_terms(const struct measured *m)
+{
+    const struct bound *b = &m->b;
+    if (is_published(m)) {
+        printf("%-34s %9.4f ± %.4f   (noise %.4f, sequences %.4f)\n", "published protocol", b->nats,
+               b->error, b->error_noise, b->error_data);
+        printf("%-34s %9.4f ± %.4f\n", "strict bound", m->strict.nats, m->strict.error);
+        double difference, error;
+        bound_compare(&m->strict, b, &difference, &error);
+        printf("%-34s %+9.4f ± %.4f   (paired)\n", "published - strict", difference, error);
+        return;
+    }
+    if (m->order) {
+        printf("%-34s %9.4f ± %.4f   (sequences only: there is no noise in it)\n",
+               "-log p in this order, exact", b->nats, b->error);
+        return;
+    }
+    if (m->plans.base) {
+        printf("%-34s %9.4f ± %.4f\n", "integral of the score entropy", b->integral,
+               b->integral_error);
+        printf("%-34s %9.4f ± %.4f\n", "base", b->base, b->base_error);
+        printf("%-34s %9.4f ± %.4f\n", "reconstruction", b->reconstruction,
+               b->reconstruction_error);
+    }
+    printf("%-34s %9.4f ± %.4f   (noise %.4f, sequences %.4f)\n", "bound on -log p", b->nats,
+           b->error, b->error_noise, b->error_data);
 }
 
 static void print_text(const struct job *j)
 {
-    const struct bound *b = &j->b;
-    printf("%s, %s weights\n%s\n", j->weights, j->averaged ? "averaged" : "raw", protocol(j));
+    const struct measured *m = &j->m;
+    const struct bound *b = &m->b;
+    printf("%s, %s weights\n%s\n", m->weights, m->averaged ? "averaged" : "raw",
+           measure_protocol(m));
+    printf("%s, %lld network calls a sequence\n", measure_estimator_name(m), (long long)b->calls);
     printf("\n%-34s %9s\n", "", "nats a symbol");
-    printf("%-34s %9.4f\n", "integral of the score entropy", b->integral);
-    printf("%-34s %9.4f\n", "base", b->base);
-    printf("%-34s %9.4f\n", "reconstruction", b->reconstruction);
-    printf("%-34s %9.4f ± %.4f   (noise %.4f, sequences %.4f)\n", "bound on -log p", b->nats,
-           b->error, b->error_noise, b->error_data);
+    print_terms(m);
     if (b->known) {
         printf("%-34s %9.4f\n", "truth", b->truth);
-        printf("%-34s %9.4f ± %.4f   (paired; %+.1f%%)\n", "bound - truth", b->gap, b->gap_error,
-               100 * b->gap / b->truth);
+        printf("%-34s %9.4f ± %.4f   (paired; %+.1f%%)\n",
+               is_published(m) ? "published - truth"
+               : m->order      ? "-log p - truth"
+                               : "bound - truth",
+               b->gap, b->gap_error, 100 * b->gap / b->truth);
     }
     if (j->anchored) {
         printf("%-34s %9.4f ± %.4f\n", "bigram cross-entropy", j->anchors.bigram.mean,
@@ -118,7 +160,11 @@ static void print_text(const struct job *j)
         printf("%-34s %9.4f ± %.4f\n", "unigram cross-entropy", j->anchors.unigram.mean,
                j->anchors.unigram.error);
     }
-    printf("\n%.4f bits a symbol, perplexity at most %.4g\n", b->nats / log(2), exp(b->nats));
+    printf("\n%.4f bits a symbol, perplexity %s %.4g\n", b->nats / log(2),
+           is_published(m) ? "by this protocol"
+           : m->order      ? "exactly"
+                           : "at most",
+           exp(b->nats));
 }
 
 static void put(json_t *o, const char *key, double value)
@@ -126,17 +172,70 @@ static void put(json_t *o, const char *key, double value)
     json_object_set_new(o, key, isfinite(value) ? json_real(value) : json_null());
 }
 
+static json_t *list_of(const double *values, int64_t n)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++)
+        json_array_append_new(list, isfinite(values[i]) ? json_real(values[i]) : json_null());
+    return list;
+}
+
+static void put_terms(json_t *o, const struct measured *m)
+{
+    const struct bound *b = &m->b;
+    if (is_published(m)) {
+        double difference, error;
+        bound_compare(&m->strict, b, &difference, &error);
+        put(o, "strict", m->strict.nats);
+        put(o, "strict_stderr", m->strict.error);
+        put(o, "published_minus_strict", difference);
+        put(o, "published_minus_strict_stderr", error);
+    }
+    put(o, "integral", b->integral);
+    put(o, "integral_stderr", b->integral_error);
+    put(o, "integral_stderr_noise", b->integral_noise);
+    if (!m->plans.base || is_published(m))
+        return;
+    put(o, "base", b->base);
+    put(o, "base_stderr", b->base_error);
+    put(o, "reconstruction", b->reconstruction);
+    put(o, "reconstruction_stderr", b->reconstruction_error);
+}
+
+static void put_run(json_t *o, const struct job *j)
+{
+    const struct measured *m = &j->m;
+    const struct bound *b = &m->b;
+    json_object_set_new(o, "estimator", json_string(measure_estimator_name(m)));
+    json_object_set_new(o, "calls_per_sequence", json_integer(b->calls));
+    if (m->given)
+        json_object_set_new(o, "given", json_string(m->p.recipe->eval.given));
+    json_object_set_new(o, "sequences", json_integer(b->sequences));
+    json_object_set_new(o, "length", json_integer(b->length));
+    json_object_set_new(o, "symbols_per_sequence", json_integer(b->free));
+    json_object_set_new(o, "checkpoint", json_string(m->weights));
+    json_object_set_new(o, "weights", json_string(m->averaged ? "ema" : "raw"));
+    json_object_set_new(o, "protocol", json_string(measure_protocol(m)));
+    json_object_set_new(o, "data_hash",
+                        json_string(arena_printf(m->p.arena, "%016llx",
+                                                 (unsigned long long)dataset_hash(m->p.data))));
+    if (option_given(m->p.line, "per-sequence")) {
+        json_object_set_new(o, "per_sequence", list_of(b->per_sequence, b->sequences));
+        json_object_set_new(o, "per_sequence_stderr", list_of(b->per_sequence_noise, b->sequences));
+    }
+    if (b->per_position)
+        json_object_set_new(o, "per_position", list_of(b->per_position, b->length));
+}
+
 static void print_json(const struct job *j)
 {
-    const struct bound *b = &j->b;
+    const struct bound *b = &j->m.b;
     json_t *o = json_object();
     put(o, "nats_per_symbol", b->nats);
     put(o, "stderr", b->error);
     put(o, "stderr_noise", b->error_noise);
     put(o, "stderr_sequences", b->error_data);
-    put(o, "integral", b->integral);
-    put(o, "base", b->base);
-    put(o, "reconstruction", b->reconstruction);
+    put_terms(o, &j->m);
     put(o, "bits_per_symbol", b->nats / log(2));
     put(o, "perplexity", exp(b->nats));
     if (b->known) {
@@ -148,14 +247,7 @@ static void print_json(const struct job *j)
         put(o, "bigram", j->anchors.bigram.mean);
         put(o, "unigram", j->anchors.unigram.mean);
     }
-    json_object_set_new(o, "sequences", json_integer(b->sequences));
-    json_object_set_new(o, "length", json_integer(b->length));
-    json_object_set_new(o, "checkpoint", json_string(j->weights));
-    json_object_set_new(o, "weights", json_string(j->averaged ? "ema" : "raw"));
-    json_object_set_new(o, "protocol", json_string(protocol(j)));
-    json_object_set_new(o, "data_hash",
-                        json_string(arena_printf(j->p.arena, "%016llx",
-                                                 (unsigned long long)dataset_hash(j->p.data))));
+    put_run(o, j);
     char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     puts(text);
     free(text);
@@ -165,15 +257,15 @@ static void print_json(const struct job *j)
 static int run(struct command_line *line)
 {
     struct job *j = arena_alloc(line->arena, sizeof *j);
-    const char *folder = line->positional[0];
-    if (!project_open_run(&j->p, line, folder) || !open_data(j, folder) || !evaluate(j, folder))
+    if (!measure_open(&j->m, line, line->positional[0]) || !evaluate(j))
         return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);
     if (option_given(line, "json"))
         print_json(j);
     else
         print_text(j);
-    project_close(&j->p);
-    return 0;
+    bool written = write_sequences(j) && write_positions(j);
+    project_close(&j->m.p);
+    return written ? 0 : diags_exit_code(line->diags);
 }
 
 const struct command command_eval = {
@@ -186,7 +278,10 @@ const struct command command_eval = {
               "comes close\n"
               "to it. On average over data it is never below the true entropy. Errors: `noise` is "
               "what more noise draws on the\n"
-              "same sequences would remove, `sequences` what more sequences would.",
+              "same sequences would remove, `sequences` what more sequences would.\n"
+              "Estimators: stratified, quadrature, random (of the same integral); exact-k (numbers "
+              "of masks,\n"
+              "absorbing processes); published (the reference's protocol, which is no bound).",
     .least = 1,
     .most = 1,
     .overrides = true,

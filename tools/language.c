@@ -23,17 +23,46 @@ const struct language_word language_words[] = {
      "several chains names each: {words: {rate: …}, tags: {rate: …}}.",
      "process:\n  rate: absorb\n  noise: {loglinear: {eps: 1.0e-3}}\n"},
     {"process.rate",
-     "The rate matrix of the chain. `absorb`: each token jumps to a mask at rate 1 and\n"
-     "stays there; there are vocab + 1 states, the mask last. `uniform`: each token jumps\n"
-     "to any token, and `states` is vocab.",
-     "process:\n  rate: absorb            # or process.rate=uniform on the command line\n"
+     "The rate matrix of the chain, Q[y][x] the rate of the jump x -> y; columns sum to zero.\n"
+     "  absorb       each token jumps to a mask at rate 1 and stays there; there are vocab + 1\n"
+     "               states, the mask last\n"
+     "  uniform      each token is redrawn from all tokens at rate 1; vocab states, as below\n"
+     "  mix          both, at the given rates; `mask_leaves` says whether a mask is redrawn too\n"
+     "  band         rate 1 to each state at a distance of at most `width`; past an end nothing,\n"
+     "               or with `ring: true` the other end\n"
+     "  groups       redrawn within groups: lists of tokens, a number a token, or a .csv of them;\n"
+     "               needs `base:`\n"
+     "  matrix       any Q of vocab states, or one more, the mask: a list of rows, a .csv (its\n"
+     "               header names the tokens, in any order) or a .safetensors file beside the "
+     "file\n"
+     "               that names it; `rows: true` where rows sum to zero, not columns\n"
+     "Tables (band, groups, matrix) have at most 4096 states.",
+     "process:\n  rate: {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}}\n"
+     "  # or: absorb, uniform, {band: {width: 1}}, {groups: [[0, 1], [2]]},\n"
+     "  #     {matrix: [[-1, 2], [1, -2]]}, {matrix: rates.csv, rows: true}\n"
      "  noise: {loglinear: {eps: 1.0e-3}}\n"},
+    {"process.base",
+     "The law that reverse chains start from, where it is not the stationary law of the rate:\n"
+     "`uniform`, a number for each state, a .csv file of them, or the probability of the mask\n"
+     "(tokens share the rest). All are positive. Needed where the chain ends in one of several\n"
+     "parts, or a state is left for good. A rate from the command line drops the file's base.",
+     "process:\n  rate: {groups: [[0, 1], [2, 3]]}\n  base: uniform      # or {mask: 0.99}, "
+     "[0.1, …]\n  noise: {loglinear: {eps: 1.0e-3}}\n"},
     {"process.noise",
      "The total noise sigma(t), which must grow with t on [0, 1]; its rate is derived from\n"
-     "it. `loglinear` is -log(1 - (1 - eps) t), `geometric` is min^(1-t) max^t, `sigma` is\n"
-     "any expression in t. Choosing another one replaces the whole entry.",
+     "it. With alpha = exp(-sigma):\n"
+     "  loglinear       alpha = 1 - (1 - eps) t\n"
+     "  geometric       sigma = min^(1-t) max^t\n"
+     "  cosine          alpha = cos(pi t / 2)\n"
+     "  cosine_squared  alpha = cos(pi t / 2)^2\n"
+     "  polynomial      alpha = 1 - t^power\n"
+     "  linear          sigma = max t\n"
+     "  sigma           any expression in t\n"
+     "For absorb, uniform and mix t is held just before 1 where sigma would be infinite there,\n"
+     "or leave less than e^-64; tables need finite noise. Choosing another schedule replaces\n"
+     "the whole entry.",
      "process:\n  rate: absorb\n  noise: {sigma: \"-log1p(-(1 - 1.0e-3) * t)\"}\n"
-     "  # or: noise: {geometric: {min: 1.0e-4, max: 20}}\n"},
+     "  # or: cosine, {polynomial: {power: 2}}, {geometric: {min: 1.0e-4, max: 20}}\n"},
     {"blocks",
      "Pieces of networks, called like ops. `in` gives the type of each input (a name that\n"
      "is no param is a dimension, bound by the call), `nodes` computes, `out` names the\n"
@@ -107,9 +136,11 @@ const struct language_word language_words[] = {
      "the run. In `repeat`: the input that goes from turn to turn.",
      "carry: {x: {token: [batch, length], start: base}}\n"},
     {"grid",
-     "The times of a loop, from the noisy end down to data, `spacing` uniform or log. The\n"
-     "calls may use grid.now, grid.next, grid.index, grid.steps, grid.first and grid.last;\n"
-     "sample.steps replaces `steps`.",
+     "The times of a loop, from the noisy end down to data, `spacing` uniform, log, cosine\n"
+     "or quadratic; or all of them, as `times: [1, 0.5, 0.1]`. `limit: 2` inserts times so\n"
+     "that the fastest rate times the fall of sigma is at most 2 over a step. The calls may\n"
+     "use grid.now, grid.next, grid.index, grid.steps, grid.first and grid.last;\n"
+     "sample.steps replaces `steps`, sample.grid all.",
      "grid: {from: 1, to: t_min, steps: 128, spacing: uniform}\n"},
     {"body",
      "The calls of one turn of a loop, in order: the program, when it is called, its\n"

@@ -2,6 +2,7 @@
 #include "tools/project.h"
 #include "graph/base/check.h"
 #include "graph/base/random.h"
+#include "graph/process.h"
 #include "runtime/data/source.h"
 
 #include <math.h>
@@ -53,9 +54,16 @@ static bool open_data(struct project *p)
                                 .length = (uint32_t)p->length,
                                 .vocabulary = p->vocabulary,
                                 .where = q->files_span};
-    p->data = dataset_open(p->diags, p->arena, &o);
+    p->data = q->data.classes.count ? dataset_open_classes(p->diags, p->arena, &o)
+                                    : dataset_open(p->diags, p->arena, &o);
     if (!p->data)
         return false;
+    if (dataset_class_count(p->data) && !model_param(p->s.model, "classes")) {
+        diag_error(p->diags, FAULT_CONFIG, q->files_span,
+                   "the data has classes, and the model takes no label");
+        diag_hint(p->diags, "a model with the param `classes` does: labelled");
+        return false;
+    }
     p->vocabulary = dataset_vocabulary(p->data);
     bool grammar = dataset_grammar(p->data) != NULL;
     if (strcmp(q->data.format, "auto") != 0 &&
@@ -89,7 +97,7 @@ bool project_open(struct project *p, struct command_line *line, const char *path
     *p = (struct project){
         .line = line, .arena = line->arena, .diags = line->diags, .vocabulary = vocabulary};
     p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
-    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe) || !read_length(p))
+    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe, true) || !read_length(p))
         return false;
     if (!without_data && !open_data(p))
         return false;
@@ -97,7 +105,11 @@ bool project_open(struct project *p, struct command_line *line, const char *path
     if (!vocabulary)
         recipe_set_param(p->recipe, p->arena, "vocab",
                          arena_printf(p->arena, "%u", p->vocabulary->size));
-    if (!session_recipe_model(&p->s, line, p->recipe))
+    if (p->data && dataset_class_count(p->data))
+        recipe_set_param(p->recipe, p->arena, "classes",
+                         arena_printf(p->arena, "%u", dataset_class_count(p->data)));
+    p->s.vocabulary = p->vocabulary;
+    if (!session_recipe_model(&p->s, line, p->recipe, false))
         return false;
     const struct param *vocab = model_param(p->s.model, "vocab");
     if (vocab && vocab->value.i >= p->vocabulary->size)
@@ -148,6 +160,7 @@ bool project_run_data(struct project *p, const char *const *data_files)
             n++;
         p->recipe->data.files = (struct texts){n, (const char **)data_files};
         p->recipe->data.valid_file = NULL;
+        p->recipe->data.classes.count = 0;
         p->recipe->data.valid = 1;
     }
     return open_data(p);
@@ -184,18 +197,16 @@ static bool remember(struct project *p, struct plan *plan)
     return plan != NULL;
 }
 
-struct plan *project_plan(struct project *p, const char *program, int64_t batch,
-                          const char *const *bind, uint32_t bind_count)
+/* Completes REQUEST for BATCH sequences and compiles it; NULL after reporting. */
+static struct plan *compile_named(struct project *p, const struct elaborate_request *request,
+                                  int64_t batch)
 {
     struct named_size dims[] = {{"batch", batch}};
+    struct elaborate_request q = *request;
+    q.dims = dims;
+    q.dim_count = 1;
     /* Without an average there is nothing but the raw weights to read. */
-    struct elaborate_request q = {.program = program,
-                                  .dims = dims,
-                                  .dim_count = 1,
-                                  .bind = bind,
-                                  .bind_count = bind_count,
-                                  .weights =
-                                      p->recipe->train.ema > 0 ? WEIGHTS_DECLARED : WEIGHTS_RAW};
+    q.weights = p->recipe->train.ema > 0 ? WEIGHTS_DECLARED : WEIGHTS_RAW;
     if (p->line && option_given(p->line, "raw"))
         q.weights = WEIGHTS_RAW;
     struct plan *plan = session_compile(&p->s, &q, NULL);
@@ -203,11 +214,31 @@ struct plan *project_plan(struct project *p, const char *program, int64_t batch,
     return plan;
 }
 
+struct plan *project_plan(struct project *p, const char *program, int64_t batch,
+                          const char *const *bind, uint32_t bind_count)
+{
+    return compile_named(
+        p, &(struct elaborate_request){.program = program, .bind = bind, .bind_count = bind_count},
+        batch);
+}
+
+static bool takes_label(struct project *p)
+{
+    const char **inputs = program_inputs(p->s.model, "train");
+    for (uint32_t i = 0; inputs && inputs[i]; i++)
+        if (strcmp(inputs[i], "label") == 0)
+            return true;
+    return false;
+}
+
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update)
 {
     const struct train_recipe *t = &p->recipe->train;
     struct named_size dims[] = {{"batch", t->batch}};
-    struct elaborate_request q = {.program = "train", .dims = dims, .dim_count = 1};
+    static const char *const label[] = {"label"};
+    bool labelled = p->data && dataset_class_count(p->data) && takes_label(p);
+    struct elaborate_request q = {
+        .program = "train", .dims = dims, .dim_count = 1, .bind = label, .bind_count = labelled};
     struct compile_options o = {.gradients = true, .accumulate = t->accumulate > 1};
     *gradient = session_compile(&p->s, &q, &o);
     if (!remember(p, *gradient))
@@ -228,30 +259,101 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
     return remember(p, *update);
 }
 
+static bool takes_input(struct project *p, const char *program, const char *input)
+{
+    for (const char **name = program_inputs(p->s.model, program); *name; name++)
+        if (strcmp(*name, input) == 0)
+            return true;
+    return false;
+}
+
+/* One program of the bound, with what is wished of it. */
+static struct plan *bound_plan(struct project *p, const char *program, int64_t batch,
+                               const struct bound_wish *wish)
+{
+    static const char *const bind[] = {"fixed"}, *const want[] = {"by_position"};
+    const struct section *section = section_find(&p->s.model->programs, program);
+    bool step = strcmp(program, "order_step") == 0, fixed = wish->given && !step;
+    if (!section) {
+        diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "the model %s has no program `%s`",
+                   p->s.model->path, program);
+        diag_hint(p->diags, step ? "exact-k and --order need it: absorbing models with a block "
+                                   "`log_posterior` include bound-order.yaml"
+                                 : "models that can be evaluated include bound.yaml");
+        return NULL;
+    }
+    if (fixed && !takes_input(p, program, "fixed")) {
+        diag_error(p->diags, FAULT_CONFIG, section->span,
+                   "`%s` has no input `fixed`: nothing can be given to it", program);
+        diag_hint(p->diags, "the programs of bound.yaml show how to leave given positions out");
+        return NULL;
+    }
+    return compile_named(p,
+                         &(struct elaborate_request){.program = program,
+                                                     .bind = bind,
+                                                     .bind_count = fixed,
+                                                     .want = want,
+                                                     .want_count = wish->by_position},
+                         batch);
+}
+
+bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,
+                        struct bound_plan_set *set)
+{
+    *set = (struct bound_plan_set){0};
+    if (wish->terms) {
+        set->integrand = bound_plan(p, "bound_integrand", batch, wish);
+        set->base = set->integrand ? bound_plan(p, "bound_base", batch, wish) : NULL;
+        set->reconstruction = set->base ? bound_plan(p, "bound_reconstruction", batch, wish) : NULL;
+        if (!set->reconstruction)
+            return false;
+    }
+    if (wish->conditional)
+        set->conditional = bound_plan(p, "order_step", batch, wish);
+    return !wish->conditional || set->conditional;
+}
+
 bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set)
 {
-    set->integrand = project_plan(p, "bound_integrand", batch, NULL, 0);
-    set->base = set->integrand ? project_plan(p, "bound_base", batch, NULL, 0) : NULL;
-    set->reconstruction =
-        set->base ? project_plan(p, "bound_reconstruction", batch, NULL, 0) : NULL;
-    return set->reconstruction != NULL;
+    return project_bound_wish(p, batch, &(struct bound_wish){.terms = true}, set);
 }
 
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out)
 {
-    struct engine *e = &p->s.engine;
-    out->integrand = executor_load(p->diags, p->arena, e, set->integrand);
-    out->base = out->integrand ? executor_load(p->diags, p->arena, e, set->base) : NULL;
-    out->reconstruction =
-        out->base ? executor_load(p->diags, p->arena, e, set->reconstruction) : NULL;
-    return out->reconstruction != NULL;
+    const struct {
+        const struct plan *plan;
+        struct loaded **loaded;
+    } each[] = {{set->integrand, &out->integrand},
+                {set->base, &out->base},
+                {set->reconstruction, &out->reconstruction},
+                {set->conditional, &out->conditional}};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        struct loaded **loaded = each[i].loaded;
+        *loaded = NULL;
+        if (!each[i].plan)
+            continue;
+        *loaded = executor_load(p->diags, p->arena, &p->s.engine, each[i].plan);
+        if (!*loaded)
+            return false;
+    }
+    return true;
 }
 
 double project_t_min(const struct project *p)
 {
     const struct param *t = model_param(p->s.model, "t_min");
     return t ? number_real(t->value) : 1e-5;
+}
+
+double project_noised(void *context, double t)
+{
+    const struct project *p = context;
+    const struct process *process = &p->s.model->processes[0];
+    double sigma;
+    if (!process_sigma(process, t, &sigma))
+        return 1; /* only past the end of the noise */
+    return -expm1(-sigma * chain_fastest(&process->chain));
 }
 
 /* --- state -------------------------------------------------------------------------------- */
@@ -266,9 +368,20 @@ static bool declare_cursor(struct project *p)
     return state_declare(&m->states, m->arena, m->diags, &row, &p->cursor);
 }
 
+/* The rows that training makes are rows of the model, also of programs that read fewer: those of a
+ * class, where none is told. Without a program `train` there is nothing to add. */
+static bool declare_trained(struct project *p)
+{
+    if (!section_find(&p->s.model->programs, "train"))
+        return true;
+    struct named_size dims[] = {{"batch", 1}};
+    struct elaborate_request q = {.program = "train", .dims = dims, .dim_count = 1};
+    return elaborate(p->s.model, &q) != NULL;
+}
+
 bool project_state(struct project *p, bool cursor)
 {
-    if (!declare_cursor(p))
+    if (!declare_trained(p) || !declare_cursor(p))
         return false;
     const struct state_table *table = &p->s.model->states;
     bool *used = arena_new_array(p->arena, bool, table->count + 1);

@@ -55,14 +55,26 @@ bool project_state(struct project *p, bool cursor);
 /* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);
 
-/* The three programs of the bound, compiled for BATCH; then loaded, once the state is open. */
+/* The programs of the bound, compiled for BATCH; then loaded, once the state is open. */
 struct bound_plan_set {
     struct plan *integrand, *base, *reconstruction;
+    struct plan *conditional; /* instead of these three, or NULL */
 };
 bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set);
+/* The same with what a bound may need besides; false after reporting that the model cannot. */
+struct bound_wish {
+    bool terms;       /* integrand, base and reconstruction */
+    bool conditional; /* what tokens cost where positions are masked: the program `order_step` */
+    bool given;       /* positions may be given */
+    bool by_position;
+};
+bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,
+                        struct bound_plan_set *set);
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
 double project_t_min(const struct project *p);
+/* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the project. */
+double project_noised(void *context, double t);
 
 /* COUNT of the held-out windows, spread evenly over all of them, as a source for bound_evaluate;
  * the context is the project. */

@@ -38,6 +38,35 @@ static void pin_value(struct recipe *q, const char *key, const struct yaml *valu
             q->sources[i].value = value;
 }
 
+/* The files of a rate or base that was set from outside: `matrix`, `groups`, or the value itself. */
+static void pin_table(struct project *p, struct setting *setting)
+{
+    struct yaml *copy = arena_alloc(p->arena, sizeof *copy);
+    const char *from = diags_file_name(p->diags, setting->value->span.file);
+    const char *slash = strrchr(from, '/');
+    *copy = *setting->value;
+    struct yaml **items = arena_new_array(p->arena, struct yaml *, copy->count + 1);
+    for (uint32_t i = 0; i < copy->count; i++)
+        items[i] = copy->items[i];
+    copy->items = items;
+    for (uint32_t i = 0; i <= copy->count; i++) {
+        const struct yaml *node = i < copy->count ? items[i] : copy;
+        const char *dot = node->kind == YAML_SCALAR ? strrchr(node->text, '.') : NULL;
+        if (!dot || (strcmp(dot, ".csv") != 0 && strcmp(dot, ".safetensors") != 0))
+            continue;
+        const char *name =
+            slash && node->text[0] != '/'
+                ? arena_printf(p->arena, "%.*s/%s", (int)(slash - from), from, node->text)
+                : node->text;
+        struct yaml *pinned = scalar(p->arena, absolute(p->arena, name));
+        if (i < copy->count)
+            items[i] = pinned;
+        else
+            copy = pinned;
+    }
+    setting->value = copy;
+}
+
 void record_pin(struct project *p)
 {
     struct recipe *q = p->recipe;
@@ -54,6 +83,10 @@ void record_pin(struct project *p)
         q->data.valid_file = absolute(p->arena, q->data.valid_file);
         pin_value(q, "data.valid", scalar(p->arena, q->data.valid_file));
     }
+    for (uint32_t i = 0; i < q->setting_count; i++)
+        if (strcmp(q->settings[i].key, "process.rate") == 0 ||
+            strcmp(q->settings[i].key, "process.base") == 0)
+            pin_table(p, &q->settings[i]);
     bool installed = model_find(p->arena, q->model, NULL, model_folders(p->arena)) != NULL &&
                      strchr(q->model, '/') == NULL;
     if (!installed) {

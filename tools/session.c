@@ -32,6 +32,10 @@ static bool read_model(struct session *s, struct command_line *line, const char 
         return missing(line, "model", name, folders);
     q->path = path;
     q->folders = folders;
+    if (s->vocabulary) {
+        q->symbols = s->vocabulary->symbols;
+        q->symbol_count = s->vocabulary->size;
+    }
     s->arena = line->arena;
     s->diags = line->diags;
     s->model = model_read(line->arena, line->diags, &ops_table, q);
@@ -79,12 +83,14 @@ bool session_model(struct session *s, struct command_line *line, const char *mod
     return read_model(s, line, model, NULL, &q) && add_dims(s, &q);
 }
 
-bool session_recipe_model(struct session *s, struct command_line *line, const struct recipe *recipe)
+bool session_recipe_model(struct session *s, struct command_line *line, const struct recipe *recipe,
+                          bool without_processes)
 {
     struct model_request q = {.preset = recipe->preset,
                               .preset_span = recipe->preset_span,
                               .settings = recipe->settings,
-                              .setting_count = recipe->setting_count};
+                              .setting_count = recipe->setting_count,
+                              .without_processes = without_processes};
     return read_model(s, line, recipe->model, recipe->path, &q);
 }
 

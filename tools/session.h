@@ -3,6 +3,7 @@
 #define SEDGE_TOOLS_SESSION_H
 
 #include "passes/compile.h"
+#include "runtime/data/vocabulary.h"
 #include "runtime/executor.h"
 #include "tools/command.h"
 
@@ -10,6 +11,7 @@ struct session {
     struct arena *arena;
     struct diags *diags;
     struct model *model;
+    const struct vocabulary *vocabulary; /* names the tokens of a rate matrix; NULL: not known */
     struct named_size *dims; /* settings that are no params: sizes of dimensions */
     uint32_t dim_count;
     struct engine engine;
@@ -19,9 +21,9 @@ struct session {
 /* Reads the model MODEL (a path or a bare name) with the overrides of the command line: `preset`,
  * params, `process.…`, and sizes of dimensions. False after reporting. */
 bool session_model(struct session *s, struct command_line *line, const char *model);
-/* The model of a recipe, with its settings. */
-bool session_recipe_model(struct session *s, struct command_line *line,
-                          const struct recipe *recipe);
+/* The model of a recipe, with its settings; WITHOUT_PROCESSES while the data is not known. */
+bool session_recipe_model(struct session *s, struct command_line *line, const struct recipe *recipe,
+                          bool without_processes);
 
 /* Finds a recipe by path or name; NULL after reporting. */
 char *find_recipe(struct command_line *line, const char *name);

@@ -40,6 +40,12 @@ static void window(void *context, uint32_t iteration, uint32_t sequence, int32_t
     dataset_train_window(j->p.data, random_key(j->config.seed, "data"), iteration, sequence, out);
 }
 
+static int32_t label(void *context, uint32_t iteration, uint32_t sequence)
+{
+    struct job *j = context;
+    return dataset_train_label(j->p.data, random_key(j->config.seed, "data"), iteration, sequence);
+}
+
 static bool stop(void *context)
 {
     (void)context;
@@ -343,7 +349,8 @@ static int train(struct job *j)
                                     .first_step = *p->step};
     progress_open(&j->progress);
     introduce(j);
-    struct train_hooks hooks = {j, window, report, j->bounded ? validate : NULL, checkpoint, stop};
+    struct train_hooks hooks = {j,          window, report, j->bounded ? validate : NULL,
+                                checkpoint, stop,   label};
     j->saved = *p->step;
     signals_catch("\r\033[Ksaving a checkpoint after this step; Ctrl-C again ends at once\n");
     return finish(j, train_run(p->diags, p->arena, &j->trainer, &j->config, &hooks));

@@ -18,6 +18,8 @@ struct dataset {
     size_t valid_count;
     uint64_t hash;
     const char *description;
+    struct dataset **classes; /* NULL: none. Else TRAIN and VALID are theirs, one after the other */
+    uint32_t class_count;
 };
 
 /* --- opening --- */
@@ -188,6 +190,110 @@ struct dataset *dataset_open(struct diags *diags, struct arena *arena,
     return d;
 }
 
+/* --- classes --- */
+
+/* Each file of OPTIONS opened by itself, with VOCABULARY. */
+static bool open_each(struct dataset *d, struct diags *diags, struct arena *arena,
+                      const struct dataset_options *options, const struct vocabulary *vocabulary)
+{
+    d->classes = arena_new_array(arena, struct dataset *, options->file_count);
+    d->class_count = options->file_count;
+    for (uint32_t i = 0; i < options->file_count; i++) {
+        struct dataset_options one = *options;
+        one.files = &options->files[i];
+        one.file_count = 1;
+        one.vocabulary = vocabulary;
+        d->classes[i] = dataset_open(diags, arena, &one);
+        if (!d->classes[i])
+            return false;
+    }
+    return true;
+}
+
+/* All symbols of all classes; NULL after reporting where they are of different tokenizers. */
+static const struct vocabulary *join_vocabularies(const struct dataset *d, struct diags *diags,
+                                                  struct arena *arena, struct span where)
+{
+    const struct vocabulary *first = d->classes[0]->vocabulary;
+    size_t count = 0, at = 0;
+    for (uint32_t i = 0; i < d->class_count; i++) {
+        count += d->classes[i]->vocabulary->size;
+        if (d->classes[i]->vocabulary->tokenizer == first->tokenizer)
+            continue;
+        diag_error(diags, FAULT_CONFIG, where, "one class is in %s, another in %s",
+                   tokenizer_name(first->tokenizer),
+                   tokenizer_name(d->classes[i]->vocabulary->tokenizer));
+        diag_hint(diags, "tokenizer: words, for all of them");
+        return NULL;
+    }
+    if (first->tokenizer == TOKENIZER_BYTES)
+        return first;
+    struct symbol *symbols = arena_new_array(arena, struct symbol, count);
+    for (uint32_t i = 0; i < d->class_count; i++) {
+        const struct vocabulary *v = d->classes[i]->vocabulary;
+        for (uint32_t k = 0; k < v->size; k++)
+            symbols[at++] = (struct symbol){v->symbols[k], strlen(v->symbols[k])};
+    }
+    return vocabulary_from_texts(arena, first->tokenizer, symbols, count);
+}
+
+/* The streams of the classes one after the other; of held-out text only whole windows. */
+static void join_streams(struct dataset *d, struct arena *arena)
+{
+    uint64_t *hashes = arena_new_array(arena, uint64_t, d->class_count);
+    for (uint32_t i = 0; i < d->class_count; i++) {
+        d->train_count += d->classes[i]->train_count;
+        d->valid_count += dataset_valid_count(d->classes[i]) * d->length;
+        hashes[i] = d->classes[i]->hash;
+    }
+    d->train = arena_new_array(arena, int32_t, d->train_count + 1);
+    d->valid = arena_new_array(arena, int32_t, d->valid_count + 1);
+    int32_t *train = d->train, *valid = d->valid;
+    for (uint32_t i = 0; i < d->class_count; i++) {
+        const struct dataset *c = d->classes[i];
+        size_t held = dataset_valid_count(c) * d->length;
+        if (c->train_count)
+            memcpy(train, c->train, c->train_count * sizeof *train);
+        if (held)
+            memcpy(valid, c->valid, held * sizeof *valid);
+        train += c->train_count;
+        valid += held;
+    }
+    d->hash = hash_bytes(hashes, d->class_count * sizeof *hashes);
+}
+
+struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
+                                     const struct dataset_options *options)
+{
+    BUG_ON(options->valid_file || options->file_count == 0);
+    struct dataset *d = arena_alloc(arena, sizeof *d);
+    d->length = options->length;
+    d->vocabulary = options->vocabulary;
+    if (!d->vocabulary && (!open_each(d, diags, arena, options, NULL) ||
+                           !(d->vocabulary = join_vocabularies(d, diags, arena, options->where))))
+        return NULL;
+    if (!open_each(d, diags, arena, options, d->vocabulary))
+        return NULL;
+    join_streams(d, arena);
+    d->description = arena_printf(
+        arena, "%u classes, %u symbols (%s), %zu training tokens, %zu held-out windows of %u",
+        d->class_count, d->vocabulary->size, tokenizer_name(d->vocabulary->tokenizer),
+        d->train_count, dataset_valid_count(d), d->length);
+    return d;
+}
+
+uint32_t dataset_class_count(const struct dataset *d)
+{
+    return d->class_count;
+}
+
+int32_t dataset_train_label(const struct dataset *d, struct random_key key, uint32_t iteration,
+                            uint32_t sequence)
+{
+    double u = random_uniform(key, iteration, random_stream("class"), sequence, 0);
+    return d->class_count ? (int32_t)(u * d->class_count) : 0;
+}
+
 /* --- asking --- */
 
 uint32_t dataset_vocab_size(const struct dataset *d)
@@ -218,6 +324,11 @@ size_t dataset_train_tokens(const struct dataset *d)
 void dataset_train_window(const struct dataset *d, struct random_key key, uint32_t iteration,
                           uint32_t sequence, int32_t *out)
 {
+    if (d->class_count) {
+        int32_t label = dataset_train_label(d, key, iteration, sequence);
+        dataset_train_window(d->classes[label], key, iteration, sequence, out);
+        return;
+    }
     size_t start = text_window_start(key, iteration, sequence, d->train_count, d->length);
     memcpy(out, d->train + start, d->length * sizeof *out);
 }

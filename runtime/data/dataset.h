@@ -31,6 +31,18 @@ struct dataset_options {
 
 struct dataset;
 
+/* Data in classes: each file of OPTIONS, text or grammar, is a class of its own, and all share one
+ * vocabulary. Training windows come from each class alike often; held-out windows class by class. The
+ * law of a window depends on its class, so that no truth is known. NULL after reporting; there must be
+ * no valid_file. */
+struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
+                                     const struct dataset_options *options);
+/* 0: the data has no classes. */
+uint32_t dataset_class_count(const struct dataset *dataset);
+/* The class, from 0, of the training window of these arguments; 0 where there are none. */
+int32_t dataset_train_label(const struct dataset *dataset, struct random_key key,
+                            uint32_t iteration, uint32_t sequence);
+
 /* NULL after reporting what is wrong. Everything lives in ARENA and no file stays open; OPTIONS
  * is not kept, but a vocabulary given in it is. */
 struct dataset *dataset_open(struct diags *diags, struct arena *arena,

@@ -65,7 +65,7 @@ for name in new check config explain plan ops; do
     run 0 --help
 done
 sed -n 's/^  \([a-z]*\)  .*/\1/p' "$top/out" >"$top/listed"
-printf '%s\n' new check config explain plan train sample eval run bench ops >"$top/order"
+printf '%s\n' new check config explain plan train sample eval compare run bench ops >"$top/order"
 grep -xF -f "$top/listed" "$top/order" >"$top/expected"
 holds 'commands are listed in their order' cmp -s "$top/listed" "$top/expected"
 run 2 chekc
@@ -200,7 +200,7 @@ quiet
 says 'parameters: 1032469'
 says '  blocks                     989696   40 tensors'
 says 'process main: absorb, 20 tokens and the mask, 21 states'
-says '    0.5     0.6921    0.4995  ####################'
+says 'at t = 0.5: sigma 0.6921, noised 0.4995; at t = 1: sigma 6.908, noised 0.999'
 says 'base term: finite'
 says 'train: minimises loss'
 says 'MFLOP a token with gradients'
@@ -208,10 +208,10 @@ says 'x0: token [batch, 16]'
 says 'optional weight'
 says 'tweedie: 128 steps from t = 1 to 1e-05; calls step, denoise when grid.last'
 run 0 check sedd-absorb preset=tiny vocab=20 length=16 'process.noise={sigma: "1000 * t"}'
-says 'base term: zero'
-# Samplers and bounds start at t = 1, so the noise must be finite there.
-run 2 check sedd-absorb preset=tiny vocab=20 length=16 'process.noise={sigma: "-log1p(-t)"}'
-hints 'this is not a finite number'
+# No more noise than leaves e^-64, and none that is infinite: the schedule is held just before t = 1.
+says 'base term: finite, 1.6e-28 of the data is left at t = 1'
+run 0 check sedd-absorb preset=tiny vocab=20 length=16 'process.noise={sigma: "-log1p(-t)"}'
+says 'base term: finite, 1.11e-16 of the data is left at t = 1'
 run 0 check sedd-network
 says 'programs: none'
 run 0 check toy
@@ -221,7 +221,7 @@ hints 'did you mean `sedd-absorb`?'
 run 2 check sedd-absorb diim=3
 hints 'diim'
 run 2 check sedd-absorb 'process.rate=absrob'
-hints 'write `absorb` or `uniform`'
+hints 'sedge explain process.rate'
 cd "$top/work" || exit 1
 run 0 check my.yaml
 says 'data: known language, 15 symbols (words)'

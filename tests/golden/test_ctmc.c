@@ -100,11 +100,13 @@ static void check_rows(const double *ours, int64_t our_stride, const struct tens
  * that its reciprocal and its logarithm are off by 2^-24 / r relatively: 5e-5 at sigma = 0.012. */
 static double reference_rounding(const struct chain *chain, double sigma)
 {
-    struct chain_noise noise = chain_noise(chain, sigma);
-    if (chain_carries_over(chain))
-        return 0x1p-22 * (1 + noise.inv_e * (fabs(noise.log_e) + 1));
-    double constant = (1 - noise.log_ratio) / (noise.ratio * chain->tokens);
-    return 0x1p-23 * (1 + constant / noise.ratio);
+    struct transition p = transition_flat(chain, sigma);
+    if (chain_carries_over(chain)) {
+        double log_e = -transition_log_unmasked(&p);
+        return 0x1p-22 * (1 + exp(-log_e) * (fabs(log_e) + 1));
+    }
+    double ratio = p.other / p.same;
+    return 0x1p-23 * (1 + (1 - log(ratio)) / (ratio * ratio * chain->tokens));
 }
 
 static void check_entropy(const struct vectors *v)

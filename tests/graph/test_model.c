@@ -367,13 +367,15 @@ Test(model, process_needs_rate_noise_and_vocab)
            "m.yaml:2:17: error: a process needs the param `vocab`: at least 2 tokens\n"
            "    params: {vocab: 1}\n"
            "                    ^\n");
-    refuse("sedge: 1\n"
-           "params: {vocab: 5}\n"
-           "process: {rate: cyclic, noise: loglinear}\n",
-           "m.yaml:3:17: error: this is no rate matrix\n"
-           "    process: {rate: cyclic, noise: loglinear}\n"
-           "                    ^~~~~~\n"
-           "    write `absorb` or `uniform`\n");
+    refuse(
+        "sedge: 1\n"
+        "params: {vocab: 5}\n"
+        "process: {rate: cyclic, noise: loglinear}\n",
+        "m.yaml:3:17: error: this is no rate matrix\n"
+        "    process: {rate: cyclic, noise: loglinear}\n"
+        "                    ^~~~~~\n"
+        "    write `absorb`, `uniform`, `{mix: …}`, `{band: …}`, `{groups: …}` or `{matrix: …}`: "
+        "sedge explain process.rate\n");
     refuse("sedge: 1\n"
            "params: {vocab: 5}\n"
            "process: {rate: absorb, noise: loglinear, nose: 1}\n",
@@ -393,12 +395,13 @@ Test(model, noise_is_a_schedule_that_grows)
 {
     refuse("sedge: 1\n"
            "params: {vocab: 5}\n"
-           "process: {rate: absorb, noise: cosine}\n",
+           "process: {rate: absorb, noise: cosinus}\n",
            "m.yaml:3:32: error: this is no noise schedule\n"
-           "    process: {rate: absorb, noise: cosine}\n"
-           "                                   ^~~~~~\n"
-           "    write `loglinear: {eps: 1.0e-3}`, `geometric: {min: 1.0e-4, max: 20}` or `sigma: "
-           "\"…\"`, an expression in t\n");
+           "    process: {rate: absorb, noise: cosinus}\n"
+           "                                   ^~~~~~~\n"
+           "    write `loglinear: {eps: 1.0e-3}`, `geometric: {min: 1.0e-4, max: 20}`, `cosine`, "
+           "`cosine_squared`, `polynomial: {power: 2}`, `linear: {max: 20}` or `sigma: \"…\"`, an "
+           "expression in t\n");
     refuse("sedge: 1\n"
            "params: {vocab: 5}\n"
            "process: {rate: absorb, noise: {loglinear: {eps: 2}}}\n",

@@ -292,9 +292,9 @@ Test(text, refuses_wrong_tables)
     expect_refusal("axis n 4 counter %3\n", "t:1:18: error: %3 is not defined below\n"
                                             "    axis n 4 counter %3\n"
                                             "                     ^~\n");
-    expect_refusal("process main cyclic 4 t\n", "t:1:14: error: a rate is absorb or uniform\n"
+    expect_refusal("process main cyclic 4 t\n", "t:1:14: error: rate is never `cyclic`\n"
                                                 "    process main cyclic 4 t\n"
-                                                "                 ^~~~~~~~\n");
+                                                "                 ^~~~~~\n");
     expect_refusal("process main absorb 4 (t\n",
                    "t:1:25: error: in the expression `(t`: a `)` is missing here\n"
                    "    process main absorb 4 (t\n"

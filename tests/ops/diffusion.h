@@ -3,8 +3,10 @@
 #ifndef SEDGE_TESTS_DIFFUSION_H
 #define SEDGE_TESTS_DIFFUSION_H
 
-#include "ops/kernels/chain_math.h"
+#include "ops/kernels/chain_room.h"
 #include "ops/kernels/kernel.h"
+#include "ops/kernels/reverse_law.h"
+#include "ops/kernels/score_entropy.h"
 #include "ops/ops.h"
 
 #include <criterion/criterion.h>
@@ -95,8 +97,11 @@ static inline double *run_kernel(const struct trial *trial, const char *isa)
     struct tensor out[] = {trial->out, trial->other};
     for (uint32_t i = 0; i < 2; i++)
         out[i].data = calloc((size_t)tensor_size(&out[i]) + 1, sizeof(double));
+    int64_t room = chain_room_bytes(trial->chain);
+    void *workspace = aligned_alloc(64, (size_t)room + 64);
     struct kernel_call call = {.in_count = trial->in_count,
                                .out_count = out_count,
+                               .workspace = workspace,
                                .in = trial->in,
                                .out = out,
                                .attr = trial->attr,
@@ -108,6 +113,7 @@ static inline double *run_kernel(const struct trial *trial, const char *isa)
                                .sequence = 5,
                                .sequences = 1000};
     kernel->run(&call);
+    free(workspace);
     double *result = tensor_doubles(&out[0]);
     free(out[0].data);
     free(out[1].data);

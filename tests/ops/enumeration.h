@@ -1,9 +1,10 @@
 /* Chains small enough to enumerate: matrix exponentials in double, laws, and all pairs of a noisy
- * and a clean token. Included by test_chain.c and test_bound.c. */
+ * and a clean token. Included by tests of the diffusion families. */
 #ifndef SEDGE_TESTS_ENUMERATION_H
 #define SEDGE_TESTS_ENUMERATION_H
 
 #include "tests/ops/diffusion.h"
+#include "tests/support/op_case.h"
 
 #define STATES_MAX 8
 
@@ -78,17 +79,39 @@ static inline void exact_score(const double *p, int n, int x, float *log_score)
 /* Whether noise can lead from X0 to X. */
 static inline bool reachable(const struct chain *chain, int x, int x0)
 {
-    return !chain_carries_over(chain) || x == x0 || x == chain->mask;
+    return chain->kind == CHAIN_TABLE || chain->uniform > 0 || x == x0 || x == chain->mask;
+}
+
+/* P of a chain; no more than four of them live at once. */
+static inline struct transition transition_of(const struct chain *chain, double sigma)
+{
+    static _Alignas(64) char rooms[4][8192];
+    static int next;
+    cr_assert(chain_room_bytes(chain) == 0 || transition_bytes(chain) <= 8192);
+    return transition_make(chain, sigma, NULL, 0, rooms[next++ % 4], 1);
 }
 
 static const double sigmas[] = {1e-3, 0.04, 0.7, 3, 12};
 #define SIGMAS 5
 
+/* Chains by the rate of an op case; everything lives as long as the test. */
+static inline struct chain chain_named(const char *rate)
+{
+    static struct case_graph room;
+    if (!room.arena) {
+        room.arena = arena_new();
+        room.diags = diags_new(room.arena);
+    }
+    return op_case_chain(&room, rate);
+}
 static inline struct chain chain_number(int i)
 {
-    return i == 0 ? chain_absorb(5) : i == 1 ? chain_uniform(7) : chain_uniform(2);
+    static const char *const rates[] = {"absorb 5",        "uniform 7",         "uniform 2",
+                                        "mix 4 0.7 0.3 0", "mix 3 0.6 0.5 0.5", "band 5 1",
+                                        "table 4 0 1",     "table 3 1 2",       "cycle 4"};
+    return chain_named(rates[i]);
 }
-#define CHAINS 3
+#define CHAINS 9
 
 /* All pairs (x, x0) of a chain as one batch of rows of length 1. */
 struct pairs {

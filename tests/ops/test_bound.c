@@ -2,13 +2,13 @@
  * exact score they add up to the likelihood, for references and kernels alike. */
 #include "tests/ops/enumeration.h"
 
-/* The divergence that score entropy is, of a true score A from S: sum of A-weighted pairs. */
-static double divergence(const double *a, const double *log_s, int n, int x)
+/* The divergence that score entropy is, of a true score A from S: sum of the pairs by rate. */
+static double divergence(const struct chain *chain, const double *a, const double *log_s, int x)
 {
     double sum = 0;
-    for (int y = 0; y < n; y++)
+    for (int y = 0; y < chain->states; y++)
         if (y != x)
-            sum += entropy_term(log_s[y], a[y], log(a[y]));
+            sum += chain_rate(chain, x, y) * entropy_term(log_s[y], a[y], log(a[y]));
     return sum;
 }
 
@@ -33,19 +33,33 @@ static double *project(const struct chain *chain, float *log_score, int32_t *x, 
     return run_both(&trial, 1e-6);
 }
 
-static void check_bounds(const struct chain *chain, double sigma, const double *log_score, int x)
+/* Every entry within the ratios that there are, and the total rate within the largest of theirs; at
+ * a mask of a flat chain the tokens sum to what all laws give. */
+static void check_bounds(const struct chain *chain, const struct matrix *p, const double *log_score,
+                         int x)
 {
-    struct chain_noise noise = chain_noise(chain, sigma);
-    double sum = 0;
-    for (int y = 0; y < chain->tokens; y++) {
-        sum += y == x ? 0 : exp(log_score[y]);
-        if (!chain_carries_over(chain))
-            cr_assert(fabs(log_score[y]) <= -noise.log_ratio + 1e-6);
+    double rate = 0, most = 0, tokens = 0, given = 0;
+    for (int y = 0; y < chain->states; y++) {
+        double low = INFINITY, high = 0, score = exp(log_score[y]);
+        for (int x0 = 0; x0 < chain->tokens; x0++) {
+            low = fmin(low, p->at[y][x0] / p->at[x][x0]);
+            high = fmax(high, p->at[y][x0] / p->at[x][x0]);
+        }
+        tokens += y < chain->tokens && y != x ? score : 0;
+        given += y < chain->tokens && y != x ? p->at[y][0] / p->at[x][0] : 0;
+        rate += y == x ? 0 : chain_rate(chain, x, y) * score;
+        if (chain->kind == CHAIN_TABLE || x != chain->mask)
+            cr_assert(score >= low * (1 - 1e-6) && score <= high * (1 + 1e-6));
     }
-    if (chain_carries_over(chain))
-        cr_assert_float_eq(sum * expm1(sigma), 1, 1e-6);
-    else
-        cr_assert(sum <= (1 / noise.ratio + chain->tokens - 2) * (1 + 1e-9));
+    for (int x0 = 0; x0 < chain->tokens; x0++) {
+        double total = 0;
+        for (int y = 0; y < chain->states; y++)
+            total += y == x ? 0 : chain_rate(chain, x, y) * p->at[y][x0] / p->at[x][x0];
+        most = fmax(most, total);
+    }
+    cr_assert(rate <= most * (1 + 1e-6), "%g above %g", rate, most);
+    if (chain->kind == CHAIN_FLAT && x == chain->mask)
+        cr_assert_float_eq(tokens / given, 1, 1e-6);
     cr_assert_eq(log_score[x], 0);
 }
 
@@ -54,11 +68,12 @@ static void check_bounds(const struct chain *chain, double sigma, const double *
 Test(bound, projection_is_never_looser)
 {
     int moved = 0;
-    for (uint32_t i = 0; i < 900; i++) {
+    for (uint32_t i = 0; i < 1800; i++) {
         struct chain chain = chain_number((int)(i % CHAINS));
         double sigma = sigmas[i / CHAINS % SIGMAS], post[STATES_MAX], truth[STATES_MAX];
         struct matrix p = exponential(&chain, sigma);
-        int32_t x = chain.mask >= 0 ? chain.mask : (int32_t)(i % (uint32_t)chain.tokens);
+        int32_t x = (int32_t)(i / 5 % (uint32_t)chain.states);
+        x = chain_carries_over(&chain) ? chain.mask : x;
         random_law(&chain, 1000 + i, post);
         mixture_score(&chain, &p, post, x, truth);
         float log_score[STATES_MAX];
@@ -69,17 +84,18 @@ Test(bound, projection_is_never_looser)
             before[y] = log_score[y];
         }
         double *after = project(&chain, log_score, &x, &sigma);
-        check_bounds(&chain, sigma, after, x);
-        double old = divergence(truth, before, chain.states, x);
-        double new = divergence(truth, after, chain.states, x);
+        check_bounds(&chain, &p, after, x);
+        double old = divergence(&chain, truth, before, x);
+        double new = divergence(&chain, truth, after, x);
         cr_assert(new <= old + 1e-6 * (1 + old), "%g became %g", old, new);
         moved += new < old - 1e-3 * old;
         free(after);
         for (int y = 0; y < chain.states; y++)
             log_score[y] = y == x ? 0 : (float)log(truth[y]);
         after = project(&chain, log_score, &x, &sigma);
-        for (int y = 0; y < chain.tokens; y++)
-            cr_assert_float_eq(after[y], log_score[y], 2e-6);
+        for (int y = 0; y < chain.states; y++)
+            if (y == x || chain_rate(&chain, x, y) > 0)
+                cr_assert_float_eq(after[y], log_score[y], 2e-6 * (1 + fabs(log_score[y])));
         free(after);
     }
     cr_assert(moved > 300, "the projection did something in %d cases only", moved);
@@ -138,7 +154,7 @@ Test(bound, decoder_is_a_positive_distribution)
     cr_assert(repaired > 20, "only %d weights were repaired", repaired);
 }
 
-/* KL(P[., x0] || uniform), from the matrix exponential, and the absorbing base by its definition:
+/* KL(P[., x0] || base), from the matrix exponential, and the base of a leak by its definition:
  * sum over y of P[y][x0] log(P[y][x0] / base[y]). */
 Test(bound, base_cost_is_the_divergence_from_the_base)
 {
@@ -157,13 +173,13 @@ Test(bound, base_cost_is_the_divergence_from_the_base)
                 trial.in[1] = tensor_of(DT_F64, &sigma, 0, 0, 0, 0);
                 trial.in[2] = tensor_of(DT_F32, log_score, 3, 1, 1, chain.states);
                 trial.out = tensor_of(DT_F64, NULL, 2, 1, 1, 0);
-                if (!chain_carries_over(&chain))
+                if (!chain_leaks(&chain))
                     trial.in[2].data = NULL;
                 double *cost = run_both(&trial, 1e-9), expected = 0;
                 for (int y = 0; y < chain.states; y++) {
-                    double base = !chain_carries_over(&chain) ? 1.0 / chain.tokens
-                                  : y == chain.mask           ? -expm1(-sigma)
-                                                              : exp(-sigma) * law[y];
+                    double base = chain_base(&chain, y), leak = exp(-chain.absorb * sigma);
+                    if (chain_leaks(&chain))
+                        base = y == chain.mask ? -expm1(-chain.absorb * sigma) : leak * law[y];
                     if (p.at[y][x0] > 0)
                         expected += p.at[y][x0] * log(p.at[y][x0] / base);
                 }
@@ -221,8 +237,8 @@ static double expectation(const struct op *op, const struct chain *chain, const 
     return sum;
 }
 
-/* With the exact score, integral + base + reconstruction is -log p0(x0) for each x0; the uniform
- * base misses it by the mean of log(p_T / pi), which is added here. One position. */
+/* With the exact score and where sampling starts from p_T, integral + KL + reconstruction is
+ * -log p0(x0) for each x0 and any chain. One position. */
 Test(bound, bound_is_the_likelihood_at_the_exact_score)
 {
     enum { NODES = 96 };
@@ -242,14 +258,9 @@ Test(bound, bound_is_the_likelihood_at_the_exact_score)
                          expectation(&op_score_entropy, &chain, p0, sigma, x0);
             }
             bound += expectation(&op_reconstruction, &chain, p0, least, x0);
-            if (chain_carries_over(&chain)) {
-                bound -= exp(-most) * log(p0[x0]);
-            } else {
-                struct chain_noise noise = chain_noise(&chain, most);
-                bound += chain_uniform_divergence(&chain, &noise);
-                for (int x = 0; x < chain.states; x++)
-                    bound -= p.at[x][x0] * log(last[x] * chain.tokens);
-            }
+            for (int x = 0; x < chain.states; x++)
+                if (p.at[x][x0] > 0)
+                    bound += p.at[x][x0] * log(p.at[x][x0] / last[x]);
             cr_assert_float_eq(bound, -log(p0[x0]), 1e-6, "%g against %g", bound, -log(p0[x0]));
         }
     }

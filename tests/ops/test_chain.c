@@ -3,28 +3,72 @@
 #include "tests/ops/enumeration.h"
 
 #include "ops/kernels/attrs.h"
-#include "tests/support/op_case.h"
 
 Test(chain, transitions_are_the_matrix_exponential)
 {
     for (int c = 0; c < CHAINS; c++)
         for (int k = 0; k < SIGMAS; k++) {
             struct chain chain = chain_number(c);
-            struct matrix p = exponential(&chain, sigmas[k]);
-            struct chain_noise noise = chain_noise(&chain, sigmas[k]);
+            struct matrix e = exponential(&chain, sigmas[k]);
+            struct transition p = transition_of(&chain, sigmas[k]);
             for (int x0 = 0; x0 < chain.states; x0++) {
-                double column = 0;
+                double column = 0, rate = 0;
                 for (int y = 0; y < chain.states; y++) {
-                    double rate = 0, move = chain_move(&chain, &noise, y, x0);
+                    double slope = 0;
                     for (int z = 0; z < chain.states; z++)
-                        rate += chain_rate(&chain, z, x0);
-                    cr_assert_float_eq(rate, 0, 1e-15);
-                    cr_assert_float_eq(move, p.at[y][x0], 1e-10);
-                    column += move;
+                        slope += chain_rate(&chain, y, z) * e.at[z][x0];
+                    rate += chain_rate(&chain, y, x0);
+                    column += transition_at(&p, y, x0);
+                    cr_assert_float_eq(transition_at(&p, y, x0), e.at[y][x0], 1e-10);
+                    cr_assert_float_eq(transition_slope(&p, y, x0), slope, 1e-9);
                 }
+                cr_assert_float_eq(rate, 0, 1e-15);
                 cr_assert_float_eq(column, 1, 1e-14);
             }
         }
+}
+
+/* The transpose of a chain that is not symmetric is another chain: what confuses Q[x][y] with
+ * Q[y][x] cannot pass the test above. */
+Test(chain, the_transposed_cycle_is_another_chain)
+{
+    struct chain chain = chain_named("cycle 4");
+    struct matrix e = exponential(&chain, 0.7);
+    struct transition p = transition_of(&chain, 0.7);
+    double difference = 0;
+    for (int y = 0; y < 4; y++)
+        for (int x = 0; x < 4; x++)
+            difference = fmax(difference, fabs(transition_at(&p, x, y) - e.at[y][x]));
+    cr_assert(difference > 0.1, "%g", difference);
+}
+
+Test(chain, products_are_those_of_the_matrix)
+{
+    for (int c = 0; c < CHAINS; c++) {
+        struct chain chain = chain_number(c);
+        struct matrix e = exponential(&chain, 0.7);
+        struct transition p = transition_of(&chain, 0.7);
+        double v[STATES_MAX], out[STATES_MAX], back[STATES_MAX], undone[STATES_MAX];
+        for (int y = 0; y < chain.states; y++)
+            v[y] = test_normal(3, (uint32_t)y);
+        transition_apply(&p, v, out);
+        transition_apply_transposed(&p, v, back);
+        for (int y = 0; y < chain.states; y++) {
+            double sum = 0, transposed = 0;
+            for (int x = 0; x < chain.states; x++) {
+                sum += e.at[y][x] * v[x];
+                transposed += e.at[x][y] * v[x];
+            }
+            cr_assert_float_eq(out[y], sum, 1e-10);
+            cr_assert_float_eq(back[y], transposed, 1e-10);
+        }
+        if (chain.kind == CHAIN_TABLE)
+            continue;
+        struct transition inverse = transition_back(&chain, 0.7);
+        transition_apply(&inverse, out, undone);
+        for (int y = 0; y < chain.states; y++)
+            cr_assert_float_eq(undone[y], exp(-0.7 * transition_back_rate(&chain)) * v[y], 1e-12);
+    }
 }
 
 Test(chain, ratios_are_quotients_of_transitions)
@@ -32,35 +76,86 @@ Test(chain, ratios_are_quotients_of_transitions)
     for (int c = 0; c < CHAINS; c++)
         for (int k = 0; k < SIGMAS; k++) {
             struct chain chain = chain_number(c);
-            struct matrix p = exponential(&chain, sigmas[k]);
-            struct chain_noise noise = chain_noise(&chain, sigmas[k]);
+            struct matrix e = exponential(&chain, sigmas[k]);
+            struct transition p = transition_of(&chain, sigmas[k]);
             for (int x0 = 0; x0 < chain.tokens; x0++)
                 for (int x = 0; x < chain.states; x++)
                     for (int y = 0; y < chain.states; y++) {
                         if (!reachable(&chain, x, x0))
                             continue;
-                        double rho = exp(chain_log_ratio(&chain, &noise, y, x, x0));
-                        double exact = p.at[y][x0] / p.at[x][x0];
+                        double rho = exp(transition_log_ratio(&p, y, x, x0));
+                        double exact = e.at[y][x0] / e.at[x][x0];
                         cr_assert_float_eq(rho, exact, 1e-8 * (1 + exact));
                     }
         }
 }
 
-/* In single precision r = 1 - N / (E + N) is 0 below sigma = 0.002 at this N, and its logarithm
- * infinite; what is compared with are the first terms of the series in sigma. */
+/* Many states: the two ways of computing P, the composition of two stretches of noise, and the
+ * stationary law where a band of 256 states has mixed. */
+Test(chain, large_tables_compose)
+{
+    static const char *const rates[] = {"table 60 0 5", "band 100 1", "band 256 1", "table 37 1 6"};
+    static const double at[] = {0, 0.3, 6, 900, 60000};
+    for (int c = 0; c < 4; c++)
+        for (int k = 0; k < 5; k++) {
+            struct chain chain = chain_named(rates[c]);
+            int64_t n = chain.states;
+            size_t bytes = (size_t)(transition_bytes(&chain) + 63) / 64 * 64;
+            void *all = aligned_alloc(64, bytes), *third = aligned_alloc(64, bytes);
+            void *some = aligned_alloc(64, bytes);
+            int32_t column = (int32_t)n / 3;
+            struct transition p = transition_make(&chain, at[k], NULL, 0, all, 3);
+            struct transition q = transition_make(&chain, at[k] / 2, NULL, 0, third, 1);
+            struct transition one = transition_make(&chain, at[k], &column, 1, some, 2);
+            double composed[256];
+            transition_apply(&q, q.p + column * n, composed);
+            for (int64_t y = 0; y < n; y++) {
+                double value = p.p[column * n + y];
+                cr_assert_float_eq(one.p[column * n + y], value, 1e-11 * value + 1e-28);
+                cr_assert_float_eq(composed[y], value, 1e-11 * value + 1e-28);
+                if (k == 4)
+                    cr_assert_float_eq(value, chain.stationary[y], c == 2 ? 1e-4 : 1e-10);
+            }
+            free(all);
+            free(third);
+            free(some);
+        }
+}
+
+/* An entry that takes 40 jumps of a band is the Poisson probability of 40 of them, all one way, to
+ * first order in sigma: it is there, with its digits, though 1e-23 times smaller than others. */
+Test(chain, long_paths_are_not_lost)
+{
+    struct chain chain = chain_named("band 100 1");
+    double sigma = 0.5, expected = 0;
+    for (int k = 10; k < 40; k++) { /* sum over jumps k that end 10 to the right of 50 */
+        if ((k - 10) % 2)
+            continue;
+        double ways = lgamma(k + 1) - lgamma((k - 10) / 2 + 1) - lgamma((k + 10) / 2 + 1);
+        expected += exp(k * log(sigma) - 2 * sigma - lgamma(k + 1) + ways);
+    }
+    size_t bytes = (size_t)(transition_bytes(&chain) + 63) / 64 * 64;
+    void *room = aligned_alloc(64, bytes);
+    struct transition p = transition_make(&chain, sigma, NULL, 0, room, 1);
+    cr_assert_float_eq(transition_at(&p, 60, 50) / expected, 1, 1e-9);
+    free(room);
+}
+
+/* Series in sigma at little noise and many tokens, where a difference of two nearly equal numbers in
+ * single precision has no digits left. */
 Test(chain, ratios_hold_at_tiny_and_huge_noise)
 {
-    struct chain chain = chain_uniform(50257);
+    struct chain chain = chain_uniform(50257), absorb = chain_absorb(50257);
     double sigma = 1e-9;
-    struct chain_noise noise = chain_noise(&chain, sigma);
-    cr_assert_float_eq(noise.log_e, log(sigma) + sigma / 2, 1e-12);
-    cr_assert_float_eq(noise.ratio * 50257 / sigma, 1, 1e-8);
-    cr_assert_float_eq(noise.log_ratio, log(sigma / 50257), 1e-8);
-    noise = chain_noise(&chain, 800);
-    cr_assert_eq(noise.log_e, 800);
-    cr_assert_eq(noise.ratio, 1);
-    cr_assert_eq(noise.log_ratio, 0);
-    cr_assert_eq(noise.alpha, exp(-800));
+    struct transition p = transition_of(&chain, sigma), masked = transition_of(&absorb, sigma);
+    cr_assert_float_eq(transition_log_unmasked(&masked), -log(sigma) - sigma / 2, 1e-12);
+    cr_assert_float_eq(p.other / p.same * 50257 / sigma, 1, 1e-8);
+    cr_assert_float_eq(transition_log_ratio(&p, 1, 2, 2), log(sigma / 50257), 1e-8);
+    p = transition_of(&chain, 800);
+    masked = transition_of(&absorb, 800);
+    cr_assert_eq(transition_log_unmasked(&masked), -800);
+    cr_assert_eq(transition_log_ratio(&p, 1, 2, 2), 0);
+    cr_assert_eq(p.stay, exp(-800));
 }
 
 /* exp(d) - 1 - d from both branches against the long power series. */
@@ -121,14 +216,14 @@ Test(chain, score_entropy_vanishes_at_the_truth)
     for (int c = 1; c < CHAINS; c++)
         for (int k = 0; k < SIGMAS; k++) {
             struct chain chain = chain_number(c);
-            struct chain_noise noise = chain_noise(&chain, sigmas[k]);
+            struct transition p = transition_of(&chain, sigmas[k]);
             double sigma = sigmas[k];
             struct pairs pairs;
             all_pairs(&chain, 12, 1, &pairs);
             for (int i = 0; i < pairs.count; i++)
                 for (int y = 0; y < chain.states; y++)
                     pairs.log_score[i * chain.states + y] =
-                        (float)chain_log_ratio(&chain, &noise, y, pairs.x[i], pairs.x0[i]);
+                        (float)transition_log_ratio(&p, y, pairs.x[i], pairs.x0[i]);
             struct trial trial = pair_trial(&op_score_entropy, &chain, &pairs, &sigma);
             double *loss = run_both(&trial, 1e-12);
             for (int i = 0; i < pairs.count; i++)

@@ -1,6 +1,6 @@
 /* Draws of the diffusion families against the laws they should follow, by chi-square, with the same
  * tokens from references and kernels; rare events by a test scaled to them. */
-#include "tests/ops/diffusion.h"
+#include "tests/ops/enumeration.h"
 
 #include "ops/kernels/attrs.h"
 
@@ -14,7 +14,6 @@
 #define ROWS 300
 #define LENGTH 200
 #define DRAWS (ROWS * LENGTH)
-#define STATES_MAX 8
 
 /* One token, score row and time at every position, so that all draws are of one law. */
 struct scene {
@@ -115,24 +114,32 @@ static void check_draws(struct trial *trial, const double *law)
     free(tokens);
 }
 
+#define KINDS 6
 static struct chain chain_of(int i)
 {
-    return i == 0 ? chain_absorb(5) : chain_uniform(7);
+    static const char *const rates[] = {"absorb 5",          "uniform 7", "mix 4 0.7 0.3 0",
+                                        "mix 3 0.6 0.5 0.5", "band 5 1",  "table 4 1 3"};
+    return chain_named(rates[i]);
+}
+/* The state that draws start at: a mask for absorb and one of the mixtures. */
+static int32_t state_of(int i)
+{
+    return i == 0 ? 5 : i == 3 ? 3 : 2;
 }
 
 Test(draw, perturb_follows_the_transition)
 {
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < KINDS; c++)
         for (int k = 0; k < 3; k++) {
-            double law[STATES_MAX], sigmas[] = {0.01, 0.7, 3};
+            double law[STATES_MAX], at[] = {0.01, 0.7, 3};
             struct scene scene = scene_new(chain_of(c), 2, 1, 1);
-            scene.time[0] = sigmas[k];
-            struct chain_noise noise = chain_noise(&scene.chain, sigmas[k]);
+            scene.time[0] = at[k];
+            struct transition p = transition_of(&scene.chain, at[k]);
             struct trial trial = scene_trial(&op_perturb, &scene, 0);
             trial.in[1] = tensor_of(DT_F64, scene.time, 0, 0, 0, 0);
             trial.in_count = 2;
             for (int32_t y = 0; y < scene.chain.states; y++)
-                law[y] = chain_move(&scene.chain, &noise, y, 2);
+                law[y] = transition_at(&p, y, 2);
             check_draws(&trial, law);
             scene_free(&scene);
         }
@@ -140,15 +147,29 @@ Test(draw, perturb_follows_the_transition)
 
 Test(draw, stationary_is_the_limit)
 {
-    for (int c = 0; c < 2; c++) {
+    for (int c = 0; c < KINDS; c++) {
         double law[STATES_MAX];
         struct scene scene = scene_new(chain_of(c), 2, 1, 1);
-        struct chain_noise noise = chain_noise(&scene.chain, 1000);
+        struct transition p = transition_of(&scene.chain, 1000);
         struct trial trial = scene_trial(&op_stationary, &scene, 0);
         trial.in_count = 0;
         for (int32_t y = 0; y < scene.chain.states; y++)
-            law[y] = chain_move(&scene.chain, &noise, y, 2);
+            law[y] = transition_at(&p, y, 2);
         check_draws(&trial, law);
+        scene_free(&scene);
+    }
+}
+
+/* A base that the process names is what sampling starts from, for flat and table chains alike. */
+Test(draw, stationary_draws_the_base_that_is_named)
+{
+    static const double base[STATES_MAX] = {0.1, 0.3, 0.05, 0.25, 0.3};
+    for (int c = 2; c < 5; c++) {
+        struct scene scene = scene_new(chain_of(c == 3 ? 4 : 2), 2, 1, 1);
+        scene.chain.base = base;
+        struct trial trial = scene_trial(&op_stationary, &scene, 0);
+        trial.in_count = 0;
+        check_draws(&trial, base);
         scene_free(&scene);
     }
 }
@@ -170,15 +191,16 @@ static void weights_law(const struct op *op, struct scene *scene, uint32_t times
 /* Scores so rough that some weights are negative: these must never be drawn. */
 Test(draw, tweedie_follows_its_clamped_weights)
 {
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < KINDS; c++)
         for (int rough = 0; rough < 2; rough++)
-            for (int exclude = 0; exclude < (c == 0 ? 2 : 1); exclude++) {
+            for (int exclude = 0; exclude < (chain_of(c).mask >= 0 ? 2 : 1); exclude++) {
                 double law[STATES_MAX];
-                struct scene scene = scene_new(chain_of(c), c == 0 ? 5 : 2, 2, 0.5 + 2 * rough);
+                struct scene scene = scene_new(chain_of(c), state_of(c), 2, 0.5 + 2 * rough);
                 scene.time[0] = 1.3;
                 scene.time[1] = 0.8;
                 weights_law(&op_tweedie_weights, &scene, 2, exclude, law);
                 struct trial trial = scene_trial(&op_tweedie, &scene, 2);
+                trial.other = tensor_of(DT_F64, NULL, 1, ROWS, 0, 0);
                 trial.attr[STEP_EXCLUDE].integer = exclude;
                 check_draws(&trial, law);
                 scene_free(&scene);
@@ -197,10 +219,10 @@ static double total_rate(const struct scene *scene, int32_t x)
 
 Test(draw, euler_jumps_with_the_exact_probability)
 {
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < KINDS; c++)
         for (int k = 0; k < 2; k++) {
             double law[STATES_MAX], step = k == 0 ? 0.1 : 1.5;
-            int32_t x = c == 0 ? 5 : 2;
+            int32_t x = state_of(c);
             struct scene scene = scene_new(chain_of(c), x, 3, 1.5);
             scene.time[0] = step;
             double total = total_rate(&scene, x);
@@ -214,6 +236,7 @@ Test(draw, euler_jumps_with_the_exact_probability)
                 law[y] = y == x ? fmax(0, 1 - total * step)
                                 : chain_rate(&scene.chain, x, y) * exp(scene.row[y]) * step;
             trial.op = &op_euler_linear;
+            trial.other = tensor_of(DT_F64, NULL, 1, ROWS, 0, 0);
             check_draws(&trial, law);
             scene_free(&scene);
         }
@@ -222,10 +245,10 @@ Test(draw, euler_jumps_with_the_exact_probability)
 /* denoise draws x0 with the probability whose -log reconstruction reports. */
 Test(draw, denoise_is_what_reconstruction_costs)
 {
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < KINDS; c++)
         for (int rough = 0; rough < 2; rough++) {
             double law[STATES_MAX] = {0};
-            struct scene scene = scene_new(chain_of(c), c == 0 ? 5 : 2, 5, 0.5 + 2 * rough);
+            struct scene scene = scene_new(chain_of(c), state_of(c), 5, 0.5 + 2 * rough);
             scene.time[0] = 0.6;
             struct trial trial = scene_trial(&op_denoise, &scene, 1);
             for (int32_t x0 = 0; x0 < scene.chain.tokens; x0++) {
@@ -351,9 +374,9 @@ Test(draw, small_masked_steps_keep_the_tail)
         law[(int)log2(y + 1)] += 1 / (norm * (y + 1));
     }
     struct block_sums sums;
-    sum_scores(&chain, log_score, chain.mask, &sums);
+    struct score_sums scores = sum_scores(&chain, log_score, chain.mask, &sums);
     struct weight_row row = {.count = WORDS + 1, .log_score = log_score};
-    row.law = law_tweedie(&chain, chain.mask, delta, sums.total, false);
+    row.law = law_tweedie(&chain, chain.mask, delta, scores, false);
     sums_to_weights(&row, &sums);
     double revealed = 1 - row.law.at_weight / sums.total;
     cr_assert_float_eq(revealed * 4095, 1, 1e-3);
@@ -371,11 +394,11 @@ Test(draw, rare_jumps_keep_their_probability)
 {
     enum { TRIES = 20000 };
     struct chain chain = chain_uniform(7);
-    struct chain_noise noise = chain_noise(&chain, 1e-9);
+    struct transition p = transition_flat(&chain, 1e-9);
     double law[] = {1, 1, 8, 1, 1, 1, 1}; /* half stay at 2, half go anywhere, 2 included */
     int64_t count[7] = {0};
     for (uint32_t i = 0; i < TRIES; i++)
-        count[chain_draw(&chain, &noise, 2, 2e-9 * test_uniform(11, i))]++;
+        count[transition_draw(&p, 2, 2e-9 * test_uniform(11, i))]++;
     cr_assert(chi_square(count, law, 7) < 4);
 }
 

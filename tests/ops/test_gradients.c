@@ -58,7 +58,7 @@ static struct ref_tensor *run(struct trial *t)
     return values;
 }
 
-/* sum(w y) over the results that have weights. */
+/* sum(w y) over the results that have weights; a logarithm of nothing stays what it is. */
 static double objective(struct trial *t)
 {
     struct ref_tensor *values = run(t);
@@ -67,7 +67,8 @@ static double objective(struct trial *t)
     for (uint32_t k = 0; k < node->out_count; k++) {
         const struct ref_tensor *y = &values[node->out[k]];
         for (int64_t i = 0; t->dout[k] && i < ref_size(y); i++)
-            sum += y->data[i] * values[t->dout[k]].data[i];
+            if (y->data[i] != -INFINITY)
+                sum += y->data[i] * values[t->dout[k]].data[i];
     }
     return sum;
 }

@@ -7,7 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const models[] = {"models/sedd-absorb.yaml", "models/sedd-uniform.yaml"};
+static const char *const models[] = {
+    "models/sedd-absorb.yaml", "models/sedd-uniform.yaml", "models/mdlm.yaml",
+    "models/radd.yaml",        "models/udlm.yaml",         "models/mix.yaml",
+    "models/ordinal.yaml",
+};
+#define MODELS 7
 static const char *const presets[] = {"preset=tiny", "preset=mini", "preset=small"};
 
 /* --- plans at real sizes ------------------------------------------------------------------ */
@@ -26,12 +31,14 @@ static void check_plan(struct rig *rig, const char *what, const char *program)
                   what, program);
 }
 
-/* Every program of both models at every preset: the placement reaches the lower bound of its order,
+/* Every program of every model at every preset: the placement reaches the lower bound of its order,
  * exactly; nothing the models hold today misses it. */
 ParameterizedTestParameters(models, plans)
 {
-    static int cases[6] = {0, 1, 2, 3, 4, 5};
-    return cr_make_param_array(int, cases, 6);
+    static int cases[3 * MODELS];
+    for (int i = 0; i < 3 * MODELS; i++)
+        cases[i] = i;
+    return cr_make_param_array(int, cases, 3 * MODELS);
 }
 
 ParameterizedTest(int *which, models, plans)
@@ -52,28 +59,43 @@ ParameterizedTest(int *which, models, plans)
 #define LENGTH 6
 #define VOCAB 5
 
-static const char *const small[] = {"dim=16",  "heads=2",  "layers=2",  "cond=8",
-                                    "vocab=5", "length=6", "dropout=0", NULL};
+#define SMALL "dim=16", "heads=2", "layers=2", "vocab=5", "length=6", "dropout=0"
+static const char *const small[] = {SMALL, "cond=8", NULL};
+static const char *const time_free[] = {SMALL, NULL};
+/* exp(-sigma Q) of a table loses a digit with every 2 of |Q| sigma: at 2 single precision is left. */
+static const char *const table[] = {SMALL, "cond=8",
+                                    "process.noise={geometric: {min: 1.0e-4, max: 1}}", NULL};
+static const char *const *const settings_of[MODELS] = {small, small, small, time_free,
+                                                       small, small, table};
+
+#define VALUES 13
+#define PROGRAMS 24
 
 struct fields {
     int32_t x0[BATCH * LENGTH], x[BATCH * LENGTH];
-    double t[BATCH], s[BATCH];
+    double t[BATCH], s[BATCH], sigma[BATCH], none[BATCH];
     float weight[BATCH * LENGTH];
-    uint8_t fixed[BATCH * LENGTH];
+    uint8_t fixed[BATCH * LENGTH], hidden[BATCH * LENGTH], allowed[BATCH * LENGTH * (VOCAB + 1)];
 };
 
-/* Tokens that are partly masked (absorb) or changed, times in the middle of the range. */
-static void fill_fields(struct fields *f, int32_t states)
+/* Tokens that are partly masked or, where that can happen, changed; times in the middle of the range. */
+static void fill_fields(struct fields *f, const struct chain *chain)
 {
     for (int i = 0; i < BATCH * LENGTH; i++) {
         f->x0[i] = i * 7 % VOCAB;
-        f->x[i] = i % 3 ? f->x0[i] : i % 2 ? states - 1 : (f->x0[i] + 1) % VOCAB;
+        bool masked = i % 2 || chain_carries_over(chain);
+        int32_t changed = masked ? chain->states - 1 : (f->x0[i] + 1) % VOCAB;
+        f->x[i] = i % 3 ? f->x0[i] : changed;
         f->weight[i] = i % 5 ? 1 : 0.5f;
         f->fixed[i] = i % 4 == 1;
+        f->hidden[i] = i % 3 == 0;
     }
+    memset(f->allowed, 1, sizeof f->allowed);
     for (int i = 0; i < BATCH; i++) {
         f->t[i] = 0.3 + 0.2 * i;
         f->s[i] = f->t[i] - 0.1;
+        f->sigma[i] = 0.4 + 0.2 * i;
+        f->none[i] = 0;
     }
 }
 
@@ -101,7 +123,7 @@ static void compare(const char *what, const char *name, const struct tensor *our
 
 struct trial {
     struct rig *rig;
-    struct rig_value values[6];
+    struct rig_value values[VALUES];
     const struct rig_program *program;
     struct graph *graph; /* not simplified, with its gradients */
     struct loaded *loaded;
@@ -110,8 +132,8 @@ struct trial {
 static void run_trial(struct trial *t, const char *what)
 {
     struct run how = {.key = random_key(11, "models"), .iteration = 3, .sequence = 40};
-    rig_run(t->loaded, t->values, 6, BATCH, &how);
-    struct ref_tensor *theirs = rig_reference(t->rig, t->graph, t->values, 6, BATCH, &how);
+    rig_run(t->loaded, t->values, VALUES, BATCH, &how);
+    struct ref_tensor *theirs = rig_reference(t->rig, t->graph, t->values, VALUES, BATCH, &how);
     what = arena_printf(t->rig->arena, "%s, %s", what, t->program->name);
     uint32_t gradients = 0;
     for (uint32_t i = 0; i < t->graph->output_count; i++) {
@@ -136,12 +158,12 @@ static void check_programs(int which, const char *const *bind)
 {
     struct rig rig;
     struct fields f;
-    struct trial trials[16] = {0};
-    rig_model(&rig, models[which], small);
-    fill_fields(&f, rig.model->processes[0].chain.states);
+    struct trial trials[PROGRAMS] = {0};
+    rig_model(&rig, models[which], settings_of[which]);
+    fill_fields(&f, &rig.model->processes[0].chain);
     uint32_t count = rig.model->programs.count;
-    cr_assert(count <= 16);
-    struct plan *plans[16];
+    cr_assert(count <= PROGRAMS);
+    struct plan *plans[PROGRAMS];
     for (uint32_t i = 0; i < count; i++) {
         struct rig_program *p = arena_alloc(rig.arena, sizeof *p);
         const char *name = rig.model->programs.items[i].name;
@@ -154,8 +176,15 @@ static void check_programs(int which, const char *const *bind)
                                     {"x", f.x},
                                     {"t", f.t},
                                     {"s", f.s},
+                                    {"end", f.s},
+                                    {"sigma", f.sigma},
+                                    {"clamped", f.none},
+                                    {"violations", f.none},
                                     {"weight", f.weight},
-                                    {"fixed", f.fixed}},
+                                    {"fixed", f.fixed},
+                                    {"hidden", f.hidden},
+                                    {"scored", f.hidden},
+                                    {"allowed", f.allowed}},
                                    p,
                                    rig_elaborate(&rig, p),
                                    NULL};
@@ -172,16 +201,19 @@ static void check_programs(int which, const char *const *bind)
     rig_close(&rig);
 }
 
-Test(models, absorb_computes_what_the_references_do)
+ParameterizedTestParameters(models, compute_what_the_references_do)
 {
-    static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
-    check_programs(0, NULL);
-    check_programs(0, bind);
+    static int cases[MODELS];
+    for (int i = 0; i < MODELS; i++)
+        cases[i] = i;
+    return cr_make_param_array(int, cases, MODELS);
 }
 
-Test(models, uniform_computes_what_the_references_do)
+/* `train` on its own draws, and on noise that is given. */
+ParameterizedTest(int *which, models, compute_what_the_references_do)
 {
     static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
-    check_programs(1, NULL);
-    check_programs(1, bind);
+    check_programs(*which, NULL);
+    if (settings_of[*which] != time_free) /* whose loss has no t */
+        check_programs(*which, bind);
 }

@@ -77,6 +77,26 @@ Test(simplify_pass, drops_what_changes_nothing)
                  "output y %2\n");
 }
 
+Test(simplify_pass, drops_choices_that_are_known)
+{
+    becomes(HEAD "%1: f32 [2, 3] = input\n"
+                 "%2: f32 [2, 3] = input\n"
+                 "%3: bool [2, 3] = const {value=1}\n"
+                 "%4: bool [2, 3] = const {value=0}\n"
+                 "%5: f32 [2, 3] = where %3, %1, %2\n"
+                 "%6: f32 [2, 3] = where %4, %1, %2\n"
+                 "%7: f32 [2, 3] = sub %5, %6\n"
+                 "input a %1\n"
+                 "input b %2\n"
+                 "output y %7\n",
+            HEAD "%1: f32 [2, 3] = input\n"
+                 "%2: f32 [2, 3] = input\n"
+                 "%3: f32 [2, 3] = sub %1, %2\n"
+                 "input a %1\n"
+                 "input b %2\n"
+                 "output y %3\n");
+}
+
 /* 0 - x is no identity; x * 1 is none where it makes x larger or wider. */
 Test(simplify_pass, keeps_what_changes_the_type)
 {
@@ -184,24 +204,25 @@ Test(simplify_pass, drops_what_nobody_needs)
 /* An optional flag that is false everywhere is as good as absent. */
 Test(simplify_pass, drops_flags_that_are_false)
 {
-    becomes(
-        HEAD "process main absorb 4 1.0 * t\n"
-             "%1: token main [2, 3] = input\n"
-             "%2: f32 [2, 3, 5] = input\n"
-             "%3: f64 [2] = input\n"
-             "%4: bool [2, 3] = const {value=0}\n"
-             "%5: token main [2, 3] = tweedie %1, %2, %3, %3, %4 process main stream 0x00000001\n"
-             "input x %1\n"
-             "input s %2\n"
-             "input t %3\n"
-             "output y %5\n",
-        HEAD "process main absorb 4 1.0 * t\n"
-             "%1: token main [2, 3] = input\n"
-             "%2: f32 [2, 3, 5] = input\n"
-             "%3: f64 [2] = input\n"
-             "%4: token main [2, 3] = tweedie %1, %2, %3, %3, _ process main stream 0x00000001\n"
-             "input x %1\n"
-             "input s %2\n"
-             "input t %3\n"
-             "output y %4\n");
+    becomes(HEAD "process main absorb 4 1.0 * t\n"
+                 "%1: token main [2, 3] = input\n"
+                 "%2: f32 [2, 3, 5] = input\n"
+                 "%3: f64 [2] = input\n"
+                 "%4: bool [2, 3] = const {value=0}\n"
+                 "%5: token main [2, 3], %6: f64 [2] = tweedie %1, %2, %3, %3, %4 process main "
+                 "stream 0x00000001\n"
+                 "input x %1\n"
+                 "input s %2\n"
+                 "input t %3\n"
+                 "output y %5\n",
+            HEAD "process main absorb 4 1.0 * t\n"
+                 "%1: token main [2, 3] = input\n"
+                 "%2: f32 [2, 3, 5] = input\n"
+                 "%3: f64 [2] = input\n"
+                 "%4: token main [2, 3], %5: f64 [2] = tweedie %1, %2, %3, %3, _ process main "
+                 "stream 0x00000001\n"
+                 "input x %1\n"
+                 "input s %2\n"
+                 "input t %3\n"
+                 "output y %4\n");
 }

@@ -129,6 +129,64 @@ Test(loop, log_grid)
     bench_close(&b);
 }
 
+Test(loop, cosine_and_quadratic_grids)
+{
+    /* to + (from - to) cos(pi u / 2) and to + (from - to) (1 - u)^2 at u = 0, 1/3, 2/3, 1. */
+    static const double cosine[] = {0.9, 0.1 + 0.8 * 0.86602540378443865, 0.5, 0.1};
+    static const double quadratic[] = {0.9, 0.1 + 0.8 * 4 / 9, 0.1 + 0.8 / 9, 0.1};
+    struct bench b;
+    bench_open(&b, CARRY "    grid: {from: 0.9, to: 0.1, steps: 3, spacing: cosine}\n"
+                         "    body:\n" LOG);
+    cr_assert_float_eq(run(&b, 0, "sum")[1], logged(cosine, 3), 1e-9);
+    bench_close(&b);
+    bench_open(&b, CARRY "    grid: {from: 0.9, to: 0.1, steps: 3, spacing: quadratic}\n"
+                         "    body:\n" LOG);
+    cr_assert_float_eq(run(&b, 0, "sum")[1], logged(quadratic, 3), 1e-9);
+    bench_close(&b);
+}
+
+Test(loop, a_grid_of_given_times)
+{
+    static const double own[] = {1, 0.3, 0.25}, other[] = {0.5, 0.4};
+    struct bench b;
+    bench_open(&b, CARRY "    grid: {times: [1, 0.3, 0.25]}\n    body:\n" LOG);
+    cr_assert_eq(run(&b, 0, "sum")[0], logged(own, 2));
+    cr_assert_eq(run(&b, 7, "sum")[0], logged(own, 2), "steps do not stretch given times");
+    struct loop_request q = {.count = 1, .steps = 1, .time = other};
+    cr_assert(loop_run(b.looper, &q));
+    cr_assert_eq(*(const double *)loop_carry_data(b.looper, "sum"), logged(other, 1));
+    bench_close(&b);
+}
+
+/* sigma = 8 t under the uniform chain of 4 tokens, whose fastest rate is 3/4: a step of 1/4 in t is 2
+ * in sigma and 1.5 in rate times sigma. */
+Test(loop, a_limit_inserts_times)
+{
+    struct rig r;
+    struct loop_times times;
+    rig_model_text(&r, "sedge: 1\n"
+                       "params: {vocab: 4}\n"
+                       "process: {rate: uniform, noise: {sigma: \"8 * t\"}}\n"
+                       "programs:\n"
+                       "  p: {in: {x: [f32]}, nodes: {y: {neg: x}}, out: {x: y}}\n"
+                       "loops:\n"
+                       "  go:\n"
+                       "    carry: {x: {f32: []}}\n"
+                       "    grid: {from: 1, to: 0.25, steps: 3, limit: 0.5}\n"
+                       "    body: [{call: p, with: {x: x}, set: {x: x}}]\n");
+    struct loop *loop = loop_read(r.model, "go");
+    cr_assert_not_null(loop, "%s", diags_render(r.diags, false));
+    loop_grid(r.arena, r.model, loop, 0, &times);
+    cr_assert_eq(times.steps, 9, "%lld", (long long)times.steps);
+    cr_assert_eq(times.inserted, 6);
+    for (int i = 0; i <= 9; i++)
+        cr_assert_float_eq(times.time[i], 1 - i / 12.0, 1e-12, "%d", i);
+    loop->limit = 1.6;
+    loop_grid(r.arena, r.model, loop, 3, &times);
+    cr_assert_eq(times.inserted, 0);
+    rig_close(&r);
+}
+
 /* --- conditions and ends --------------------------------------------------------------------- */
 
 #define COUNT "{call: count, with: {k: k}, set: {k: k}"
@@ -226,6 +284,71 @@ Test(loop, a_field_is_the_same_in_each_call)
     const float *x = (const float *)(const void *)run(&b, 0, "x");
     cr_assert(x[0] == 4 && x[1] == 0 && x[2] == 4);
     bench_close(&b);
+}
+
+/* A loop over tokens 0 .. 4, the last one meaning nothing of its own, whose program adds 1 to all. */
+#define TOKENS                                                                                     \
+    "sedge: 1\n"                                                                                   \
+    "params: {vocab: 5, length: 3}\n"                                                              \
+    "process: {rate: uniform, noise: {sigma: t}}\n"                                                \
+    "programs:\n"                                                                                  \
+    "  same:\n"                                                                                    \
+    "    in: {x: [token, batch, length]}\n"                                                        \
+    "    nodes: {y: {where: [{less: [0, 1]}, x, x]}}\n"                                            \
+    "    out: {x: y}\n"                                                                            \
+    "loops:\n"                                                                                     \
+    "  go:\n"                                                                                      \
+    "    carry: {x: {token: [batch, length], start: 2}}\n"                                         \
+    "    max: 1\n"                                                                                 \
+    "    body: [{call: same, with: {x: x}, set: {x: x}}]\n"
+
+static const int32_t *overlaid(struct rig *r, const struct loop_overlay *overlay, bool set)
+{
+    rig_model_text(r, TOKENS);
+    struct loop *loop = loop_read(r->model, "go");
+    cr_assert_not_null(loop, "%s", diags_render(r->diags, false));
+    struct rig_program p = {"same", 2, NULL, NULL};
+    struct plan *plan = rig_compile(r, &p, NULL);
+    rig_state(r, &r->model->states, 1);
+    struct loop_program program = {"same", rig_load(r, plan)};
+    loop->body_count = set;
+    struct looper *l = loop_open(r->diags, r->arena, loop, &program, 1, NULL, 0, 2);
+    cr_assert_not_null(l, "%s", diags_render(r->diags, false));
+    struct loop_request q = {.count = 2, .key = random_key(1, "loop"), .overlay = overlay};
+    cr_assert(loop_run(l, &q));
+    int32_t *copy = arena_new_array(r->arena, int32_t, 6);
+    memcpy(copy, loop_carry_data(l, "x"), 6 * sizeof *copy);
+    loop_close(l);
+    return copy;
+}
+
+Test(loop, known_positions_hold)
+{
+    static const uint8_t fixed[] = {1, 0, 0, 0, 0, 1};
+    static const int32_t known[] = {4, 0, 0, 0, 0, 0};
+    struct loop_overlay o = {.fixed = fixed, .known = known, .length = 3, .states = 5, .mask = -1};
+    for (int set = 0; set < 2; set++) {
+        struct rig r;
+        const int32_t *x = overlaid(&r, &o, set);
+        cr_assert(x[0] == 4 && x[1] == 2 && x[2] == 2 && x[3] == 2 && x[4] == 2 && x[5] == 0);
+        rig_close(&r);
+    }
+}
+
+Test(loop, a_start_outside_the_allowed_states)
+{
+    static const uint8_t allowed[] = {1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1,
+                                      0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    struct loop_overlay o = {.allowed = allowed, .length = 3, .states = 5, .mask = -1};
+    struct rig r;
+    const int32_t *x = overlaid(&r, &o, true);
+    cr_assert(x[0] == 2 && x[1] == 3 && x[2] == 2 && x[4] == 2 && x[5] == 2);
+    cr_assert(x[3] == 1 || x[3] == 3);
+    rig_close(&r);
+    o.mask = 4;
+    x = overlaid(&r, &o, true);
+    cr_assert(x[0] == 2 && x[1] == 4 && x[3] == 4, "a mask where there is one");
+    rig_close(&r);
 }
 
 /* --- what does not fit ------------------------------------------------------------------------ */

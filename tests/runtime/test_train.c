@@ -128,7 +128,7 @@ static void bench_open(struct bench *b, int64_t accumulate, double lr)
 
 static enum train_end run(struct bench *b)
 {
-    struct train_hooks hooks = {b, window, report, validate, checkpoint, stop};
+    struct train_hooks hooks = {b, window, report, validate, checkpoint, stop, NULL};
     return train_run(b->rig.diags, b->rig.arena, &b->trainer, &b->config, &hooks);
 }
 

@@ -2,6 +2,7 @@
 #include "tests/support/op_case.h"
 
 #include "graph/base/check.h"
+#include "graph/base/rates.h"
 #include "ops/rules.h"
 
 #include <ctype.h>
@@ -12,15 +13,67 @@
 
 /* ------------------------------------------------------------------------------- reading */
 
-static struct chain read_rate(const char *text)
+/* Random rates, most of them, on all pairs of states; the jump x -> x + 1 always among them, so that
+ * there is one class. */
+static const struct rates *random_rates(struct case_graph *g, int32_t states, int seed)
+{
+    struct random_key key = random_key((uint64_t)seed, "rates");
+    double *q = arena_new_array(g->arena, double, (size_t)states *(size_t)states);
+    for (int32_t x = 0; x < states; x++) {
+        double leave = 0;
+        for (int32_t y = 0; y < states; y++) {
+            double u = random_uniform(key, 0, 0, (uint32_t)x, (uint32_t)y);
+            bool jumps = y != x && (u > 0.3 || y == (x + 1) % states);
+            q[y * states + x] = jumps ? u : 0;
+            leave += q[y * states + x];
+        }
+        q[x * states + x] = -leave;
+    }
+    const struct rates *rates =
+        rates_dense(g->diags, g->arena, q, states, NULL, "table", (struct span){0});
+    BUG_ON(!rates);
+    return rates;
+}
+
+/* x -> x + 1 at rate 1, from the last state to the first: as far from symmetric as rates can be. */
+static const struct rates *cycle_rates(struct case_graph *g, int32_t states)
+{
+    double *q = arena_new_array(g->arena, double, (size_t)states *(size_t)states);
+    for (int32_t x = 0; x < states; x++) {
+        q[x * states + x] = -1;
+        q[(x + 1) % states * states + x] = 1;
+    }
+    return rates_dense(g->diags, g->arena, q, states, NULL, "cycle", (struct span){0});
+}
+
+struct chain op_case_chain(struct case_graph *g, const char *text)
 {
     char kind[16];
-    int tokens;
-    BUG_ON(sscanf(text, "%15s %d", kind, &tokens) != 2);
+    int tokens, last = 0;
+    double absorb, uniform, release;
+    BUG_ON(sscanf(text, "%15s %d %d", kind, &tokens, &last) < 2);
     if (strcmp(kind, "absorb") == 0)
         return chain_absorb(tokens);
-    BUG_ON(strcmp(kind, "uniform") != 0);
-    return chain_uniform(tokens);
+    if (strcmp(kind, "uniform") == 0)
+        return chain_uniform(tokens);
+    if (strcmp(kind, "mix") == 0) {
+        BUG_ON(sscanf(text, "mix %d %lf %lf %lf", &tokens, &absorb, &uniform, &release) != 4);
+        return chain_mix(tokens, absorb, uniform, release);
+    }
+    struct chain chain;
+    if (strcmp(kind, "band") == 0) {
+        chain = chain_table(tokens, rates_band(g->arena, tokens, last, false));
+    } else if (strcmp(kind, "cycle") == 0) {
+        chain = chain_table(tokens, cycle_rates(g, tokens));
+    } else {
+        int seed;
+        BUG_ON(sscanf(text, "table %d %d %d", &tokens, &last, &seed) != 3);
+        chain = chain_table(tokens, random_rates(g, tokens + last, seed));
+    }
+    double *law = arena_new_array(g->arena, double, (size_t)chain.states);
+    rates_stationary(g->arena, chain.rates, law);
+    chain.stationary = law;
+    return chain;
 }
 
 /* "f32[2,3]": returns what follows it. "_" leaves rank TYPE_ABSENT. */
@@ -205,7 +258,7 @@ bool op_case_build(struct case_graph *out, const struct op *op, const struct op_
     out->graph = graph_new(out->arena, out->diags, &ops_table, states, "case");
     if (c->rate) {
         out->process.name = "process";
-        out->process.chain = read_rate(c->rate);
+        out->process.chain = op_case_chain(out, c->rate);
         out->graph->processes = &out->process;
         out->graph->process_count = 1;
     }

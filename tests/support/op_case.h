@@ -28,6 +28,11 @@ bool op_case_build(struct case_graph *out, const struct op *op, const struct op_
 void op_case_free(struct case_graph *g);
 const char *op_case_refusal(struct case_graph *g);
 
+/* The chain that a rate names, in the arena of G: "absorb N", "uniform N", "mix N ABSORB UNIFORM
+ * RELEASE", "band N WIDTH" (nearest states), "cycle N" (N > 2), "table N MASK SEED" (random rates on
+ * N tokens, and with MASK = 1 on a mask). */
+struct chain op_case_chain(struct case_graph *g, const char *text);
+
 const struct node *op_case_node(const struct case_graph *g);
 /* The specification of input I, variadic ones included. */
 const struct op_input *op_case_input(const struct case_graph *g, uint32_t i);

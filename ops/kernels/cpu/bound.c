@@ -13,19 +13,44 @@ static void base_draw(const struct kernel_call *call)
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        if (!chain_carries_over(chain)) {
+        if (!chain_leaks(chain)) {
             out[p] = x[p];
             continue;
         }
         int64_t row = p / at.length;
-        struct chain_noise noise = chain_noise(chain, time_at(&call->in[1], row));
         struct block_sums sums;
-        sum_scores(chain, log_score + p * states, chain->mask, &sums);
+        double others = sum_scores(chain, log_score + p * states, chain->mask, &sums).others;
         struct weight_row weights = {.count = states, .log_score = log_score + p * states};
-        weights.law = law_base(chain, &noise, sums.total);
+        weights.law = law_base(chain, time_at(&call->in[1], row), others);
         sums_to_weights(&weights, &sums);
         out[p] = (int32_t)draw_weights(&weights, &sums, uniform_at(call, row, p % at.length),
                                        chain->mask);
+    }
+}
+
+static double leak_cost(const struct chain *chain, double sigma, int32_t x0, const float *log_score)
+{
+    struct transition p = transition_flat(chain, sigma);
+    struct block_sums sums;
+    double log_total = log(sum_scores(chain, log_score, chain->mask, &sums).others), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t y = 0; y < chain->tokens; y++)
+        sum += (double)log_score[y];
+    return leak_divergence(&p, (double)log_score[x0] - log_total, sum - chain->tokens * log_total);
+}
+
+static void base_cost_table(const struct kernel_call *call, struct positions at)
+{
+    const int32_t *x0 = call->in[0].data;
+    double *out = call->out[0].data;
+    for (int64_t row = 0; row < at.rows; row++) {
+        const int32_t *first = x0 + row * at.length;
+        struct transition p = room_transition(call->chain, time_at(&call->in[1], row), first,
+                                              at.length, call->workspace, call->threads);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * call->chain->states > LAW_PARALLEL)
+        for (int64_t i = 0; i < at.length; i++)
+            out[row * at.length + i] = base_divergence(&p, first[i]);
     }
 }
 
@@ -37,18 +62,20 @@ static void base_cost(const struct kernel_call *call)
     double *out = call->out[0].data;
     struct positions at = positions_of(&call->in[0]);
     int64_t states = chain->states;
+    if (chain->kind == CHAIN_TABLE) {
+        base_cost_table(call, at);
+        return;
+    }
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        struct chain_noise noise = chain_noise(chain, time_at(&call->in[1], p / at.length));
-        if (!chain_carries_over(chain)) {
-            out[p] = chain_uniform_divergence(chain, &noise);
-            continue;
+        double sigma = time_at(&call->in[1], p / at.length);
+        if (chain_leaks(chain)) {
+            out[p] = leak_cost(chain, sigma, x0[p], log_score + p * states);
+        } else {
+            struct transition at_sigma = transition_flat(chain, sigma);
+            out[p] = base_divergence(&at_sigma, x0[p]);
         }
-        struct block_sums sums;
-        sum_scores(chain, log_score + p * states, chain->mask, &sums);
-        double log_p = (double)log_score[p * states + x0[p]] - log(sums.total);
-        out[p] = noise.alpha > 0 ? -noise.alpha * log_p : 0;
     }
 }
 
@@ -57,13 +84,36 @@ static double decoder_cost(const struct kernel_call *call, int64_t row, int32_t 
 {
     const struct chain *chain = call->chain;
     struct block_sums sums;
-    sum_scores(chain, log_score, x, &sums);
-    double others = sums.total, sigma = time_at(&call->in[3], row);
+    struct score_sums scores = sum_scores(chain, log_score, x, &sums);
+    double sigma = time_at(&call->in[3], row);
     struct weight_row weights = {.count = chain->states, .log_score = log_score};
-    weights.law = law_decoder(chain, x, sigma, others);
+    weights.law = law_decoder(chain, x, sigma, scores);
     sums_to_weights(&weights, &sums);
-    make_positive(chain, sigma, others, &weights, &sums);
+    make_positive(chain, sigma, scores.others, &weights, &sums);
     return log(sums.total) - log(law_weight(&weights.law, x0, exp((double)log_score[x0])));
+}
+
+static void reconstruction_table(const struct kernel_call *call, struct positions at)
+{
+    const struct chain *chain = call->chain;
+    const int32_t *x = call->in[0].data, *x0 = call->in[1].data;
+    const float *log_score = call->in[2].data;
+    double *out = call->out[0].data;
+    struct transition p = {.sigma = 0};
+    for (int64_t row = 0; row < at.rows; row++) {
+        double sigma = time_at(&call->in[3], row);
+        if (row == 0 || sigma != p.sigma)
+            p = transition_make(chain, sigma, NULL, 0, call->workspace, call->threads);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
+        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
+            for (int64_t i = row * at.length + slot; i < (row + 1) * at.length; i += ROOM_SLOTS) {
+                struct table_law law =
+                    table_law_at(call, slot, log_score + i * chain->states, x[i]);
+                table_decoder(&p, x[i], &law);
+                out[i] = -log(law.weights[x0[i]]);
+            }
+    }
 }
 
 static void reconstruction(const struct kernel_call *call)
@@ -73,6 +123,10 @@ static void reconstruction(const struct kernel_call *call)
     const float *log_score = call->in[2].data;
     double *out = call->out[0].data;
     struct positions at = positions_of(&call->in[0]);
+    if (chain->kind == CHAIN_TABLE) {
+        reconstruction_table(call, at);
+        return;
+    }
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {

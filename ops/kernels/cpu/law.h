@@ -8,8 +8,9 @@
 
 #include "ops/kernels/cpu/vector.h"
 
-#include "ops/kernels/chain_math.h"
+#include "ops/kernels/chain_room.h"
 #include "ops/kernels/kernel.h"
+#include "ops/kernels/reverse_law.h"
 
 enum { LAW_TILE = 256, LAW_BLOCKS = 1024 };
 
@@ -54,6 +55,7 @@ struct block_sums {
     int64_t block; /* states in a block: a multiple of LAW_TILE */
     double sum[LAW_BLOCKS];
     double total;
+    int64_t clamped; /* weights below zero */
 };
 
 static inline int64_t block_size(int64_t states)
@@ -62,37 +64,56 @@ static inline int64_t block_size(int64_t states)
     return LAW_TILE * ((tiles + LAW_BLOCKS - 1) / LAW_BLOCKS);
 }
 
-/* exp of N log scores; the entry of state SKIP, if among them, is 0. */
-static inline void scores_tile(const float *log_score, int64_t first, int64_t n, int64_t skip,
-                               double *out)
+/* Puts the weight of a state with one of its own in its place in a tile of N; returns by how much
+ * that changes the number of negative weights. */
+static inline int64_t place_weight(double raw, double mix, double shift, int64_t at, int64_t n,
+                                   double *tile)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        out[i] = exp((double)log_score[first + i]);
-    if (skip >= first && skip < first + n)
-        out[skip - first] = 0;
+    if (at < 0 || at >= n)
+        return 0;
+    tile[at] = (raw > 0 ? raw : 0) + mix;
+    return (raw < 0) - (shift < 0);
 }
 
-/* Clamped weights of states FIRST .. FIRST + N - 1, N at most LAW_TILE. */
-static inline void weights_tile(const struct weight_row *row, int64_t first, int64_t n, double *out)
+/* Clamped weights of states FIRST .. FIRST + N - 1, N at most LAW_TILE; returns how many of them were
+ * negative. */
+static inline int64_t weights_tile(const struct weight_row *row, int64_t first, int64_t n,
+                                   double *out)
 {
+    int64_t clamped = 0;
     if (!row->log_score) {
         for (int64_t i = 0; i < n; i++) {
             double weight = row->f32 ? (double)row->f32[first + i] : row->f64[first + i];
             out[i] = weight > 0 ? weight : 0;
+            clamped += weight < 0;
         }
-        return;
+        return clamped;
     }
-    const double scale = row->law.scale, shift = row->law.shift, mix = row->law.mix;
-    int64_t at = row->law.at - first;
-    scores_tile(row->log_score, first, n, row->law.at, out);
+    const struct chain_law *law = &row->law;
+    const double scale = law->scale, shift = law->shift, mix = law->mix;
+    const float *log_score = row->log_score + first;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = exp((double)log_score[i]);
+    if (law->at >= first && law->at < first + n)
+        out[law->at - first] = 0;
+    if (law->mask >= first && law->mask < first + n)
+        out[law->mask - first] = 0;
+    double below = 0;
+    if (shift < 0) {
+#pragma omp simd reduction(+ : below)
+        for (int64_t i = 0; i < n; i++)
+            below += scale * out[i] + shift < 0 ? 1.0 : 0.0;
+    }
+    clamped = (int64_t)below;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         double raw = scale * out[i] + shift;
         out[i] = (raw > 0 ? raw : 0) + mix * out[i];
     }
-    if (at >= 0 && at < n)
-        out[at] = law_weight(&row->law, row->law.at, 1.0);
+    if (law->mask >= 0)
+        clamped += place_weight(law->mask_weight, 0, shift, law->mask - first, n, out);
+    return clamped + place_weight(law->at_weight, law->at_mix, shift, law->at - first, n, out);
 }
 
 static inline double tile_sum(const double *tile, int64_t n)
@@ -110,29 +131,33 @@ static inline void sum_weights(const struct weight_row *row, struct block_sums *
     double tile[LAW_TILE];
     out->block = block_size(row->count);
     out->total = 0;
+    out->clamped = 0;
     for (int64_t b = 0; b * out->block < row->count; b++) {
         int64_t end = (b + 1) * out->block < row->count ? (b + 1) * out->block : row->count;
         out->sum[b] = 0;
         for (int64_t first = b * out->block; first < end; first += LAW_TILE) {
             int64_t n = end - first < LAW_TILE ? end - first : LAW_TILE;
-            weights_tile(row, first, n, tile);
+            out->clamped += weights_tile(row, first, n, tile);
             out->sum[b] += tile_sum(tile, n);
         }
         out->total += out->sum[b];
     }
 }
 
-/* The same for s_y, y != SKIP: the current token, which under absorb is the mask. */
-static inline void sum_scores(const struct chain *chain, const float *log_score, int64_t skip,
-                              struct block_sums *out)
+/* The same for s_y of the tokens y != x. */
+static inline struct score_sums sum_scores(const struct chain *chain, const float *log_score,
+                                           int64_t x, struct block_sums *out)
 {
     struct weight_row row = {.count = chain->states, .log_score = log_score};
-    row.law = (struct chain_law){.at = (int32_t)skip, .scale = 1};
+    row.law = law_at(chain, (int32_t)x, 0);
+    row.law.scale = 1;
     sum_weights(&row, out);
+    double mask = row.law.mask >= 0 ? exp((double)log_score[row.law.mask]) : 0;
+    return (struct score_sums){out->total, mask};
 }
 
-/* Turns the sums of scores into those of the weights of ROW, for whose law AT was skipped. Where
- * weights are proportional to scores that takes no second pass over the states. */
+/* Turns the sums of scores into those of the weights of ROW. Where weights are proportional to scores
+ * that takes no second pass over the states. */
 static inline void sums_to_weights(const struct weight_row *row, struct block_sums *sums)
 {
     const struct chain_law *law = &row->law;
@@ -141,8 +166,11 @@ static inline void sums_to_weights(const struct weight_row *row, struct block_su
         return;
     }
     sums->total = 0;
+    sums->clamped = (law->at_weight < 0) + (law->mask >= 0 && law->mask_weight < 0);
     for (int64_t b = 0; b * sums->block < row->count; b++) {
         sums->sum[b] *= law->scale;
+        if (law->mask >= 0 && law->mask / sums->block == b)
+            sums->sum[b] += law_weight(law, law->mask, 1.0);
         if (law->at / sums->block == b)
             sums->sum[b] += law_weight(law, law->at, 1.0);
         sums->total += sums->sum[b];
@@ -162,23 +190,42 @@ static inline float least_of(const float *row, int64_t n)
     return least;
 }
 
-/* The smallest s_y, y != x. */
+/* The smallest s_y of the tokens y != x. */
 static inline double least_score(const float *row, int64_t n, int64_t x)
 {
+    if (x >= n)
+        return exp((double)least_of(row, n));
     float before = least_of(row, x), after = least_of(row + x + 1, n - x - 1);
     return exp((double)(before < after ? before : after));
 }
 
-/* Repairs a decoder, and the sums of its weights, where some token has no chance. */
+/* Repairs a decoder, and the sums of its weights, where some token has no chance. Where weights only
+ * add to scores none is without one, which spares the search for the least. */
 static inline void make_positive(const struct chain *chain, double sigma, double others,
                                  struct weight_row *row, struct block_sums *sums)
 {
-    if (chain_carries_over(chain) ||
-        law_positive(&row->law, least_score(row->log_score, chain->tokens, row->law.at)))
+    double least = row->law.scale > 0 && row->law.shift >= 0
+                       ? INFINITY
+                       : least_score(row->log_score, chain->tokens, row->law.at);
+    if (law_positive(chain, &row->law, least))
         return;
-    struct chain_noise noise = chain_noise(chain, sigma);
-    row->law = law_soften(chain, row->law, &noise, sums->total, others);
+    row->law = law_soften(chain, row->law, sigma, sums->total, others);
     sum_weights(row, sums);
+}
+
+/* Rows of slot SLOT for a law of a table chain, with the scores at X filled in. */
+static inline struct table_law table_law_at(const struct kernel_call *call, int64_t slot,
+                                            const float *log_score, int32_t x)
+{
+    const struct chain *chain = call->chain;
+    struct table_law law = {
+        room_row(call->workspace, chain, slot, 0), room_row(call->workspace, chain, slot, 1),
+        room_row(call->workspace, chain, slot, 2), room_row(call->workspace, chain, slot, 3)};
+#pragma omp simd
+    for (int64_t y = 0; y < chain->states; y++)
+        law.score[y] = exp((double)log_score[y]);
+    law.score[x] = 1;
+    return law;
 }
 
 /* The state where the running sum passes U times the total; OTHERWISE where no weight is positive.

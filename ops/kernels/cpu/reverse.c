@@ -13,56 +13,131 @@ static double delta_at(const struct kernel_call *call, int64_t row)
 }
 
 static struct chain_law step_law(const struct kernel_call *call, enum step step, int64_t row,
-                                 int32_t x, double others)
+                                 int32_t x, struct score_sums sums)
 {
     const struct chain *chain = call->chain;
     switch (step) {
     case STEP_TWEEDIE:
-        return law_tweedie(chain, x, delta_at(call, row), others,
+        return law_tweedie(chain, x, delta_at(call, row), sums,
                            call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK);
     case STEP_EULER:
-        return law_euler(chain, x, time_at(&call->in[2], row), others);
+        return law_euler(chain, x, time_at(&call->in[2], row), sums);
     case STEP_EULER_LINEAR:
-        return law_euler_linear(chain, x, time_at(&call->in[2], row), others);
+        return law_euler_linear(chain, x, time_at(&call->in[2], row), sums);
     case STEP_DENOISE:
         break;
     }
-    return law_decoder(chain, x, time_at(&call->in[2], row), others);
+    return law_decoder(chain, x, time_at(&call->in[2], row), sums);
+}
+
+/* The weights of one position of a table chain, in a row of slot SLOT. */
+static const double *step_table(const struct kernel_call *call, enum step step,
+                                const struct transition *p, int64_t row, int64_t slot, int32_t x,
+                                const float *log_score)
+{
+    struct table_law law = table_law_at(call, slot, log_score, x);
+    switch (step) {
+    case STEP_TWEEDIE:
+        table_tweedie(p, x, p->sigma, call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK, &law);
+        break;
+    case STEP_EULER:
+        table_euler(call->chain, x, time_at(&call->in[2], row), &law);
+        break;
+    case STEP_EULER_LINEAR:
+        table_euler_linear(call->chain, x, time_at(&call->in[2], row), &law);
+        break;
+    case STEP_DENOISE:
+        table_decoder(p, x, &law);
+        break;
+    }
+    return law.weights;
+}
+
+/* P of a row where the step needs it: over the step, or all the way to clean data. Rows that follow
+ * each other share it where their times are equal. */
+static void step_transition(const struct kernel_call *call, enum step step, int64_t row,
+                            struct transition *p)
+{
+    if (step == STEP_EULER || step == STEP_EULER_LINEAR)
+        return;
+    double time = step == STEP_TWEEDIE ? delta_at(call, row) : time_at(&call->in[2], row);
+    if (row == 0 || time != p->sigma)
+        *p = transition_make(call->chain, time, NULL, 0, call->workspace, call->threads);
 }
 
 static int64_t step_draw(const struct kernel_call *call, enum step step, int64_t row, int32_t x,
-                         const float *log_score, double u)
+                         const float *log_score, double u, int64_t *clamped)
 {
     const struct chain *chain = call->chain;
     struct block_sums sums;
-    sum_scores(chain, log_score, x, &sums);
-    double others = sums.total;
+    struct score_sums scores = sum_scores(chain, log_score, x, &sums);
     struct weight_row weights = {.count = chain->states, .log_score = log_score};
-    weights.law = step_law(call, step, row, x, others);
+    weights.law = step_law(call, step, row, x, scores);
     sums_to_weights(&weights, &sums);
     if (step == STEP_DENOISE)
-        make_positive(chain, time_at(&call->in[2], row), others, &weights, &sums);
+        make_positive(chain, time_at(&call->in[2], row), scores.others, &weights, &sums);
+    *clamped = sums.clamped;
     return draw_weights(&weights, &sums, u, x);
+}
+
+static int64_t table_step_draw(const struct kernel_call *call, enum step step,
+                               const struct transition *p, int64_t row, int64_t slot, int32_t x,
+                               const float *log_score, double u, int64_t *clamped)
+{
+    struct block_sums sums;
+    struct weight_row weights = {.count = call->chain->states};
+    weights.f64 = step_table(call, step, p, row, slot, x, log_score);
+    sum_weights(&weights, &sums);
+    *clamped = sums.clamped;
+    return draw_weights(&weights, &sums, u, x);
+}
+
+/* The step of one position. Counts are whole numbers, so that threads may add them in any order. */
+static void step_one(const struct kernel_call *call, enum step step, const struct transition *p,
+                     uint32_t keep_input, int64_t row, int64_t i, int64_t slot)
+{
+    const struct chain *chain = call->chain;
+    struct positions positions = positions_of(&call->in[0]);
+    int64_t at = row * positions.length + i, clamped = 0;
+    const uint8_t *keep = call_has(call, keep_input) ? call->in[keep_input].data : NULL;
+    const float *log_score = (const float *)call->in[1].data + at * chain->states;
+    int32_t x = ((const int32_t *)call->in[0].data)[at], *out = call->out[0].data;
+    if ((keep && keep[at]) || chain_frozen(chain, x))
+        out[at] = x;
+    else if (chain->kind == CHAIN_TABLE)
+        out[at] = (int32_t)table_step_draw(call, step, p, row, slot, x, log_score,
+                                           uniform_at(call, row, i), &clamped);
+    else
+        out[at] =
+            (int32_t)step_draw(call, step, row, x, log_score, uniform_at(call, row, i), &clamped);
+    if (call->out_count > 1 && clamped) {
+        double *count = (double *)call->out[1].data + row;
+#pragma omp atomic
+        *count += (double)clamped;
+    }
 }
 
 static void step_all(const struct kernel_call *call, enum step step, uint32_t keep_input)
 {
     const struct chain *chain = call->chain;
-    const int32_t *x = call->in[0].data;
-    const float *log_score = call->in[1].data;
-    const uint8_t *keep = call_has(call, keep_input) ? call->in[keep_input].data : NULL;
-    int32_t *out = call->out[0].data;
     struct positions at = positions_of(&call->in[0]);
+    for (int64_t row = 0; call->out_count > 1 && row < at.rows; row++)
+        ((double *)call->out[1].data)[row] = 0;
+    if (chain->kind == CHAIN_FLAT) {
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
-    for (int64_t p = 0; p < at.count; p++) {
-        int64_t row = p / at.length;
-        int32_t from = x[p];
-        if ((keep && keep[p]) || chain_frozen(chain, from))
-            out[p] = from;
-        else
-            out[p] = (int32_t)step_draw(call, step, row, from, log_score + p * chain->states,
-                                        uniform_at(call, row, p % at.length));
+        for (int64_t p = 0; p < at.count; p++)
+            step_one(call, step, NULL, keep_input, p / at.length, p % at.length, 0);
+        return;
+    }
+    struct transition p = {.sigma = 0};
+    for (int64_t row = 0; row < at.rows; row++) {
+        step_transition(call, step, row, &p);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
+        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
+            for (int64_t i = slot; i < at.length; i += ROOM_SLOTS)
+                step_one(call, step, &p, keep_input, row, i, slot);
     }
 }
 
@@ -95,6 +170,28 @@ static void raw_weights(const struct chain_law *law, const float *log_score, int
     for (int64_t y = 0; y < states; y++)
         out[y] = scale * exp((double)log_score[y]) + shift;
     out[law->at] = factor * law->at_weight;
+    if (law->mask >= 0)
+        out[law->mask] = factor * law->mask_weight;
+}
+
+static void flat_weights(const struct kernel_call *call, enum step step, struct positions at)
+{
+    const struct chain *chain = call->chain;
+    const int32_t *x = call->in[0].data;
+    const float *log_score = call->in[1].data;
+    double *out = call->out[0].data;
+    int64_t states = chain->states;
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
+    for (int64_t p = 0; p < at.count; p++) {
+        int64_t row = p / at.length;
+        struct block_sums sums;
+        struct score_sums scores = sum_scores(chain, log_score + p * states, x[p], &sums);
+        struct chain_law law = step_law(call, step, row, x[p], scores);
+        double factor =
+            step == STEP_TWEEDIE ? exp(transition_back_rate(chain) * delta_at(call, row)) : 1;
+        raw_weights(&law, log_score + p * states, states, factor, out + p * states);
+    }
 }
 
 static void weights_all(const struct kernel_call *call, enum step step)
@@ -105,15 +202,20 @@ static void weights_all(const struct kernel_call *call, enum step step)
     double *out = call->out[0].data;
     struct positions at = positions_of(&call->in[0]);
     int64_t states = chain->states;
+    if (chain->kind == CHAIN_FLAT) {
+        flat_weights(call, step, at);
+        return;
+    }
+    struct transition p = {.sigma = 0};
+    for (int64_t row = 0; row < at.rows; row++) {
+        step_transition(call, step, row, &p);
 #pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
-    for (int64_t p = 0; p < at.count; p++) {
-        int64_t row = p / at.length;
-        struct block_sums sums;
-        sum_scores(chain, log_score + p * states, x[p], &sums);
-        struct chain_law law = step_law(call, step, row, x[p], sums.total);
-        double factor = step == STEP_TWEEDIE ? exp(delta_at(call, row)) : 1;
-        raw_weights(&law, log_score + p * states, states, factor, out + p * states);
+    num_threads(call->threads) if (at.length * states > LAW_PARALLEL)
+        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
+            for (int64_t i = row * at.length + slot; i < (row + 1) * at.length; i += ROOM_SLOTS)
+                memcpy(out + i * states,
+                       step_table(call, step, &p, row, slot, x[i], log_score + i * states),
+                       (size_t)states * sizeof *out);
     }
 }
 
@@ -149,10 +251,10 @@ static void categorical(const struct kernel_call *call)
 }
 
 KERNEL_LIST(reverse) = {
-    {"tweedie", "tfdd*>t", tweedie},
+    {"tweedie", "tfdd*>td", tweedie},
     {"tweedie_weights", "tfdd>d", tweedie_weights},
     {"euler", "tfd*>t", euler},
-    {"euler_linear", "tfd*>t", euler_linear},
+    {"euler_linear", "tfd*>td", euler_linear},
     {"euler_weights", "tfd>d", euler_weights},
     {"denoise", "tfd*>t", denoise},
     {"categorical", "f>t", categorical},

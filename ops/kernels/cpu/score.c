@@ -3,6 +3,8 @@
 #include "ops/kernels/cpu/law.h"
 
 #include "ops/kernels/attrs.h"
+#include "ops/kernels/projection.h"
+#include "ops/kernels/score_entropy.h"
 
 static void score_output(const struct kernel_call *call)
 {
@@ -17,8 +19,9 @@ static void score_output(const struct kernel_call *call)
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
         double sigma = time_at(&call->in[2], p / at.length);
+        struct transition noise = transition_flat(chain, scaled ? sigma : 0);
         float shift =
-            scaled ? (float)(chain_noise(chain, sigma).log_e + log((double)chain->tokens)) : 0.0f;
+            scaled ? (float)(log((double)chain->tokens) - transition_log_unmasked(&noise)) : 0.0f;
 #pragma omp simd
         for (int64_t y = 0; y < states; y++)
             out[p * states + y] = raw[p * states + y] - shift;
@@ -71,26 +74,86 @@ static double sum_excess(const float *log_score, int64_t n, double log_rho)
     return sum;
 }
 
-static double entropy_absorb(const struct chain *chain, const struct chain_noise *noise,
-                             const float *row, int32_t x0)
+/* The pairs of one position of a flat chain: tokens other than x and x0 have one ratio; x0 where it
+ * is not x, and the mask where x is a token, have their own. */
+struct flat_pairs {
+    double rate, rho, log_rho; /* tokens */
+    double rho0, log_rho0;
+    double mask_rate, mask_rho, mask_log_rho;
+    int32_t low, high; /* x and x0, or x0 twice, ascending: tokens not in the sum */
+    int32_t x0;        /* -1: x itself */
+};
+
+static struct flat_pairs flat_pairs(const struct transition *p, int32_t x, int32_t x0)
 {
-    return sum_scores_plain(row, x0) + sum_scores_plain(row + x0 + 1, chain->tokens - x0 - 1) +
-           entropy_term(row[x0], noise->inv_e, -noise->log_e);
+    const struct chain *chain = p->chain;
+    const bool masked = x == chain->mask;
+    double at = transition_at(p, x, x0), log_at = log(at);
+    struct flat_pairs pairs = {.rate = chain_entry_rate(chain, x),
+                               .rho = p->other / at,
+                               .log_rho = log(p->other) - log_at,
+                               .rho0 = p->same / at,
+                               .log_rho0 = log(p->same) - log_at,
+                               .x0 = x0 == x ? -1 : x0};
+    pairs.low = masked || x0 < x ? x0 : x;
+    pairs.high = masked || x0 > x ? x0 : x;
+    if (!masked && chain->release > 0) {
+        pairs.mask_rate = chain->release / chain->tokens;
+        pairs.mask_rho = p->masked / at;
+        pairs.mask_log_rho = log(p->masked) - log_at;
+    }
+    return pairs;
 }
 
-static double entropy_uniform(const struct chain *chain, const struct chain_noise *noise,
-                              const float *row, int32_t x, int32_t x0)
+static double flat_entropy(const struct transition *p, const float *row, int32_t x, int32_t x0)
 {
-    int64_t n = chain->tokens;
-    if (x == x0) {
-        double log_rho = noise->log_ratio;
-        double sum = sum_excess(row, x, log_rho) + sum_excess(row + x + 1, n - x - 1, log_rho);
-        return noise->ratio * sum / (double)n;
+    const struct chain *chain = p->chain;
+    const struct flat_pairs q = flat_pairs(p, x, x0);
+    const float *middle = row + q.low + 1, *last = row + q.high + 1;
+    int64_t between = q.high - q.low - 1, after = chain->tokens - q.high - 1;
+    double sum = 0;
+    if (q.rho > 0)
+        sum = q.rho * (sum_excess(row, q.low, q.log_rho) + sum_excess(middle, between, q.log_rho) +
+                       sum_excess(last, after, q.log_rho));
+    else
+        sum = sum_scores_plain(row, q.low) + sum_scores_plain(middle, between) +
+              sum_scores_plain(last, after);
+    if (q.x0 >= 0)
+        sum += entropy_term(row[x0], q.rho0, q.log_rho0);
+    sum *= q.rate;
+    if (q.mask_rate > 0)
+        sum += q.mask_rate * entropy_term(row[chain->mask], q.mask_rho, q.mask_log_rho);
+    return sum;
+}
+
+static double table_entropy(const struct transition *p, const float *row, int32_t x, int32_t x0)
+{
+    const struct rates *rates = p->chain->rates;
+    const double *column = p->p + (int64_t)x0 * p->chain->states;
+    double sum = 0, log_at = log(column[x]);
+    for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
+        int32_t y = rates->of[k];
+        sum += rates->into_rate[k] *
+               entropy_term(row[y], column[y] / column[x], log(column[y]) - log_at);
     }
-    int64_t low = x < x0 ? x : x0, high = x < x0 ? x0 : x;
-    double sum = sum_excess(row, low, 0) + sum_excess(row + low + 1, high - low - 1, 0) +
-                 sum_excess(row + high + 1, n - high - 1, 0);
-    return (sum + entropy_term(row[x0], 1 / noise->ratio, -noise->log_ratio)) / (double)n;
+    return sum;
+}
+
+static void table_score_entropy(const struct kernel_call *call, struct positions at)
+{
+    const struct chain *chain = call->chain;
+    const float *log_score = call->in[0].data;
+    const int32_t *x = call->in[1].data, *x0 = call->in[2].data;
+    double *out = call->out[0].data;
+    for (int64_t row = 0; row < at.rows; row++) {
+        int64_t first = row * at.length;
+        struct transition p = room_transition(chain, time_at(&call->in[3], row), x0 + first,
+                                              at.length, call->workspace, call->threads);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
+        for (int64_t i = first; i < first + at.length; i++)
+            out[i] = table_entropy(&p, log_score + i * chain->states, x[i], x0[i]);
+    }
 }
 
 static void score_entropy(const struct kernel_call *call)
@@ -101,17 +164,18 @@ static void score_entropy(const struct kernel_call *call)
     double *out = call->out[0].data;
     struct positions at = positions_of(&call->in[1]);
     int64_t states = chain->states;
+    if (chain->kind == CHAIN_TABLE) {
+        table_score_entropy(call, at);
+        return;
+    }
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        struct chain_noise noise = chain_noise(chain, time_at(&call->in[3], p / at.length));
-        const float *row = log_score + p * states;
+        struct transition noise = transition_flat(chain, time_at(&call->in[3], p / at.length));
         if (chain_frozen(chain, x[p]))
             out[p] = 0;
-        else if (chain_carries_over(chain))
-            out[p] = entropy_absorb(chain, &noise, row, x0[p]);
         else
-            out[p] = entropy_uniform(chain, &noise, row, x[p], x0[p]);
+            out[p] = flat_entropy(&noise, log_score + p * states, x[p], x0[p]);
     }
 }
 
@@ -140,19 +204,103 @@ static double sum_log_scores(const float *log_score, int64_t n)
     return sum;
 }
 
-/* Sum over y != x of (log rho - log s_y) d rho / d sigma, by pairs of one ratio. */
-static double entropy_time_slope(const struct chain *chain, const struct chain_noise *noise,
-                                 const float *row, int32_t x, int32_t x0)
+/* RATE (log rho - log s_y) d rho / d sigma of the pair (x, y). */
+static double pair_time_slope(const struct transition *p, double rate, double log_score, int32_t y,
+                              int32_t x, int32_t x0)
 {
-    if (x != x0) {
-        double log_rho = chain_log_ratio(chain, noise, x0, x, x0);
-        return (log_rho - row[x0]) * exp(log_rho) * chain_log_ratio_slope(chain, noise, x0, x, x0);
+    double rho = transition_at(p, y, x0) / transition_at(p, x, x0);
+    if (!(rho > 0))
+        return 0;
+    return rate * (log(rho) - log_score) * rho * transition_log_ratio_slope(p, y, x, x0);
+}
+
+/* Sum over y != x of these, by pairs of one ratio. */
+static double flat_time_slope(const struct transition *p, const struct flat_pairs *q,
+                              const float *row, int32_t x, int32_t x0)
+{
+    const struct chain *chain = p->chain;
+    double sum = 0;
+    int32_t others = chain->tokens - (q->high > q->low ? 2 : 1);
+    int32_t other = 0; /* any token but x and x0 */
+    while (other == q->low || other == q->high)
+        other++;
+    if (others > 0 && q->rho > 0 && (x == x0 || x == chain->mask)) {
+        double logs = sum_log_scores(row, q->low) +
+                      sum_log_scores(row + q->low + 1, q->high - q->low - 1) +
+                      sum_log_scores(row + q->high + 1, chain->tokens - q->high - 1);
+        sum = q->rate * (others * q->log_rho - logs) * q->rho *
+              transition_log_ratio_slope(p, other, x, x0);
     }
-    int64_t n = chain->tokens;
-    double sum = sum_log_scores(row, x) + sum_log_scores(row + x + 1, n - x - 1);
-    int32_t other = x == 0; /* any token but x */
-    return ((double)(n - 1) * noise->log_ratio - sum) * noise->ratio *
-           chain_log_ratio_slope(chain, noise, other, x, x0);
+    if (q->x0 >= 0)
+        sum += pair_time_slope(p, q->rate, row[x0], x0, x, x0);
+    if (q->mask_rate > 0)
+        sum += pair_time_slope(p, q->mask_rate, row[chain->mask], chain->mask, x, x0);
+    return sum;
+}
+
+static double flat_slope(const struct transition *p, const float *row, double g, int32_t x,
+                         int32_t x0, float *slope)
+{
+    const struct chain *chain = p->chain;
+    const struct flat_pairs q = flat_pairs(p, x, x0);
+    const int32_t mask = chain->mask;
+    double slope0 = g * q.rate * (exp((double)row[x0]) - q.rho0);
+    double at_mask = q.mask_rate > 0 ? g * q.mask_rate * (exp((double)row[mask]) - q.mask_rho) : 0;
+    double dsigma = g * flat_time_slope(p, &q, row, x, x0);
+    /* From here on the row may be overwritten. */
+    if (q.rho > 0)
+        entropy_slope(row, chain->states, g * q.rate, q.rho, slope);
+    else
+        entropy_slope_plain(row, chain->states, (float)(g * q.rate), slope);
+    slope[x0] = (float)slope0;
+    if (mask >= 0)
+        slope[mask] = (float)at_mask;
+    slope[x] = 0;
+    return dsigma;
+}
+
+/* The row of the scores may be that of the slopes: it is read into SCORE first. */
+static double table_slopes(const struct transition *p, const float *row, double g, int32_t x,
+                           int32_t x0, double *score, float *slope)
+{
+    const struct chain *chain = p->chain;
+    const struct rates *rates = chain->rates;
+    const double *column = p->p + (int64_t)x0 * chain->states;
+    double sum = 0;
+    for (int32_t y = 0; y < chain->states; y++) {
+        score[y] = (double)row[y];
+        slope[y] = 0;
+    }
+    for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
+        int32_t y = rates->of[k];
+        double rate = rates->into_rate[k];
+        slope[y] = (float)(g * rate * (exp(score[y]) - column[y] / column[x]));
+        sum += pair_time_slope(p, rate, score[y], y, x, x0);
+    }
+    return g * sum;
+}
+
+static void table_entropy_backward(const struct kernel_call *call, struct positions at)
+{
+    const struct chain *chain = call->chain;
+    const float *log_score = call->in[0].data;
+    const int32_t *x = call->in[1].data, *x0 = call->in[2].data;
+    const double *dloss = call->in[4].data;
+    float *out = call->out[0].data;
+    double *dsigma = call->out[1].data;
+    int64_t states = chain->states;
+    for (int64_t row = 0; row < at.rows; row++) {
+        int64_t first = row * at.length;
+        struct transition p = room_transition(chain, time_at(&call->in[3], row), x0 + first,
+                                              at.length, call->workspace, call->threads);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * states > LAW_PARALLEL)
+        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
+            for (int64_t i = first + slot; i < first + at.length; i += ROOM_SLOTS)
+                dsigma[i] =
+                    table_slopes(&p, log_score + i * states, dloss[i], x[i], x0[i],
+                                 room_row(call->workspace, chain, slot, 0), out + i * states);
+    }
 }
 
 static void score_entropy_backward(const struct kernel_call *call)
@@ -165,40 +313,33 @@ static void score_entropy_backward(const struct kernel_call *call)
     double *dsigma = call->out[1].data;
     struct positions at = positions_of(&call->in[1]);
     int64_t states = chain->states;
+    if (chain->kind == CHAIN_TABLE) {
+        table_entropy_backward(call, at);
+        return;
+    }
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        struct chain_noise noise = chain_noise(chain, time_at(&call->in[3], p / at.length));
-        const float *row = log_score + p * states;
         float *slope = out + p * states;
         if (chain_frozen(chain, x[p]) || dloss[p] == 0) {
             memset(slope, 0, (size_t)states * sizeof *slope);
             dsigma[p] = 0;
             continue;
         }
-        bool absorb = chain_carries_over(chain);
-        double g = absorb ? dloss[p] : dloss[p] / chain->tokens;
-        double rho0 = absorb ? noise.inv_e : 1 / noise.ratio;
-        double slope0 = g * (exp((double)row[x0[p]]) - rho0);
-        dsigma[p] = g * entropy_time_slope(chain, &noise, row, x[p], x0[p]);
-        /* From here on the row may be overwritten. */
-        if (absorb)
-            entropy_slope_plain(row, states, (float)g, slope);
-        else
-            entropy_slope(row, states, g, x[p] == x0[p] ? noise.ratio : 1, slope);
-        slope[x0[p]] = (float)slope0;
-        slope[x[p]] = 0;
+        struct transition noise = transition_flat(chain, time_at(&call->in[3], p / at.length));
+        dsigma[p] = flat_slope(&noise, log_score + p * states, dloss[p], x[p], x0[p], slope);
     }
 }
 
-static void project_absorb(const struct chain *chain, const struct chain_noise *noise,
-                           const float *row, float *out)
+/* Tokens at a mask: scaled to the sum that all laws have. */
+static void project_masked(const struct transition *p, const float *row, float *out)
 {
+    const struct chain *chain = p->chain;
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t y = 0; y < chain->tokens; y++)
         sum += exp((double)row[y]);
-    float shift = (float)(log(sum) + noise->log_e);
+    float shift = (float)(log(sum) - transition_log_unmasked(p));
 #pragma omp simd
     for (int64_t y = 0; y < chain->tokens; y++)
         out[y] = row[y] - shift;
@@ -234,31 +375,78 @@ static void sum_open(const float *row, int64_t n, int64_t skip, double low, doub
     *fixed = count;
 }
 
-/* Log of the factor C for which the sum over y != x of max(C s_y, r) is the limit, s_y clipped to
- * [r, 1/r]; 0 where the sum is below it. Each round fixes the entries that the last C took below
- * r, so that C only falls. */
-static double project_factor(const struct chain *chain, const struct chain_noise *noise,
-                             const float *row, int32_t x)
+/* Log of the factor C for which the total rate is at its limit, entries of max(C s_y, low) with s_y
+ * clipped; 0 where it is below it. Each round fixes the entries that the last C took below their
+ * least, so that C only falls. MASK: the clipped log score of the mask. */
+static double project_factor(const struct chain *chain, const struct score_limits *limits,
+                             const float *row, int32_t x, double mask)
 {
-    double log_c = 0, limit = chain_score_limit(chain, noise);
+    double log_c = 0;
     for (;;) {
         double open, fixed;
-        sum_open(row, chain->tokens, x, noise->log_ratio, noise->log_ratio - log_c, &open, &fixed);
-        double next = log((limit - (fixed - 1) * noise->ratio) / open); /* x itself is fixed */
+        sum_open(row, chain->tokens, x, limits->low, limits->low - log_c, &open, &fixed);
+        fixed = limits->rate * (fixed - 1) * exp(limits->low); /* x itself is among them */
+        open *= limits->rate;
+        if (limits->mask_rate > 0 && mask + log_c < limits->mask_low)
+            fixed += limits->mask_rate * exp(limits->mask_low);
+        else if (limits->mask_rate > 0)
+            open += limits->mask_rate * exp(mask);
+        double next = log((limits->total - fixed) / open);
         if (!(next < log_c - 1e-12))
             return log_c;
         log_c = next;
     }
 }
 
-static void project_uniform(const struct chain *chain, const struct chain_noise *noise, int32_t x,
-                            const float *row, float *out)
+static void project_token(const struct transition *p, int32_t x, const float *row, float *out)
 {
-    double log_c = project_factor(chain, noise, row, x);
-    double low = noise->log_ratio, high = -low;
+    const struct chain *chain = p->chain;
+    const struct score_limits limits = flat_limits(p);
+    double mask = 0;
+    if (chain->mask >= 0)
+        mask = clip((double)row[chain->mask], limits.mask_low, limits.mask_high);
+    double log_c = project_factor(chain, &limits, row, x, mask);
+    double low = limits.low, high = limits.high;
+    if (chain->mask >= 0) {
+        double scaled = limits.mask_rate > 0 ? mask + log_c : mask;
+        out[chain->mask] = (float)clip(scaled, limits.mask_low, limits.mask_high);
+    }
 #pragma omp simd
     for (int64_t y = 0; y < chain->tokens; y++)
         out[y] = (float)clip(clip((double)row[y], low, high) + log_c, low, high);
+}
+
+static void table_project_row(const struct kernel_call *call, const struct transition *p,
+                              int64_t slot, int32_t x, const float *row, float *out)
+{
+    const struct chain *chain = call->chain;
+    struct table_law law = table_law_at(call, slot, row, x);
+    double limit;
+    table_limits(p, x, law.term, law.next, &limit);
+    table_project(chain->rates, x, law.term, law.next, limit, law.score);
+    for (int64_t y = 0; y < chain->states; y++)
+        out[y] = (float)log(law.score[y]);
+    out[x] = 0;
+}
+
+static void table_project_score(const struct kernel_call *call, struct positions at)
+{
+    const struct chain *chain = call->chain;
+    const float *log_score = call->in[0].data;
+    const int32_t *x = call->in[1].data;
+    float *out = call->out[0].data;
+    struct transition p = {.sigma = 0};
+    for (int64_t row = 0; row < at.rows; row++) {
+        double sigma = time_at(&call->in[2], row);
+        if (row == 0 || sigma != p.sigma)
+            p = transition_make(chain, sigma, NULL, 0, call->workspace, call->threads);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
+        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
+            for (int64_t i = row * at.length + slot; i < (row + 1) * at.length; i += ROOM_SLOTS)
+                table_project_row(call, &p, slot, x[i], log_score + i * chain->states,
+                                  out + i * chain->states);
+    }
 }
 
 static void project_score(const struct kernel_call *call)
@@ -269,16 +457,20 @@ static void project_score(const struct kernel_call *call)
     float *out = call->out[0].data;
     struct positions at = positions_of(&call->in[1]);
     int64_t states = chain->states;
+    if (chain->kind == CHAIN_TABLE) {
+        table_project_score(call, at);
+        return;
+    }
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        struct chain_noise noise = chain_noise(chain, time_at(&call->in[2], p / at.length));
+        struct transition noise = transition_flat(chain, time_at(&call->in[2], p / at.length));
         const float *row = log_score + p * states;
         float *to = out + p * states;
-        if (!chain_carries_over(chain))
-            project_uniform(chain, &noise, x[p], row, to);
-        else if (x[p] == chain->mask)
-            project_absorb(chain, &noise, row, to);
+        if (x[p] == chain->mask)
+            project_masked(&noise, row, to);
+        else if (!chain_frozen(chain, x[p]))
+            project_token(&noise, x[p], row, to);
         else if (to != row)
             memcpy(to, row, (size_t)states * sizeof *to);
         to[x[p]] = 0;

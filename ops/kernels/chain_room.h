@@ -1,0 +1,52 @@
+/* The workspace of an op that names a process: room for P of a table chain, for which columns of it
+ * are needed, and for rows of doubles over the states. Flat chains need none. */
+#ifndef SEDGE_CHAIN_ROOM_H
+#define SEDGE_CHAIN_ROOM_H
+
+#include "ops/kernels/transition.h"
+
+/* So many positions at most are worked on at once; each has so many rows. */
+#define ROOM_SLOTS 64
+#define ROOM_ROWS 4
+
+static inline int64_t room_round(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+static inline int64_t chain_room_bytes(const struct chain *chain)
+{
+    if (chain->kind == CHAIN_FLAT)
+        return 0;
+    int64_t row = room_round(chain->states * (int64_t)sizeof(double));
+    return room_round(transition_bytes(chain)) +
+           room_round(2 * chain->states * (int64_t)sizeof(int32_t)) + ROOM_SLOTS * ROOM_ROWS * row;
+}
+
+/* Row I of slot SLOT. */
+static inline double *room_row(void *room, const struct chain *chain, int64_t slot, int i)
+{
+    int64_t row = room_round(chain->states * (int64_t)sizeof(double));
+    return (double *)((char *)room + room_round(transition_bytes(chain)) +
+                      room_round(2 * chain->states * (int64_t)sizeof(int32_t)) +
+                      (slot * ROOM_ROWS + i) * row);
+}
+
+/* P at SIGMA, with the columns of the COUNT states of X0 (NULL: with all). */
+static inline struct transition room_transition(const struct chain *chain, double sigma,
+                                                const int32_t *x0, int64_t count, void *room,
+                                                int threads)
+{
+    if (chain->kind == CHAIN_FLAT || !x0)
+        return transition_make(chain, sigma, NULL, 0, room, threads);
+    int32_t *columns = (int32_t *)((char *)room + room_round(transition_bytes(chain)));
+    int32_t *found = columns + chain->states, n = 0;
+    memset(found, 0, (size_t)chain->states * sizeof *found);
+    for (int64_t i = 0; i < count; i++)
+        found[x0[i]] = 1;
+    for (int32_t y = 0; y < chain->states; y++)
+        if (found[y])
+            columns[n++] = y;
+    return transition_make(chain, sigma, columns, n, room, threads);
+}
+
+#endif

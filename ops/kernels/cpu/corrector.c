@@ -1,0 +1,58 @@
+/* Jumps at forward plus reverse rates; ops/corrector.c says which. */
+#include "ops/kernels/cpu/pick.h"
+
+static int32_t jump_flat(const struct chain *chain, const float *log_score, int32_t x, double step,
+                         double u)
+{
+    double at_mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
+    struct sampler_law law = corrector_law(chain, x, at_mask);
+    double others = law.scale > 0 ? pick_others(log_score, chain->tokens, x) : 0;
+    double moving = chain->tokens - (x != chain->mask);
+    law.at_x = stay_weight(law.scale * others + law.shift * moving + law.at_mask, step);
+    return pick_law(log_score, chain->tokens, chain->mask, &law, others, u);
+}
+
+/* WEIGHT: a row over the states. */
+static int32_t jump_table(const struct chain *chain, const float *log_score, int32_t x, double step,
+                          double u, double *weight)
+{
+    const struct rates *r = chain->rates;
+    double total = 0;
+    for (int32_t y = 0; y < chain->states; y++)
+        weight[y] = 0;
+    for (int64_t k = r->from_start[x]; k < r->from_start[x + 1]; k++)
+        weight[r->to[k]] = r->from_rate[k];
+    for (int64_t k = r->into_start[x]; k < r->into_start[x + 1]; k++)
+        weight[r->of[k]] += r->into_rate[k] * exp((double)log_score[r->of[k]]);
+    for (int32_t y = 0; y < chain->states; y++)
+        total += weight[y];
+    weight[x] = stay_weight(total, step);
+    return dense_pick(weight, chain->states, x, u);
+}
+
+static void corrector(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[0]);
+    const struct chain *chain = call->chain;
+    const int32_t *x = call->in[0].data;
+    int32_t *out = call->out[0].data;
+    for (int64_t row = 0; row < at.rows; row++) {
+        double step = time_at(&call->in[2], row);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
+        for (int64_t i = 0; i < at.length; i++) {
+            int64_t p = row * at.length + i;
+            const float *log_score = (const float *)call->in[1].data + p * chain->states;
+            double u = pick_uniform(call, 4, row, i, at.length);
+            if (pick_kept(call, 3, p) || x[p] < 0 || x[p] >= chain->states)
+                out[p] = x[p];
+            else if (chain->kind == CHAIN_FLAT)
+                out[p] = jump_flat(chain, log_score, x[p], step, u);
+            else
+                out[p] = jump_table(chain, log_score, x[p], step, u,
+                                    (double *)call->workspace + i * chain->states);
+        }
+    }
+}
+
+KERNEL_LIST(corrector) = {{"corrector", "tfd**>t", corrector}, {0}};

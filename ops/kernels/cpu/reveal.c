@@ -1,0 +1,137 @@
+/* Unmasking by other rules than the reverse process; ops/reveal.c says which. */
+#include "ops/kernels/attrs.h"
+#include "ops/kernels/cpu/pick.h"
+
+static void remask(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[0]);
+    const struct chain *chain = call->chain;
+    const int32_t *x = call->in[0].data;
+    int32_t *out = call->out[0].data;
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
+    for (int64_t p = 0; p < at.count; p++) {
+        int64_t row = p / at.length;
+        const float *log_p = (const float *)call->in[1].data + p * chain->states;
+        double from = time_at(&call->in[2], row), to = time_at(&call->in[3], row);
+        struct step_transitions step = {.t = transition_flat(chain, from),
+                                        .s = transition_flat(chain, to < from ? to : from)};
+        double others = x[p] == chain->mask ? pick_others(log_p, chain->tokens, -1) : 0;
+        struct sampler_law law = remask_law(&step, x[p], time_at(&call->in[4], row), others);
+        double u = pick_uniform(call, 6, row, p % at.length, at.length);
+        out[p] = pick_kept(call, 5, p)
+                     ? x[p]
+                     : pick_law(log_p, chain->tokens, chain->mask, &law, others, u);
+    }
+}
+
+/* The largest and the second of N numbers. */
+static void two_largest(const float *row, int64_t n, double *most, double *second)
+{
+    *most = *second = -INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        double at = (double)row[i];
+        if (at > *most) {
+            *second = *most;
+            *most = at;
+        } else if (at > *second) {
+            *second = at;
+        }
+    }
+}
+
+static double negative_entropy(const float *row, int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        double at = (double)row[i];
+        sum += exp(at) * (at > -1e4 ? at : 0); /* exp is 0 there */
+    }
+    return sum;
+}
+
+static double confidence_at(const struct kernel_call *call, int64_t p, int64_t length)
+{
+    const int32_t tokens = call->chain->tokens;
+    const float *row = (const float *)call->in[1].data + p * call->chain->states;
+    double most, second;
+    switch (call->attr[CONFIDENCE_BY].integer) {
+    case BY_ENTROPY:
+        return negative_entropy(row, tokens);
+    case BY_MARGIN:
+        two_largest(row, tokens, &most, &second);
+        return exp(most) - exp(second);
+    case BY_RANDOM:
+        return uniform_at(call, p / length, p % length);
+    }
+    if (call_has(call, 2)) {
+        int32_t y = ((const int32_t *)call->in[2].data)[p];
+        return y >= 0 && y < tokens ? (double)row[y] : -INFINITY;
+    }
+    two_largest(row, tokens, &most, &second);
+    return most;
+}
+
+static void confidence(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[0]);
+    const int32_t *x = call->in[0].data, mask = call->chain->mask;
+    double *out = call->out[0].data;
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.count * call->chain->states > LAW_PARALLEL)
+    for (int64_t p = 0; p < at.count; p++)
+        out[p] = x[p] == mask ? confidence_at(call, p, at.length) : -INFINITY;
+}
+
+/* Whether position I of a row is among the SHOWN masks of most confidence. */
+static bool is_shown(const int32_t *x, const double *sure, int64_t length, int32_t mask, int64_t i,
+                     double shown)
+{
+    int64_t before = 0;
+    for (int64_t j = 0; j < length; j++)
+        before += x[j] == mask && (sure[j] > sure[i] || (sure[j] == sure[i] && j < i));
+    return (double)before < shown;
+}
+
+static void reveal(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[0]);
+    const int32_t *x = call->in[0].data, *y = call->in[1].data, mask = call->chain->mask;
+    const double *sure = call->in[2].data;
+    int32_t *out = call->out[0].data;
+    for (int64_t row = 0; row < at.rows; row++) {
+        int64_t first = row * at.length, masks = 0;
+        for (int64_t p = first; p < first + at.length; p++)
+            masks += x[p] == mask;
+        double shown = (double)masks - floor(time_at(&call->in[3], row) + 0.5);
+        for (int64_t i = 0; i < at.length; i++) {
+            bool shows = x[first + i] == mask &&
+                         is_shown(x + first, sure + first, at.length, mask, i, shown);
+            out[first + i] = shows ? y[first + i] : x[first + i];
+        }
+    }
+}
+
+static void draw_law(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->out[0]);
+    const int64_t n = call->in[0].dim[call->in[0].rank - 1];
+    const struct sampler_law law = {.x = -1, .scale = 1};
+    int32_t *out = call->out[0].data;
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.count * n > LAW_PARALLEL)
+    for (int64_t p = 0; p < at.count; p++) {
+        const float *log_p = (const float *)call->in[0].data + p * n;
+        double u = pick_uniform(call, 1, p / at.length, p % at.length, at.length);
+        out[p] = pick_law(log_p, n, -1, &law, pick_others(log_p, n, -1), u);
+    }
+}
+
+KERNEL_LIST(reveal) = {
+    {"remask", "tfddd**>t", remask},
+    {"confidence", "tf*>d", confidence},
+    {"reveal", "ttdd>t", reveal},
+    {"draw_law", "f*>t", draw_law},
+    {0},
+};

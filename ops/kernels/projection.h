@@ -1,0 +1,84 @@
+/* What scores some law over x0 could have: limits of each entry and of their sum. In double; kernels
+ * and references share this one copy.
+ *
+ * s_y is a mean of P[y][x0] / P[x][x0] over x0, so it lies between the smallest and the largest of
+ * these, and the total reverse rate sum_y Q[x][y] s_y below the largest of theirs. */
+#ifndef SEDGE_PROJECTION_H
+#define SEDGE_PROJECTION_H
+
+#include "ops/kernels/transition.h"
+
+/* Limits of the log scores at a token x of a flat chain. At a mask there is one condition only: the
+ * tokens sum to exp(transition_log_unmasked). */
+struct score_limits {
+    double low, high;           /* tokens y != x */
+    double mask_low, mask_high; /* the mask */
+    double rate, mask_rate;     /* Q[x][y] of the tokens y != x, Q[x][M] */
+    double total;               /* of sum_y Q[x][y] s_y */
+};
+
+static inline struct score_limits flat_limits(const struct transition *p)
+{
+    const struct chain *chain = p->chain;
+    double n = chain->tokens;
+    struct score_limits limits = {.rate = chain->uniform / n, .mask_rate = chain->release / n};
+    limits.low = log(p->other) - log(p->same);
+    limits.high = -limits.low;
+    limits.mask_low = log(p->masked) - log(p->same);
+    limits.mask_high = log(p->masked) - log(p->other);
+    limits.total = limits.rate * (exp(limits.high) + n - 2);
+    if (limits.mask_rate > 0)
+        limits.total += limits.mask_rate * exp(limits.mask_high);
+    return limits;
+}
+
+/* Of a table chain, at one x: by state, with P at every column. LOW and HIGH are ratios. */
+static inline void table_limits(const struct transition *p, int32_t x, double *low, double *high,
+                                double *total)
+{
+    const struct chain *chain = p->chain;
+    *total = 0;
+    for (int32_t y = 0; y < chain->states; y++) {
+        low[y] = INFINITY;
+        high[y] = 0;
+    }
+    for (int32_t x0 = 0; x0 < chain->tokens; x0++) {
+        const double *column = p->p + (int64_t)x0 * chain->states;
+        if (!(column[x] > 0))
+            continue;
+        for (int32_t y = 0; y < chain->states; y++) {
+            double ratio = column[y] / column[x];
+            low[y] = ratio < low[y] ? ratio : low[y];
+            high[y] = ratio > high[y] ? ratio : high[y];
+        }
+        double rate = table_slope(chain->rates, column, x) / column[x] + chain->rates->leave[x];
+        *total = rate > *total ? rate : *total;
+    }
+}
+
+/* Clips SCORE to LOW .. HIGH, then scales down the entries that count, those with a rate, where the
+ * total is too large: those that come to LOW stay there, so that each round may find more of them. */
+static inline void table_project(const struct rates *rates, int32_t x, const double *low,
+                                 const double *high, double limit, double *score)
+{
+    double factor = 1, before;
+    for (int32_t y = 0; y < rates->states; y++)
+        score[y] = y == x ? 1 : fmax(low[y] <= high[y] ? low[y] : 0, fmin(score[y], high[y]));
+    do {
+        double open = 0, fixed = 0;
+        for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
+            int32_t y = rates->of[k];
+            bool down = factor * score[y] < low[y];
+            open += down ? 0 : rates->into_rate[k] * score[y];
+            fixed += down ? rates->into_rate[k] * low[y] : 0;
+        }
+        before = factor;
+        factor = open > 0 ? fmin(before, (limit - fixed) / open) : before;
+    } while (factor < before * (1 - 1e-12));
+    for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
+        int32_t y = rates->of[k];
+        score[y] = fmax(low[y], factor * score[y]);
+    }
+}
+
+#endif

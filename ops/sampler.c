@@ -1,0 +1,71 @@
+/* Shape rules and reference helpers of the samplers; see sampler.h. */
+#include "ops/sampler.h"
+
+#include "graph/base/check.h"
+
+#include <stdlib.h>
+
+const char *const sampler_result_x[] = {"x", NULL};
+
+bool sampler_expect_masked(const struct op_call *call, const char *what)
+{
+    return chain_carries_over(call->chain) ||
+           op_error(call,
+                    "%s needs `rate: absorb`: a mask, and tokens that stay once they are there",
+                    what);
+}
+
+struct type sampler_rows(const struct op_call *call, uint32_t x)
+{
+    struct type type = type_scalar(DT_F64);
+    type.rank = 1;
+    type.dim[0] = call->in[x].dim[0];
+    return type;
+}
+
+struct transition ref_transition(const struct chain *chain, double sigma)
+{
+    void *room = NULL;
+    int64_t bytes = transition_bytes(chain);
+    BUG_ON(bytes && posix_memalign(&room, 64, (size_t)bytes));
+    return transition_make(chain, sigma, NULL, 0, room, 1);
+}
+
+void ref_transition_release(struct transition *p)
+{
+    if (p->chain->kind == CHAIN_TABLE)
+        free((void *)(uintptr_t)p->p); /* the room begins with P */
+}
+
+double ref_position_uniform(const struct ref_call *call, uint32_t u, int64_t row, int64_t position,
+                            int64_t length)
+{
+    return ref_has(call, u) ? call->in[u].data[row * length + position]
+                            : ref_uniform(call, row, position);
+}
+
+bool ref_kept(const struct ref_call *call, uint32_t keep, int64_t p)
+{
+    return ref_has(call, keep) && call->in[keep].data[p] != 0;
+}
+
+int32_t ref_pick(ref_weight *weight, const void *context, int32_t states, int32_t x, double u)
+{
+    double total = 0, sum = 0;
+    int32_t last = x >= 0 ? x : 0;
+    for (int32_t y = 0; y < states; y++)
+        total += y == x ? 0 : weight(context, y);
+    double target = u * (x >= 0 ? total + weight(context, x) : total);
+    if (x >= 0 && !(target < total))
+        return x;
+    for (int32_t y = 0; y < states; y++) {
+        double w = y == x ? 0 : weight(context, y);
+        if (!(w > 0))
+            continue;
+        last = y;
+        sum += w;
+        if (sum > target)
+            break;
+    }
+    return last;
+}

@@ -1,0 +1,45 @@
+/* What the descriptors of samplers (ancestral, event, corrector, reveal) share. */
+#ifndef SEDGE_OPS_SAMPLER_H
+#define SEDGE_OPS_SAMPLER_H
+
+#include "ops/chain.h"
+#include "ops/kernels/transition.h"
+
+extern const char *const sampler_result_x[];
+#define SAMPLER_INPUT_X                                                                            \
+    {                                                                                              \
+        "x", IN_TOKEN, 0, "token [rows, length]: tokens at the start of the step", DOMAIN_ANY      \
+    }
+#define SAMPLER_INPUT_KEEP                                                                         \
+    {                                                                                              \
+        "keep", IN_BOOL, INPUT_OPTIONAL | INPUT_NAMED,                                             \
+            "bool [rows, length]: positions that keep their token", DOMAIN_ANY                     \
+    }
+#define SAMPLER_INPUT_U                                                                            \
+    {                                                                                              \
+        "u", IN_F64, INPUT_OPTIONAL | INPUT_NAMED,                                                 \
+            "f64 of the axes of x: uniform numbers to draw by, where rows are not those of the "   \
+            "batch",                                                                               \
+            DOMAIN_UNIT                                                                            \
+    }
+
+/* Pure absorption, or an error that names the op and what it needs the mask for. */
+bool sampler_expect_masked(const struct op_call *call, const char *what);
+/* An f64 [rows] that goes with the rows of input X. */
+struct type sampler_rows(const struct op_call *call, uint32_t x);
+
+/* A transition for a reference; to be released. */
+struct transition ref_transition(const struct chain *chain, double sigma);
+void ref_transition_release(struct transition *p);
+
+/* The uniform of position P: input U where it is given, else drawn. */
+double ref_position_uniform(const struct ref_call *call, uint32_t u, int64_t row, int64_t position,
+                            int64_t length);
+/* Whether input KEEP holds position P back. */
+bool ref_kept(const struct ref_call *call, uint32_t keep, int64_t p);
+
+/* A draw over the states by their weights: ascending, the current state X last (-1: none). */
+typedef double ref_weight(const void *context, int32_t y);
+int32_t ref_pick(ref_weight *weight, const void *context, int32_t states, int32_t x, double u);
+
+#endif

@@ -1,0 +1,132 @@
+#!/bin/sh
+# Bounds of runs: estimators, given positions, orders, tables, and runs side by side.
+#   SEDGE=build/release/sedge sh tests/cli/test_compare.sh
+# The last line counts.
+set -u
+: "${SEDGE:?the command to test}"
+case $SEDGE in /*) ;; *) SEDGE=$(pwd)/$SEDGE ;; esac
+top=$(mktemp -d)
+trap 'rm -rf "$top"' EXIT
+passed=0 failed=0 skipped=0
+NO_COLOR=1 LC_ALL=C
+export NO_COLOR LC_ALL
+
+pass() {
+    passed=$((passed + 1))
+}
+fail() {
+    failed=$((failed + 1))
+    echo "FAIL $1"
+    sed 's/^/    | /' "$top/out" "$top/err" | head -n 30
+}
+# run CODE ARGUMENTS…: the exit code must be CODE. What was said stays for the checks below.
+run() {
+    want=$1
+    shift
+    what="sedge $*"
+    "$SEDGE" "$@" </dev/null >"$top/out" 2>"$top/err"
+    code=$?
+    if [ "$code" -eq "$want" ]; then pass; else fail "$what: exit $code, not $want"; fi
+}
+says() {
+    if grep -qF -e "$1" "$top/out"; then pass; else fail "$what: does not say: $1"; fi
+}
+hints() {
+    if grep -qF -e "$1" "$top/err"; then pass; else fail "$what: does not complain: $1"; fi
+}
+holds() {
+    label=$1
+    shift
+    if "$@"; then pass; else fail "$label"; fi
+}
+# The number after "KEY": in the JSON that was said.
+number() {
+    sed -n "s/^ *\"$1\": \([-0-9.e+]*\),*$/\1/p" "$top/out" | head -n 1
+}
+
+cd "$top" || exit 1
+small='preset=tiny dim=16 heads=2 layers=1 cond=8 length=8 train.minutes=0 train.eval_every=0 train.batch=8'
+train() {
+    name=$1
+    shift
+    # shellcheck disable=SC2086
+    run 0 train quickstart $small "$@" -o "$name"
+}
+train a train.steps=3
+train b train.steps=6
+train uniform model=sedd-uniform train.steps=3
+train long train.steps=1 length=9
+train seed train.steps=1 train.seed=2
+N=eval.sequences=20
+
+# --- estimators -----------------------------------------------------------------------------
+run 0 eval a $N
+says 'stratified, 18 network calls a sequence'
+says 'integral of the score entropy'
+holds 'each term has an error' test "$(grep -c '±' "$top/out")" -ge 6
+for name in quadrature random; do
+    run 0 eval a $N --estimator $name
+    says "$name, 18 network calls a sequence"
+done
+run 0 eval a $N --estimator published
+says 'published - strict'
+says 'published, 2 network calls a sequence'
+run 0 eval a $N --estimator exact-k
+says 'exact-k (sigma_k), 16 network calls a sequence'
+run 0 eval uniform $N
+run 2 eval uniform $N --estimator exact-k
+hints 'exact-k counts masked positions'
+run 2 eval uniform $N --order left
+hints '--order counts masked positions'
+run 2 eval a $N --estimator strat
+hints 'is one of: stratified quadrature random exact-k published'
+
+# --- a part given the rest, and tables ------------------------------------------------------
+run 0 eval a $N --given prefix:3 --json --per-position positions --per-sequence sequences
+says '"symbols_per_sequence": 5'
+says '"given": "prefix:3"'
+says '"integral_stderr"'
+total=$(awk 'NR > 1 {s += $2} END {printf "%.6f", s / 5}' positions)
+holds 'the table of positions adds up to the bound' \
+    awk "BEGIN {d = $total - $(number nats_per_symbol); exit !(d < 1e-5 && d > -1e-5)}"
+total=$(awk 'NR > 1 {s += $2} END {printf "%.6f", s / 20 / 5}' sequences)
+holds 'the table of sequences adds up to the bound' \
+    awk "BEGIN {d = $total - $(number nats_per_symbol); exit !(d < 1e-5 && d > -1e-5)}"
+echo 1010 0101 >mask
+run 0 eval uniform $N --given mask --json
+says '"symbols_per_sequence": 4'
+run 0 eval a $N --given every:2 --json
+says '"symbols_per_sequence": 4'
+run 0 eval a $N --per-sequence -
+says 'index	nats	stderr	truth'
+
+# --- orders ---------------------------------------------------------------------------------
+run 0 eval a $N --order left --json
+says '"estimator": "order left"'
+says '"calls_per_sequence": 8'
+left=$(number nats_per_symbol)
+echo 0 1 2 3 4 5 6 7 >order
+run 0 eval a $N --order order --json
+holds 'the order of a file' test "$(number nats_per_symbol)" = "$left"
+run 0 eval a $N --order random
+says '-log p in this order, exact'
+
+# --- side by side ---------------------------------------------------------------------------
+run 0 compare a b $N
+says 'the same noise for all'
+says '| b | sedd-absorb |'
+run 0 compare a a $N
+says '+0.0000 ± 0.0000 |'
+run 0 compare a uniform b $N --json
+holds 'three runs' test "$(grep -c '"run":' "$top/out")" -eq 3
+alone=$("$SEDGE" eval a $N --json | sed -n 's/^ *"nats_per_symbol": \(.*\),$/\1/p')
+holds 'the first is as eval has it' test "$(number nats_per_symbol)" = "$alone"
+run 3 compare a long $N
+hints 'a and long differ in length'
+run 3 compare a seed $N
+hints 'a and seed differ in their held-out data'
+run 2 compare a
+hints 'usage: sedge compare'
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

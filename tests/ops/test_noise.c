@@ -1,0 +1,75 @@
+/* The op `noise` of every schedule: sigma against the expression, its rate against finite differences
+ * of the expression, and at t = 1, where a schedule is held, a finite sigma and a rate of zero. */
+#include "graph/process.h"
+#include "tests/support/rig.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+
+#define TIMES 6
+
+static const double times[TIMES] = {1e-3, 0.1, 0.37, 0.8, 0.99, 1};
+
+/* A central difference of step H is off by H^2 sigma''' / 6, below 1e-6 of sigma' for all below. */
+static double slope(const struct process *p, double t)
+{
+    const double h = 1e-4 * (1 - t < t ? 1 - t : t);
+    double low, high;
+    cr_assert(process_sigma(p, t - h, &low));
+    cr_assert(process_sigma(p, t + h, &high));
+    return (high - low) / (2 * h);
+}
+
+static void check_schedule(const char *noise, bool held)
+{
+    struct rig rig;
+    char text[400];
+    snprintf(text, sizeof text,
+             "sedge: 1\nparams: {vocab: 3}\nprocess: {rate: absorb, noise: %s}\n"
+             "programs:\n  p:\n    in: {t: [f64, %d]}\n    nodes:\n"
+             "      sigma, dsigma: {noise: t}\n    out: {sigma: sigma, dsigma: dsigma}\n",
+             noise, TIMES);
+    rig_model_text(&rig, text);
+    struct rig_program program = {.name = "p"};
+    struct plan *plan = rig_compile(&rig, &program, NULL);
+    rig_state(&rig, &rig.model->states, 1);
+    struct loaded *loaded = rig_load(&rig, plan);
+    struct rig_value value = {"t", times};
+    struct run how = {.checked = true};
+    rig_run(loaded, &value, 1, 0, &how);
+    struct tensor sigma = rig_output(loaded, "sigma"), rate = rig_output(loaded, "dsigma");
+    for (int i = 0; i < TIMES; i++) {
+        const struct process *p = &rig.model->processes[0];
+        double want, got = rig_element(&sigma, i), dsigma = rig_element(&rate, i);
+        cr_assert(process_sigma(p, times[i], &want));
+        /* Where cosine is held alpha, 1.5e-9, has seven digits, by a kernel or by the library. */
+        cr_assert_float_eq(got / want, 1, times[i] < 1 ? 1e-12 : 1e-7, "%s at %g: %g", noise,
+                           times[i], got);
+        if (times[i] < 1)
+            cr_assert_float_eq(dsigma / slope(p, times[i]), 1, 3e-6, "%s at %g: %g", noise,
+                               times[i], dsigma);
+        else if (held)
+            cr_assert_eq(dsigma, 0, "%s: %g", noise, dsigma);
+        else
+            cr_assert(isfinite(dsigma) && dsigma > 0, "%s: %g", noise, dsigma);
+    }
+    rig_close(&rig);
+}
+
+Test(noise, schedules_that_are_finite)
+{
+    check_schedule("loglinear", false);
+    check_schedule("{geometric: {min: 1.0e-4, max: 20}}", false);
+    check_schedule("{linear: {max: 7}}", false);
+    check_schedule("{sigma: \"5 * t ^ 2\"}", false);
+}
+
+Test(noise, schedules_that_are_held_at_the_end)
+{
+    check_schedule("{loglinear: {eps: 0}}", true);
+    check_schedule("{polynomial: {power: 3}}", true);
+    check_schedule("cosine", true);
+    check_schedule("cosine_squared", true);
+    check_schedule("{sigma: \"0.5 / (1 - t) - 0.5\"}", true);
+}

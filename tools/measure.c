@@ -1,0 +1,294 @@
+/* From a run folder to a measured bound. Called by the commands that evaluate. */
+#include "tools/measure.h"
+#include "runtime/data/source.h"
+#include "tools/run_record.h"
+#include "tools/signals.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool measure_open(struct measured *m, struct command_line *line, const char *run)
+{
+    struct project *p = &m->p;
+    m->run = run;
+    if (!project_open_run(p, line, run))
+        return false;
+    const char *const *files = option_list(line, "data");
+    if (!project_run_data(p, files))
+        return false;
+    const char *then = record_data_hash(p->arena, run);
+    char *now = arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));
+    /* What is held out now may have been trained on then. */
+    if (!files && then && strcmp(then, now) != 0)
+        diag_warning(
+            p->diags, (struct span){0},
+            "the data has changed since %s was trained: what is held out now may have been "
+            "trained on then",
+            run);
+    if (dataset_valid_count(p->data) >= 2)
+        return true;
+    long long most = (long long)dataset_valid_count(p->data);
+    diag_error(p->diags, FAULT_DATA, (struct span){0},
+               "%lld held-out window%s of %lld symbols: too few to evaluate", most,
+               most == 1 ? "" : "s", (long long)p->length);
+    diag_hint(p->diags, "hold out more with data.valid, or give other text with --data FILE");
+    return false;
+}
+
+/* --- what is given -------------------------------------------------------------------------- */
+
+static bool mask_error(struct project *p, const char *text, const char *what, int64_t n)
+{
+    diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "eval.given `%s` %s (%lld of %lld)", text,
+               what, (long long)n, (long long)p->length);
+    diag_hint(p->diags,
+              "say prefix:N, every:K, or name a file with a 1 (given) or 0 for each of "
+              "the %lld positions",
+              (long long)p->length);
+    return false;
+}
+
+/* A file with one 0 or 1 for each position; white space does not count. */
+static bool read_mask(struct project *p, const char *path, bool *given)
+{
+    struct source s;
+    int64_t n = 0;
+    if (!source_open(p->diags, path, &s))
+        return false;
+    for (size_t i = 0; i < s.size; i++) {
+        char c = s.text[i];
+        if (c == ' ' || c == '\n' || c == '\t' || c == '\r')
+            continue;
+        if (c != '0' && c != '1') {
+            diag_error(p->diags, FAULT_DATA, source_span(p->diags, &s, i, 1),
+                       "a mask of given positions holds 0 and 1 only");
+            source_close(&s);
+            return false;
+        }
+        if (n < p->length)
+            given[n] = c == '1';
+        n++;
+    }
+    source_close(&s);
+    return n == p->length || mask_error(p, path, "has not one digit for each position", n);
+}
+
+/* The number after PREFIX in TEXT, or 0 where TEXT does not start so or no such number is there. */
+static int64_t number_after(const char *text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    char *end;
+    if (strncmp(text, prefix, n) != 0 || text[n] < '1' || text[n] > '9')
+        return 0;
+    long long value = strtoll(text + n, &end, 10);
+    return *end || value > INT32_MAX ? 0 : value;
+}
+
+static bool read_given(struct measured *m)
+{
+    struct project *p = &m->p;
+    const char *text = p->recipe->eval.given;
+    if (!text)
+        return true;
+    bool *given = arena_new_array(p->arena, bool, p->length);
+    int64_t prefix = number_after(text, "prefix:"), every = number_after(text, "every:");
+    bool ruled = strncmp(text, "prefix:", 7) == 0 || strncmp(text, "every:", 6) == 0;
+    for (int64_t i = 0; i < p->length; i++)
+        given[i] = i < prefix || (every && i % every == 0);
+    if (ruled && !prefix && !every)
+        return mask_error(p, text, "has no whole number above 0", 0);
+    if (!ruled && !read_mask(p, text, given))
+        return false;
+    int64_t count = 0;
+    for (int64_t i = 0; i < p->length; i++)
+        count += given[i];
+    if (count == p->length)
+        return mask_error(p, text, "leaves nothing to predict", count);
+    m->given = given;
+    return true;
+}
+
+/* --- the order ------------------------------------------------------------------------------ */
+
+static bool order_error(struct project *p, const char *text, const char *what, long long at)
+{
+    diag_error(p->diags, FAULT_DATA, (struct span){0}, "--order %s: position %lld %s", text, at,
+               what);
+    diag_hint(p->diags, "say left, random, or name a file that lists each position that is not "
+                        "given once, counted from 0");
+    return false;
+}
+
+/* Numbers of positions, as text. */
+static bool read_order_file(struct measured *m, const char *path, int32_t *order, int64_t count)
+{
+    struct project *p = &m->p;
+    struct source s;
+    if (!source_open(p->diags, path, &s))
+        return false;
+    char *text = arena_printf(p->arena, "%.*s", (int)s.size, s.text), *end;
+    source_close(&s);
+    bool *seen = arena_new_array(p->arena, bool, p->length);
+    int64_t n = 0;
+    for (char *at = text; *(at += strspn(at, " \t\r\n,")); at = end) {
+        long long position = strtoll(at, &end, 10);
+        if (end == at || position < 0 || position >= p->length)
+            return order_error(p, path, "is not among those of a window", end == at ? n : position);
+        if (seen[position] || (m->given && m->given[position]))
+            return order_error(p, path, seen[position] ? "comes twice" : "is given", position);
+        seen[position] = true;
+        order[n++] = (int32_t)position;
+    }
+    for (int32_t i = 0; i < p->length && n < count; i++)
+        if (!seen[i] && !(m->given && m->given[i]))
+            return order_error(p, path, "is missing", i);
+    return true;
+}
+
+static bool read_order(struct measured *m)
+{
+    struct project *p = &m->p;
+    const char *text = option_text(p->line, "order");
+    if (!text)
+        return true;
+    int32_t *order = arena_new_array(p->arena, int32_t, p->length);
+    int64_t count = 0;
+    for (int32_t i = 0; i < p->length; i++)
+        if (!m->given || !m->given[i])
+            order[count++] = i;
+    m->order = order;
+    if (strcmp(text, "left") == 0)
+        return true;
+    if (strcmp(text, "random") != 0)
+        return read_order_file(m, text, order, count);
+    shuffle_positions(random_key((uint64_t)p->recipe->sample.seed, "eval"), 0, 0, order, count);
+    return true;
+}
+
+/* --- compiling and running ------------------------------------------------------------------ */
+
+/* Whether the trunk takes no noise level. */
+static bool is_time_free(const struct model *model)
+{
+    const struct section *trunk = section_find(&model->blocks, "trunk");
+    const struct yaml *in = trunk ? yaml_get(trunk->body, "in") : NULL;
+    return in && !yaml_get(in, "sigma");
+}
+
+static bool is_masking(const struct model *model)
+{
+    return model->process_count == 1 && chain_carries_over(&model->processes[0].chain);
+}
+
+/* Counting masks needs a chain that masks and does nothing else. */
+static bool check_counts(const struct measured *m, const char *what)
+{
+    const struct project *p = &m->p;
+    const struct model *model = p->s.model;
+    if (is_masking(model))
+        return true;
+    diag_error(p->diags, FAULT_CONFIG, (struct span){0},
+               "%s counts masked positions, and the process of %s does more than mask", what,
+               model->path);
+    diag_hint(p->diags, "estimators for any process are: stratified, quadrature");
+    return false;
+}
+
+/* An order is an exact likelihood only where the answer depends on what is masked and nothing else;
+ * with sigma_k that is so too, as k is the number of masks. */
+bool measure_load(struct measured *m, bool by_position)
+{
+    struct project *p = &m->p;
+    struct bound_plan_set set;
+    const char *which = option_text(p->line, "checkpoint");
+    m->estimator = estimator_find(p->recipe->eval.estimator);
+    m->time_free = is_time_free(p->s.model);
+    if (!read_given(m) || !read_order(m))
+        return false;
+    bool counts = m->estimator->counts || m->order;
+    if (counts && !check_counts(m, m->order ? "--order" : m->estimator->name))
+        return false;
+    bool both =
+        m->all && is_masking(p->s.model) && section_find(&p->s.model->programs, "order_step");
+    struct bound_wish wish = {.terms = !counts || m->all,
+                              .conditional = counts || both,
+                              .given = m->given != NULL,
+                              .by_position = by_position};
+    if (!project_bound_wish(p, p->recipe->eval.batch, &wish, &set) || !project_state(p, false) ||
+        !project_weights(p, m->run, which ? which : "last", &m->weights) ||
+        !project_bound_load(p, &set, &m->plans))
+        return false;
+    const struct plan *read = counts ? set.conditional : set.integrand;
+    for (uint32_t r = 0; r < read->row_count; r++)
+        m->averaged |= read->reads[r] && p->s.model->states.rows[r].class == STATE_EMA;
+    return true;
+}
+
+static bool stop(void *context)
+{
+    (void)context;
+    return signals_caught();
+}
+
+/* A table may forget slowly long after every token has moved: its times are placed evenly. */
+static bool has_clock(const struct project *p)
+{
+    const struct model *model = p->s.model;
+    return model->process_count == 1 && model->processes[0].chain.kind == CHAIN_FLAT;
+}
+
+bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,
+                 struct bound *out)
+{
+    struct project *p = &m->p;
+    const struct eval_recipe *e = &p->recipe->eval;
+    int64_t most = (int64_t)dataset_valid_count(p->data);
+    struct bound_config c = {.batch = e->batch,
+                             .sequences = e->sequences < most ? e->sequences : most,
+                             .times = e->times,
+                             .length = p->length,
+                             .t_min = project_t_min(p),
+                             .seed = (uint64_t)p->recipe->sample.seed,
+                             .estimator = estimator,
+                             .given = m->given,
+                             .by_position = by_position,
+                             .noised = has_clock(p) ? project_noised : NULL,
+                             .noised_context = p};
+    struct bound_source source = project_valid_source(p, c.sequences);
+    source.stop = stop;
+    if (m->order)
+        return order_evaluate(p->diags, p->arena, &m->plans, &c, m->order, &source, out);
+    return bound_evaluate(p->diags, p->arena, &m->plans, &c, &source, out);
+}
+
+const char *measure_estimator_name(const struct measured *m)
+{
+    if (m->order)
+        return arena_printf(m->p.arena, "order %s", option_text(m->p.line, "order"));
+    return m->estimator->counts && !m->time_free ? "exact-k (sigma_k)" : m->estimator->name;
+}
+
+char *measure_protocol(const struct measured *m)
+{
+    const struct project *p = &m->p;
+    const long long times = (long long)p->recipe->eval.times;
+    char *windows =
+        arena_printf(p->arena, "%lld held-out windows of %lld, spread over all, each on its own",
+                     (long long)m->b.sequences, (long long)p->length);
+    if (m->given)
+        windows = arena_printf(p->arena, "%s, given %s", windows, p->recipe->eval.given);
+    if (m->order)
+        return arena_printf(p->arena, "%s; exact, revealed in the order %s", windows,
+                            option_text(p->line, "order"));
+    if (m->estimator->published)
+        return arena_printf(p->arena, "%s; one time on [0.001, 1], in two replicates", windows);
+    if (m->estimator->counts)
+        return arena_printf(p->arena, "%s; %lld stratified numbers of masks in two replicates%s",
+                            windows, times,
+                            m->time_free ? "" : ", sigma at which as many are masked");
+    return arena_printf(
+        p->arena, "%s; %lld %s times%s in two replicates on [%g, 1]", windows, times,
+        m->estimator->shared ? "shifted equidistant" : m->estimator->name,
+        m->estimator->even || !has_clock(p) ? "" : " (by t and the root of the noised share)",
+        project_t_min(p));
+}

@@ -1,0 +1,36 @@
+/* One run measured on held-out data: what `eval`, `compare` and `bench` share. */
+#ifndef SEDGE_TOOLS_MEASURE_H
+#define SEDGE_TOOLS_MEASURE_H
+
+#include "tools/project.h"
+
+struct measured {
+    struct project p;
+    struct bound_plans plans;
+    const char *run; /* the folder */
+    char *weights;   /* path of the checkpoint */
+    bool averaged;
+    const struct estimator *estimator;
+    bool time_free;       /* the network does not look at sigma */
+    const bool *given;    /* [length]; NULL: nothing */
+    const int32_t *order; /* positions in the order in which they are revealed; NULL: none */
+    bool all;             /* load what every estimator needs that the model can serve */
+    struct bound b;
+    struct bound strict; /* of the published protocol: the strict bound beside it */
+};
+
+/* Opens the run, with its data or with that of `--data`; warns where the data has changed. */
+bool measure_open(struct measured *m, struct command_line *line, const char *run);
+/* Reads what is asked for (the keys eval.…, the option `--order` where the command has it), compiles
+ * and loads. BY_POSITION: costs of each position too. */
+bool measure_load(struct measured *m, bool by_position);
+/* Evaluates; false after reporting, or when a signal came. */
+bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,
+                 struct bound *out);
+
+/* Network and rule, for print: "exact-k (sigma_k)". */
+const char *measure_estimator_name(const struct measured *m);
+/* What was measured and how, in a sentence. */
+char *measure_protocol(const struct measured *m);
+
+#endif

@@ -1,0 +1,70 @@
+/* What the parts of `sedge sample` share: the command (sample.c), the loop that it runs
+ * (sample_loop.c), what of the text is given (sample_given.c) and what is shown (sample_show.c). */
+#ifndef SEDGE_TOOLS_SAMPLE_H
+#define SEDGE_TOOLS_SAMPLE_H
+
+#include "runtime/loop.h"
+#include "runtime/template.h"
+#include "tools/run_record.h"
+
+#include <jansson.h>
+
+#define GIVEN_COUNT 5 /* fixed, known, allowed, label, gamma */
+
+struct sample_job {
+    struct project p;
+    struct loop *loop;
+    struct looper *looper;
+    struct loop_times times;
+    int64_t batch;
+    int64_t count;  /* sequences of this batch */
+    int64_t wanted; /* symbols of each, which may be more than the model's length */
+    int32_t stop;   /* a sequence ends before this symbol; -1: none */
+
+    /* What is given. Sequence i has the template i modulo their number. */
+    struct template *texts;
+    uint32_t text_count;
+    bool held; /* some positions are known */
+    bool sets; /* some positions have a set of their own */
+    int64_t states;
+    uint8_t *fixed, *allowed; /* [batch, length], [batch, length, states] */
+    int32_t *known, *label;
+    double gamma;
+    struct loop_field fields[GIVEN_COUNT];
+    const char *names[GIVEN_COUNT];
+    uint32_t field_count;
+    struct loop_overlay overlay;
+
+    /* What came out. */
+    int32_t *out; /* [batch, wanted] */
+    double clamped, violations;
+    int64_t calls;
+    struct sentence_count sentences;
+    json_t *json; /* the list of texts; NULL: they are printed as they come */
+
+    /* Watching. */
+    bool watch;
+    int lines;           /* drawn by the last frame */
+    double drawn;        /* when */
+    struct arena *frame; /* text of one frame */
+};
+
+/* Opens the loop with the weights of RUN; false after reporting. */
+bool sample_open_loop(struct sample_job *j, const char *run);
+
+/* Reads the options that say what is given and how long the text is; before the loop is opened. */
+bool sample_read_given(struct sample_job *j);
+/* The fields of round ROUND (0: the template; later: its last symbols as context) of the batch that
+ * starts at sequence FIRST; DONE symbols are drawn. */
+void sample_fill_given(struct sample_job *j, int64_t first, int64_t round, int64_t done);
+/* Symbols kept as context, and drawn at once, beyond the model's length. */
+int64_t sample_context(const struct sample_job *j);
+int64_t sample_block(const struct sample_job *j);
+
+/* The watcher of loop_run; its context is the job. */
+bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t turns);
+void sample_print_batch(struct sample_job *j);
+/* The last lines, or the JSON document. */
+void sample_print_end(struct sample_job *j, double seconds);
+
+#endif

@@ -1,0 +1,363 @@
+/* The loop that `sedge sample` runs: its programs, compiled with what is given, and its times. */
+#include "tools/sample.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- which loop --------------------------------------------------------------------------- */
+
+/* What the shipped samplers need of a model, and which models have it. */
+struct sampler_need {
+    const char *name, *block, *other; /* a block of the model; or the other one */
+    const char *what, *models;
+};
+#define POSTERIOR "a posterior head and a mask"
+#define MASKED "mdlm, radd"
+static const struct sampler_need sampler_needs[] = {
+    {"ancestral", "log_posterior", "log_cavity", "a posterior or a cavity head",
+     "mdlm, radd, udlm, mix, ordinal"},
+    {"remask", "log_posterior", NULL, POSTERIOR, MASKED},
+    {"confidence-position", "log_posterior", NULL, POSTERIOR, MASKED},
+    {"confidence-keep-best", "log_posterior", NULL, POSTERIOR, MASKED},
+};
+
+static bool has_block(const struct model *m, const char *name)
+{
+    return name && section_find(&m->blocks, name);
+}
+
+static bool read_loop(struct sample_job *j)
+{
+    struct model *m = j->p.s.model;
+    const char *name = j->p.recipe->sample.sampler;
+    for (size_t i = 0; i < sizeof sampler_needs / sizeof *sampler_needs; i++) {
+        const struct sampler_need *need = &sampler_needs[i];
+        if (strcmp(need->name, name) != 0 || section_find(&m->loops, name) ||
+            has_block(m, need->block) || has_block(m, need->other))
+            continue;
+        diag_error(j->p.diags, FAULT_CONFIG, (struct span){0},
+                   "the sampler `%s` needs %s, and this model gives a score", name, need->what);
+        diag_hint(j->p.diags, "models that have one: %s; this one samples by: %s", need->models,
+                  loop_names(m));
+        return false;
+    }
+    j->loop = loop_read(m, name);
+    return j->loop != NULL;
+}
+
+/* --- programs ----------------------------------------------------------------------------- */
+
+static void add_name(const char **names, uint32_t *count, const char *name)
+{
+    for (uint32_t i = 0; i < *count; i++)
+        if (strcmp(names[i], name) == 0)
+            return;
+    names[(*count)++] = name;
+}
+
+static bool takes(const struct sample_job *j, const char *program, const char *input)
+{
+    const char **inputs = program_inputs(j->p.s.model, program);
+    for (uint32_t i = 0; inputs && inputs[i]; i++)
+        if (strcmp(inputs[i], input) == 0)
+            return true;
+    return false;
+}
+
+static uint32_t inputs_given(const struct sample_job *j, const char *program)
+{
+    uint32_t n = j->field_count;
+    for (uint32_t i = 0; i < j->loop->body_count; i++)
+        n += strcmp(j->loop->body[i].program, program) == 0 ? j->loop->body[i].with_count : 0;
+    return n;
+}
+
+/* PROGRAM with the inputs that its calls give and those that are fields. */
+static struct plan *compile_call(struct sample_job *j, const char *program)
+{
+    const struct loop *l = j->loop;
+    const char **bind = arena_new_array(j->p.arena, const char *, inputs_given(j, program) + 1);
+    uint32_t n = 0;
+    for (uint32_t c = 0; c < l->body_count; c++) /* what any of its calls gives, all must */
+        for (uint32_t k = 0; k < l->body[c].with_count; k++)
+            if (strcmp(l->body[c].program, program) == 0)
+                add_name(bind, &n, l->body[c].with[k].input);
+    for (uint32_t k = 0; k < j->field_count; k++)
+        if (takes(j, program, j->names[k]))
+            add_name(bind, &n, j->names[k]);
+    return project_plan(&j->p, program, j->batch, bind, n);
+}
+
+/* The name of the program that call or start I of the loop runs; NULL: a start without one. */
+static const char *called(const struct loop *l, uint32_t i)
+{
+    if (i < l->body_count)
+        return l->body[i].program;
+    const struct loop_carry *carry = &l->carry[i - l->body_count];
+    return carry->start == START_CALL ? carry->program : NULL;
+}
+
+/* The programs that the loop calls, each compiled once. */
+static bool compile_calls(struct sample_job *j, struct plan **plans, const char **names,
+                          uint32_t *count)
+{
+    for (uint32_t i = 0; i < j->loop->body_count + j->loop->carry_count; i++) {
+        const char *program = called(j->loop, i);
+        bool known = !program;
+        for (uint32_t k = 0; k < *count; k++)
+            known |= program && strcmp(names[k], program) == 0;
+        if (known)
+            continue;
+        plans[*count] = compile_call(j, program);
+        if (!plans[*count])
+            return false;
+        names[(*count)++] = program;
+    }
+    return true;
+}
+
+/* --- what is given, against what is taken ------------------------------------------------- */
+
+/* Elements of a field of the run: what its data holds. */
+static struct type field_type(const struct sample_job *j, const char *name)
+{
+    struct type t = {.dtype = DT_BOOL,
+                     .rank = 2,
+                     .dim = {{.size = j->batch}, {.size = j->p.length}, {.size = j->states}}};
+    if (strcmp(name, "known") == 0)
+        t.dtype = DT_TOKEN;
+    else if (strcmp(name, "allowed") == 0)
+        t.rank = 3;
+    else if (strcmp(name, "label") == 0)
+        t = (struct type){.dtype = DT_I32, .rank = 1, .dim = {{.size = j->batch}}};
+    else if (strcmp(name, "gamma") == 0)
+        t = (struct type){.dtype = DT_F64};
+    return t;
+}
+
+static bool same_sizes(const struct type *a, const struct type *b)
+{
+    bool same = a->dtype == b->dtype && a->rank == b->rank;
+    for (uint32_t i = 0; same && i < a->rank; i++)
+        same = a->dim[i].size == b->dim[i].size;
+    return same;
+}
+
+/* Each field is taken by a program of the loop, with its type. Known positions need none: the loop
+ * itself puts them back. */
+static bool check_fields(struct sample_job *j, struct plan *const *plans, const char *const *names,
+                         uint32_t count)
+{
+    for (uint32_t f = 0; f < j->field_count; f++) {
+        const char *name = j->names[f];
+        struct type type = field_type(j, name);
+        bool taken = strcmp(name, "fixed") == 0 || strcmp(name, "known") == 0;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t input = plan_input(plans[i], name);
+            const struct type *has = input ? &plans[i]->tensors[input].type : NULL;
+            taken |= has != NULL;
+            if (!has || same_sizes(&type, has))
+                continue;
+            diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
+                       "the input `%s` of `%s` is %s, and `sample` gives %s", name, names[i],
+                       type_print(j->p.arena, NULL, has), type_print(j->p.arena, NULL, &type));
+            return false;
+        }
+        if (taken)
+            continue;
+        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` does not use %s",
+                   j->loop->name,
+                   j->allowed && type.rank == 3 ? "allowed sets"
+                   : type.rank                  ? "a label"
+                                                : "gamma");
+        diag_hint(j->p.diags, "a program of the loop takes it as the input `%s`", name);
+        return false;
+    }
+    return true;
+}
+
+static bool mentions(const struct yaml *y, const char *name)
+{
+    if (y->kind == YAML_SCALAR)
+        return strcmp(y->text, name) == 0;
+    for (uint32_t i = 0; i < y->count; i++)
+        if (mentions(y->items[i], name))
+            return true;
+    return false;
+}
+
+/* A law that is asked for on the command line must be used by what the loop calls. */
+static bool check_law(struct sample_job *j, const char *const *names, uint32_t count)
+{
+    static const char *const laws[][2] = {
+        {"temperature", "temperature"}, {"top-p", "top_p"}, {"top-k", "top_k"}};
+    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
+        bool used = !option_given(j->p.line, laws[i][0]);
+        for (uint32_t k = 0; k < count && !used; k++)
+            used = mentions(section_find(&j->p.s.model->programs, names[k])->body, laws[i][1]);
+        if (used)
+            continue;
+        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` has no use for --%s",
+                   j->loop->name, laws[i][0]);
+        diag_hint(j->p.diags, "it changes the law of a token, which samplers with a posterior "
+                              "head draw from: ancestral, exact, remask, confidence-position");
+        return false;
+    }
+    return true;
+}
+
+/* --- times -------------------------------------------------------------------------------- */
+
+/* The numbers of TEXT, divided by blanks or commas. */
+static bool read_numbers(struct sample_job *j, const char *name, const char *text, double *out,
+                         int64_t *count)
+{
+    while (*(text += strspn(text, " \t\r\n,"))) {
+        char *end;
+        out[*count] = strtod(text, &end);
+        if (end == text) {
+            diag_error(j->p.diags, FAULT_DATA, (struct span){0}, "%s: `%.*s` is no time", name,
+                       (int)strcspn(text, " \t\r\n,"), text);
+            diag_hint(j->p.diags, "a grid is falling times, as in 1, 0.5, 0.1");
+            return false;
+        }
+        (*count)++;
+        text = end;
+    }
+    return true;
+}
+
+static bool read_grid_file(struct sample_job *j, const char *path)
+{
+    struct source source;
+    int64_t count = 0;
+    if (!source_open(j->p.diags, path, &source))
+        return false;
+    char *text = arena_strndup(j->p.arena, source.text, source.size);
+    double *times = arena_new_array(j->p.arena, double, source.size + 1);
+    source_close(&source);
+    return read_numbers(j, path, text, times, &count) &&
+           loop_set_times(j->p.diags, j->loop, times, count, (struct span){0});
+}
+
+/* sample.grid in place of the loop's own: a spacing, a file, or times. */
+static bool read_grid(struct sample_job *j)
+{
+    const struct texts *grid = &j->p.recipe->sample.grid;
+    int64_t count = 0;
+    if (!grid->count)
+        return true;
+    if (!j->loop->grid) {
+        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
+                   "the sampler `%s` goes from event to event: it has no grid", j->loop->name);
+        return false;
+    }
+    for (int i = 0; grid->count == 1 && i < SPACING_COUNT; i++) {
+        if (strcmp(grid->items[0], loop_spacings[i]) != 0)
+            continue;
+        j->loop->spacing = (enum loop_spacing)i;
+        j->loop->times = NULL;
+        return true;
+    }
+    if (grid->count == 1)
+        return read_grid_file(j, project_data_file(&j->p, grid->items[0]));
+    double *times = arena_new_array(j->p.arena, double, grid->count);
+    for (uint32_t i = 0; i < grid->count; i++) {
+        int64_t one = 0;
+        if (!read_numbers(j, "sample.grid", grid->items[i], times + i, &one))
+            return false;
+        count++;
+    }
+    return loop_set_times(j->p.diags, j->loop, times, count, (struct span){0});
+}
+
+static bool make_times(struct sample_job *j)
+{
+    int64_t steps = j->p.recipe->sample.steps;
+    if (option_given(j->p.line, "steps") && steps == 0) {
+        diag_error(j->p.diags, FAULT_CONFIG, (struct span){0}, "--steps 0 draws nothing");
+        diag_hint(j->p.diags, "at least 1; without --steps, as the recipe or the loop says");
+        return false;
+    }
+    if (!read_grid(j))
+        return false;
+    if (j->loop->grid)
+        loop_grid(j->p.arena, j->p.s.model, j->loop, steps, &j->times);
+    else
+        j->times.steps = j->loop->max;
+    return true;
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+/* Weights that are not finite draw tokens all the same, which mean nothing. */
+static bool check_weights(struct sample_job *j, const char *path)
+{
+    const struct state *s = &j->p.s.state;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct state_row *row = &s->table->rows[i];
+        int64_t n = s->row[i] && row->type.dtype == DT_F32 ? type_count(&row->type) : 0;
+        for (int64_t k = 0; k < n; k++) {
+            if (isfinite(((const float *)(const void *)s->row[i])[k]))
+                continue;
+            diag_error(j->p.diags, FAULT_DATA, (struct span){0}, "%s: `%s` is not finite", path,
+                       row->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_carries(struct sample_job *j)
+{
+    for (uint32_t i = 0; i < j->loop->carry_count; i++) {
+        if (j->loop->carry[i].start != START_GIVEN)
+            continue;
+        diag_error(j->p.diags, FAULT_CONFIG, j->loop->carry[i].span,
+                   "loop `%s` waits for `%s` to be given, and `sample` gives nothing",
+                   j->loop->name, j->loop->carry[i].name);
+        return false;
+    }
+    for (uint32_t i = 0; i < j->loop->carry_count; i++) {
+        const struct loop_carry *c = &j->loop->carry[i];
+        bool total = strcmp(c->name, "clamped") == 0 || strcmp(c->name, "violations") == 0;
+        if (!total || (c->dtype == DT_F64 && c->rank == 1 && c->dim[0] < 0))
+            continue;
+        diag_error(j->p.diags, FAULT_CONFIG, c->span, "`%s` is a count of each sequence", c->name);
+        diag_hint(j->p.diags, "write %s: {f64: [batch], start: 0}", c->name);
+        return false;
+    }
+    if (loop_carry_data(j->looper, "x"))
+        return true;
+    diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "loop `%s` carries no `x` to print",
+               j->loop->name);
+    return false;
+}
+
+bool sample_open_loop(struct sample_job *j, const char *run)
+{
+    struct project *p = &j->p;
+    const char *which = option_text(p->line, "checkpoint");
+    uint32_t count = 0;
+    char *weights;
+    if (!read_loop(j) || !make_times(j))
+        return false;
+    uint32_t most = j->loop->body_count + j->loop->carry_count;
+    struct plan **plans = arena_new_array(p->arena, struct plan *, most + 1);
+    const char **names = arena_new_array(p->arena, const char *, most + 1);
+    struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
+    if (!compile_calls(j, plans, names, &count) || !check_fields(j, plans, names, count) ||
+        !check_law(j, names, count) || !project_state(p, false) ||
+        !project_weights(p, run, which ? which : "last", &weights) || !check_weights(j, weights))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        programs[i].name = names[i];
+        programs[i].loaded = executor_load(p->diags, p->arena, &p->s.engine, plans[i]);
+        if (!programs[i].loaded)
+            return false;
+    }
+    j->looper =
+        loop_open(p->diags, p->arena, j->loop, programs, count, j->names, j->field_count, j->batch);
+    return j->looper && check_carries(j);
+}

@@ -1,0 +1,229 @@
+/* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was done. */
+#include "graph/base/clock.h"
+#include "tools/sample.h"
+#include "tools/signals.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define FRAME_SECONDS 0.05
+#define WATCHED 3 /* sequences shown at once */
+
+/* Ids that are no token (a mask) print as a low line; newlines as they are on output, and as a
+ * sign while watching, so that the lines of a frame can be counted. */
+static char *decode(struct sample_job *j, struct arena *arena, const int32_t *ids, int64_t count,
+                    size_t *size)
+{
+    return vocabulary_decode(j->p.vocabulary, arena, ids, (size_t)count, "_", size);
+}
+
+/* One sequence in at most COLUMNS columns a line and MOST lines, for what scrolls off cannot be drawn
+ * over; a mask is dimmed. Returns the lines it took. */
+static int draw_text(const char *text, int columns, int most)
+{
+    int column = 0, lines = 1;
+    if (most < 1)
+        return 0;
+    for (const char *at = text; *at; at++) {
+        bool head = ((unsigned char)*at & 0xC0) != 0x80;
+        if (head && column == columns && lines == most)
+            break;
+        if (head && column == columns) {
+            fputs("\033[K\n", stderr);
+            column = 0;
+            lines++;
+        }
+        if (*at == '\n')
+            fputs("\xE2\x8F\x8E", stderr); /* a return sign */
+        else if (*at == '_')
+            fputs("\033[2m_\033[22m", stderr);
+        else if ((unsigned char)*at >= ' ')
+            fputc(*at, stderr);
+        else
+            fputc(' ', stderr);
+        column += head;
+    }
+    fputs("\033[K\n", stderr);
+    return lines;
+}
+
+bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t turns)
+{
+    struct sample_job *j = context;
+    if (signals_caught())
+        return false;
+    if (!j->watch || (turn < turns && clock_seconds() - j->drawn < FRAME_SECONDS && turn > 0))
+        return true;
+    const int32_t *x = loop_carry_data(looper, "x");
+    struct winsize w = {0};
+    bool sized = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 8 && w.ws_row > 4;
+    int columns = sized ? w.ws_col - 1 : 78, rows = sized ? w.ws_row - 1 : 23;
+    arena_free(j->frame);
+    j->frame = arena_new();
+    if (j->lines)
+        fprintf(stderr, "\033[%dA\r", j->lines);
+    fprintf(stderr, "\033[1mturn %lld of %lld\033[0m\033[K\n", (long long)turn, (long long)turns);
+    j->lines = 1;
+    for (int64_t i = 0; i < j->count && i < WATCHED; i++)
+        j->lines += draw_text(decode(j, j->frame, x + i * j->p.length, j->p.length, NULL), columns,
+                              rows - j->lines);
+    fputs("\033[J", stderr);
+    fflush(stderr);
+    j->drawn = clock_seconds();
+    return true;
+}
+
+/* --- the text ----------------------------------------------------------------------------- */
+
+/* Text that is no UTF-8, as bytes may be, is a list of ids. */
+static json_t *text_json(const char *text, size_t size, const int32_t *ids, int64_t count)
+{
+    json_t *json = json_stringn(text, size);
+    if (json)
+        return json;
+    json = json_array();
+    for (int64_t i = 0; i < count; i++)
+        json_array_append_new(json, json_integer(ids[i]));
+    return json;
+}
+
+/* How many symbols of the sequence IDS come before its end. */
+static int64_t shown(const struct sample_job *j, const int32_t *ids)
+{
+    int64_t count = 0;
+    while (count < j->wanted && (j->stop < 0 || ids[count] != j->stop))
+        count++;
+    return count;
+}
+
+void sample_print_batch(struct sample_job *j)
+{
+    const struct grammar *g = j->p.data ? dataset_grammar(j->p.data) : NULL;
+    struct arena *arena = arena_new();
+    if (j->watch && j->lines && isatty(STDOUT_FILENO)) /* the frame gives way to the text */
+        fprintf(stderr, "\033[%dA\r\033[J", j->lines);
+    for (int64_t i = 0; i < j->count; i++) {
+        const int32_t *ids = j->out + i * j->wanted;
+        int64_t count = shown(j, ids);
+        size_t size;
+        char *text = decode(j, arena, ids, count, &size);
+        if (j->json) {
+            json_array_append_new(j->json, text_json(text, size, ids, count));
+        } else {
+            fwrite(text, 1, size, stdout);
+            putchar('\n');
+        }
+        if (!g)
+            continue;
+        struct sentence_count c = grammar_accepts_sentences(g, ids, (size_t)count);
+        j->sentences.total += c.total;
+        j->sentences.accepted += c.accepted;
+    }
+    fflush(stdout);
+    arena_free(arena);
+}
+
+/* --- the end ------------------------------------------------------------------------------ */
+
+/* Whether the network sees no noise level: its block `trunk` takes none. */
+static bool is_time_free(const struct model *m)
+{
+    const struct section *trunk = section_find(&m->blocks, "trunk");
+    const struct yaml *in = trunk ? yaml_get(trunk->body, "in") : NULL;
+    return in && !yaml_get(in, "sigma");
+}
+
+static void say(json_t *list, const char *text)
+{
+    json_array_append_new(list, json_string(text));
+}
+
+static bool changes_law(const struct sample_job *j, const char *name, double neutral)
+{
+    const struct param *p = model_param(j->p.s.model, name);
+    return p && number_real(p->value) != neutral;
+}
+
+/* Which parts of the request the sampler meets exactly, given the network, and which by a rule of
+ * thumb: see the model's process and math of infilling. */
+static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic)
+{
+    const struct model *m = j->p.s.model;
+    bool absorb = m->process_count && chain_carries_over(&m->processes[0].chain);
+    if (j->held && absorb && is_time_free(m))
+        say(exact, "known positions: a time-free network under absorption conditions on them");
+    else if (j->held && absorb)
+        say(heuristic, "known positions: the share of masks no longer fits the noise level that "
+                       "the network is told");
+    else if (j->held)
+        say(heuristic, "known positions: they are put back after each step, and the network was "
+                       "trained on noise at every position");
+    if (j->sets)
+        say(heuristic, "allowed sets: each step draws among what is allowed, one position at a "
+                       "time");
+    if (option_given(j->p.line, "gamma") && j->gamma != 1 && j->gamma != 0)
+        say(heuristic, "guidance: scores are sharpened by gamma, which is no law of the data");
+    if (changes_law(j, "temperature", 1) || changes_law(j, "top_p", 1) ||
+        changes_law(j, "top_k", 0))
+        say(heuristic, "temperature, top-p, top-k: the law of each token is changed");
+    if (j->wanted > j->p.length)
+        say(heuristic, "length: each block sees only the context before it");
+}
+
+static void print_json(const struct sample_job *j, double seconds)
+{
+    const struct sample_recipe *q = &j->p.recipe->sample;
+    json_t *exact = json_array(), *heuristic = json_array();
+    say_how(j, exact, heuristic);
+    json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "sampler",
+                            j->loop->name, "steps", (json_int_t)j->times.steps, "steps_inserted",
+                            (json_int_t)j->times.inserted, "program_calls", (json_int_t)j->calls,
+                            "seed", (json_int_t)q->seed, "sequences", (json_int_t)q->count,
+                            "length", (json_int_t)j->wanted, "seconds", seconds, "exact", exact,
+                            "heuristic", heuristic);
+    if (loop_carry_data(j->looper, "clamped"))
+        json_object_set_new(all, "clamped", json_real(j->clamped));
+    if (loop_carry_data(j->looper, "violations"))
+        json_object_set_new(all, "violations", json_real(j->violations));
+    if (j->sentences.total) {
+        json_object_set_new(all, "sentences", json_integer(j->sentences.total));
+        json_object_set_new(all, "sentences_accepted", json_integer(j->sentences.accepted));
+    }
+    json_object_set(all, "texts", j->json);
+    json_dumpf(all, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(all);
+    json_decref(j->json);
+}
+
+/* What else was drawn than is printed, and what the sampler had to correct. */
+static void print_notes(const struct sample_job *j)
+{
+    if (j->times.inserted)
+        fprintf(stderr, "%lld steps were inserted to keep each below the grid's limit\n",
+                (long long)j->times.inserted);
+    if (j->wanted < j->p.length)
+        fprintf(stderr, "of the model's %lld symbols, the %lld after the text were left free\n",
+                (long long)j->p.length, (long long)(j->p.length - j->wanted));
+    if (j->clamped > 0)
+        fprintf(stderr, "%.0f negative weights were set to zero\n", j->clamped);
+    if (j->violations > 0)
+        fprintf(stderr, "%.0f times a rate was above its bound and was cut\n", j->violations);
+}
+
+void sample_print_end(struct sample_job *j, double seconds)
+{
+    const struct sample_recipe *q = &j->p.recipe->sample;
+    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld steps, in %.1f s\n", (long long)q->count,
+            q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler, (long long)j->times.steps,
+            seconds);
+    print_notes(j);
+    if (j->sentences.total)
+        fprintf(stderr, "the grammar accepts %u of %u whole sentences (%.1f%%)\n",
+                j->sentences.accepted, j->sentences.total,
+                100.0 * j->sentences.accepted / j->sentences.total);
+    if (j->json)
+        print_json(j, seconds);
+}
