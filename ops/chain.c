@@ -3,6 +3,8 @@
 
 #include "graph/base/check.h"
 #include "graph/base/random.h"
+#include "ops/kernels/attrs.h"
+#include "ops/ops.h"
 #include "ops/rules.h"
 
 #include <stdlib.h>
@@ -87,6 +89,14 @@ void chain_cost(const struct op_call *call, double flop, struct op_cost *out)
     }
     out->flop = flop * widest;
     out->bytes = bytes;
+}
+
+uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like)
+{
+    union attr attr[] = {[REDUCE_AXIS] = {.integer = -1}, [REDUCE_KEEP] = {.flag = false}};
+    while (graph_type(graph, x)->rank > 1)
+        x = graph_emit(graph, &op_sum, &x, 1, attr, like);
+    return x;
 }
 
 int64_t chain_workspace(const struct op_call *call)

@@ -24,6 +24,10 @@ bool chain_expect_keep(const struct op_call *call, uint32_t i, uint32_t x);
 /* FLOP operations for each element of the widest input or result, every byte once. */
 void chain_cost(const struct op_call *call, double flop, struct op_cost *out);
 
+/* For gradients with respect to sigma: sums X over its last axes until one number a row is left. A
+ * scalar sigma is then summed by the walker. */
+uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like);
+
 /* The workspace rule of ops that need P of a table chain. */
 int64_t chain_workspace(const struct op_call *call);
 

@@ -48,15 +48,6 @@ static int64_t head_score_workspace(const struct op_call *call)
            5 * length * call->chain->states * (int64_t)sizeof(double);
 }
 
-/* Sums X over its last axes until one number a row is left. */
-static uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like)
-{
-    union attr attr[] = {[REDUCE_AXIS] = {.integer = -1}, [REDUCE_KEEP] = {.flag = false}};
-    while (graph_type(graph, x)->rank > 1)
-        x = graph_emit(graph, &op_sum, &x, 1, attr, like);
-    return x;
-}
-
 static void grad_by(struct grad_call *call, const struct op *backward)
 {
     const struct node *node = call->node;

@@ -17,15 +17,6 @@ static const char *const result_loss[] = {"loss", NULL};
 static const char *const result_dscore[] = {"dlog_score", NULL};
 static const char *const result_dentropy[] = {"dlog_score", "dsigma", NULL};
 
-/* Sums X over its last axes until one number a row is left; a scalar sigma is summed by the walker. */
-static uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like)
-{
-    union attr attr[] = {[REDUCE_AXIS] = {.integer = -1}, [REDUCE_KEEP] = {.flag = false}};
-    while (graph_type(graph, x)->rank > 1)
-        x = graph_emit(graph, &op_sum, &x, 1, attr, like);
-    return x;
-}
-
 /* score_output: log s_y = raw_y (- log E - log N with scale_by_sigma), 0 at y = x. Under absorb the
  * true score is p(y | rest) / E: with the two logarithms taken off, what is left for the network to
  * learn stays of order one at every sigma. */

@@ -66,9 +66,7 @@ static void x0_output(const struct kernel_call *call)
     const int64_t n = chain->states;
     struct transition p = {.sigma = -1};
     for (int64_t row = 0; row < at.rows; row++) {
-        double sigma = time_at(&call->in[2], row);
-        if (row == 0 || sigma != p.sigma)
-            p = transition_make(chain, sigma, NULL, 0, call->workspace, call->threads);
+        next_transition(call, row, time_at(&call->in[2], row), &p);
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.length * n > LAW_PARALLEL)
         for (int64_t i = row * at.length; i < (row + 1) * at.length; i++)

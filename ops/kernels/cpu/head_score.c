@@ -108,14 +108,6 @@ static void score_table(const struct transition *p, const float *log_p, int32_t 
     out[x] = 0;
 }
 
-/* P for row ROW of a batch; that of the row before, where they share a sigma. */
-static void next_transition(const struct kernel_call *call, int64_t row, struct transition *p)
-{
-    double sigma = time_at(&call->in[2], row);
-    if (row == 0 || sigma != p->sigma)
-        *p = transition_make(call->chain, sigma, NULL, 0, call->workspace, call->threads);
-}
-
 /* The rows over the states of position I of a sequence. */
 static double *table_rows_of(const struct kernel_call *call, int64_t i)
 {
@@ -133,7 +125,7 @@ static void score(const struct kernel_call *call, bool cavity)
     const int64_t n = chain->states;
     struct transition p = {.sigma = -1};
     for (int64_t row = 0; row < at.rows; row++) {
-        next_transition(call, row, &p);
+        next_transition(call, row, time_at(&call->in[2], row), &p);
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.length * n > LAW_PARALLEL)
         for (int64_t i = 0; i < at.length; i++) {
@@ -321,7 +313,7 @@ static void score_backward(const struct kernel_call *call, bool cavity)
     const int64_t n = chain->states;
     struct transition p = {.sigma = -1};
     for (int64_t row = 0; row < at.rows; row++) {
-        next_transition(call, row, &p);
+        next_transition(call, row, time_at(&call->in[2], row), &p);
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.length * n > LAW_PARALLEL)
         for (int64_t i = 0; i < at.length; i++) {

@@ -42,6 +42,14 @@ static inline double uniform_at(const struct kernel_call *call, int64_t row, int
                           (uint32_t)position);
 }
 
+/* P with all columns at SIGMA, for row ROW of a batch: P of the row before, where both share a sigma. */
+static inline void next_transition(const struct kernel_call *call, int64_t row, double sigma,
+                                   struct transition *p)
+{
+    if (row == 0 || sigma != p->sigma)
+        *p = transition_make(call->chain, sigma, NULL, 0, call->workspace, call->threads);
+}
+
 /* Where weights come from: a law over a score row, or an array of either real type. */
 struct weight_row {
     int64_t count;

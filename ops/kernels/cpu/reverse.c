@@ -61,8 +61,7 @@ static void step_transition(const struct kernel_call *call, enum step step, int6
     if (step == STEP_EULER || step == STEP_EULER_LINEAR)
         return;
     double time = step == STEP_TWEEDIE ? delta_at(call, row) : time_at(&call->in[2], row);
-    if (row == 0 || time != p->sigma)
-        *p = transition_make(call->chain, time, NULL, 0, call->workspace, call->threads);
+    next_transition(call, row, time, p);
 }
 
 static int64_t step_draw(const struct kernel_call *call, enum step step, int64_t row, int32_t x,

@@ -437,9 +437,7 @@ static void table_project_score(const struct kernel_call *call, struct positions
     float *out = call->out[0].data;
     struct transition p = {.sigma = 0};
     for (int64_t row = 0; row < at.rows; row++) {
-        double sigma = time_at(&call->in[2], row);
-        if (row == 0 || sigma != p.sigma)
-            p = transition_make(chain, sigma, NULL, 0, call->workspace, call->threads);
+        next_transition(call, row, time_at(&call->in[2], row), &p);
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
         for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
