@@ -4,54 +4,10 @@
 #   SEDGE=build/release/sedge sh tests/cli/test_commands.sh
 # The last line counts.
 # shellcheck disable=SC2016
-set -u
-: "${SEDGE:?the command to test}"
-case $SEDGE in /*) ;; *) SEDGE=$(pwd)/$SEDGE ;; esac
-top=$(mktemp -d)
-trap 'rm -rf "$top"' EXIT
-passed=0 failed=0 skipped=0
-NO_COLOR=1 LC_ALL=C
-export NO_COLOR LC_ALL
+# shellcheck source=tests/cli/harness
+. "$(dirname "$0")/harness"
 
-pass() {
-    passed=$((passed + 1))
-}
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL $1"
-    sed 's/^/    | /' "$top/out" "$top/err" | head -n 30
-}
-
-# run CODE ARGUMENTS…: the exit code must be CODE. What was said stays for the checks below.
-run() {
-    want=$1
-    shift
-    what="sedge $*"
-    "$SEDGE" "$@" </dev/null >"$top/out" 2>"$top/err"
-    code=$?
-    if [ "$code" -eq "$want" ]; then pass; else fail "$what: exit $code, not $want"; fi
-}
-# says TEXT, hints TEXT: on stdout, on stderr. quiet: stderr is empty.
-says() {
-    if grep -qF -e "$1" "$top/out"; then pass; else fail "$what: does not say: $1"; fi
-}
-hints() {
-    if grep -qF -e "$1" "$top/err"; then pass; else fail "$what: does not complain: $1"; fi
-}
-hides() {
-    if grep -qF -e "$1" "$top/out"; then fail "$what: should not say: $1"; else pass; fi
-}
-quiet() {
-    if [ -s "$top/err" ]; then fail "$what: says something on stderr"; else pass; fi
-}
-# A condition of the shell.
-holds() {
-    label=$1
-    shift
-    if "$@"; then pass; else fail "$label"; fi
-}
-
-mkdir "$top/empty" "$top/work"
+mkdir "$top/empty" "$top/desk"
 cd "$top/empty" || exit 1 # nothing here: what is named must come from what is installed
 
 # --- the command itself ---------------------------------------------------------------------
@@ -140,7 +96,7 @@ run 2 explain minimise
 hints 'did you mean `minimize`?'
 
 # --- config ---------------------------------------------------------------------------------
-cd "$top/work" || exit 1
+cd "$top/desk" || exit 1
 cat >my.yaml <<'YAML'
 sedge: 1
 model: sedd-absorb
@@ -222,7 +178,7 @@ run 2 check sedd-absorb diim=3
 hints 'diim'
 run 2 check sedd-absorb 'process.rate=absrob'
 hints 'sedge explain process.rate'
-cd "$top/work" || exit 1
+cd "$top/desk" || exit 1
 run 0 check my.yaml
 says 'data: known language, 15 symbols (words)'
 run 3 check my.yaml data.files=gone.txt sample.sampler=twedie
@@ -350,8 +306,8 @@ run 0 check deep/er/mine.yaml
 run 0 new grammar
 says 'wrote  my.yaml'
 run 0 check my.yaml
-echo 'a text of mine that stays' >"$top/work/my.txt"
-cd "$top/work" || exit 1
+echo 'a text of mine that stays' >"$top/desk/my.txt"
+cd "$top/desk" || exit 1
 rm my.yaml
 run 0 new text
 says 'found  my.txt'
@@ -359,5 +315,4 @@ holds 'a text that is there stays' grep -qx 'a text of mine that stays' my.txt
 run 2 new grammr
 hints 'did you mean `sedge new grammar`?'
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+count_up

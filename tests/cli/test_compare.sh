@@ -2,47 +2,8 @@
 # Bounds of runs: estimators, given positions, orders, tables, and runs side by side.
 #   SEDGE=build/release/sedge sh tests/cli/test_compare.sh
 # The last line counts.
-set -u
-: "${SEDGE:?the command to test}"
-case $SEDGE in /*) ;; *) SEDGE=$(pwd)/$SEDGE ;; esac
-top=$(mktemp -d)
-trap 'rm -rf "$top"' EXIT
-passed=0 failed=0 skipped=0
-NO_COLOR=1 LC_ALL=C
-export NO_COLOR LC_ALL
-
-pass() {
-    passed=$((passed + 1))
-}
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL $1"
-    sed 's/^/    | /' "$top/out" "$top/err" | head -n 30
-}
-# run CODE ARGUMENTS…: the exit code must be CODE. What was said stays for the checks below.
-run() {
-    want=$1
-    shift
-    what="sedge $*"
-    "$SEDGE" "$@" </dev/null >"$top/out" 2>"$top/err"
-    code=$?
-    if [ "$code" -eq "$want" ]; then pass; else fail "$what: exit $code, not $want"; fi
-}
-says() {
-    if grep -qF -e "$1" "$top/out"; then pass; else fail "$what: does not say: $1"; fi
-}
-hints() {
-    if grep -qF -e "$1" "$top/err"; then pass; else fail "$what: does not complain: $1"; fi
-}
-holds() {
-    label=$1
-    shift
-    if "$@"; then pass; else fail "$label"; fi
-}
-# The number after "KEY": in the JSON that was said.
-number() {
-    sed -n "s/^ *\"$1\": \([-0-9.e+]*\),*$/\1/p" "$top/out" | head -n 1
-}
+# shellcheck source=tests/cli/harness
+. "$(dirname "$0")/harness"
 
 cd "$top" || exit 1
 small='preset=tiny dim=16 heads=2 layers=1 cond=8 length=8 train.minutes=0 train.eval_every=0 train.batch=8'
@@ -128,5 +89,4 @@ hints 'a and seed differ in their held-out data'
 run 2 compare a
 hints 'usage: sedge compare'
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+count_up

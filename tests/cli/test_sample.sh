@@ -3,42 +3,18 @@
 # model is long. The run is barely trained: what is held against is what was given.
 #   SEDGE=build/release/sedge sh tests/cli/test_sample.sh
 # The last line counts.
-set -u
-: "${SEDGE:?the command to test}"
-case $SEDGE in /*) ;; *) SEDGE=$(pwd)/$SEDGE ;; esac
-top=$(mktemp -d)
-trap 'rm -rf "$top"' EXIT
-passed=0 failed=0 skipped=0
-NO_COLOR=1 LC_ALL=C OMP_NUM_THREADS=1
-export NO_COLOR LC_ALL OMP_NUM_THREADS
+# shellcheck source=tests/cli/harness
+. "$(dirname "$0")/harness"
+export OMP_NUM_THREADS=1
 cd "$top" || exit 1
 
 # sample ARGUMENTS…: four sequences of the run, which must be drawn.
 sample() {
-    what="sedge sample $*"
-    if "$SEDGE" sample run -n 4 --steps 4 "$@" </dev/null >out 2>err; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAIL $what"
-        head -n 5 err
-    fi
+    run 0 sample run -n 4 --steps 4 "$@"
 }
 # lines COUNT PATTERN: so many lines of the text match.
 lines() {
-    if [ "$(grep -cE -e "$2" out)" -eq "$1" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAIL $what: not $1 lines of $2"
-        head -n 5 out
-    fi
-}
-hints() {
-    if grep -qF -e "$1" err; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAIL $what: does not say: $1"
-    fi
+    if [ "$(grep -cE -e "$2" out)" -eq "$1" ]; then pass; else fail "$what: not $1 lines of $2"; fi
 }
 
 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
@@ -89,14 +65,12 @@ sample --length 12 --seed 5
 mv out short
 sample --length 30 --seed 5
 if [ "$(cut -c 1-12 out)" = "$(cat short)" ]; then
-    passed=$((passed + 1))
+    pass
 else
-    failed=$((failed + 1))
-    echo 'FAIL the first block is not what a shorter request draws'
+    fail 'the first block is not what a shorter request draws'
 fi
 # A stop cuts before the symbol; with the whole text given, at a known place.
 sample --infill 'abc.efgh' --stop .
 lines 4 '^abc$'
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+count_up
