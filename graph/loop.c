@@ -421,6 +421,7 @@ struct loop *loop_read(const struct model *model, const char *name)
     struct loop_reader r = {model, l};
     l->name = s->name;
     l->span = s->span;
+    l->from = 1; /* where reverse chains start, which a loop without a grid does too */
     bool good = yaml_closed(model->diags, s->body, keys, "a loop") &&
                 read_carry(&r, yaml_get(s->body, "carry")) &&
                 read_grid(&r, yaml_get(s->body, "grid")) &&

@@ -29,8 +29,9 @@ struct loop_carry {
     uint32_t rank;
     int64_t dim[TENSOR_RANK_MAX]; /* -1: the run's batch, the first axis only */
     enum carry_start start;
-    double value;        /* START_VALUE */
-    const char *program; /* START_CALL: its input t, if it has one, is grid.from */
+    double value; /* START_VALUE */
+    const char *
+        program; /* START_CALL: its input t, if it has one, is the grid's `from`; 1 without a grid */
     struct span span;
 };
 

@@ -246,13 +246,16 @@ static bool read_grid(struct sample_job *j)
 {
     const struct texts *grid = &j->p.recipe->sample.grid;
     int64_t count = 0;
-    if (!grid->count)
+    if (!grid->count && !option_given(j->p.line, "steps"))
         return true;
     if (!j->loop->grid) {
         diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
                    "the sampler `%s` goes from event to event: it has no grid", j->loop->name);
+        diag_hint(j->p.diags, "leave --grid and --steps out");
         return false;
     }
+    if (!grid->count)
+        return true;
     for (int i = 0; grid->count == 1 && i < SPACING_COUNT; i++) {
         if (strcmp(grid->items[0], loop_spacings[i]) != 0)
             continue;

@@ -216,8 +216,10 @@ static void print_notes(const struct sample_job *j)
 void sample_print_end(struct sample_job *j, double seconds)
 {
     const struct sample_recipe *q = &j->p.recipe->sample;
-    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld steps, in %.1f s\n", (long long)q->count,
-            q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler, (long long)j->times.steps,
+    bool grid = j->loop->grid;
+    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s, in %.1f s\n", (long long)q->count,
+            q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler,
+            (long long)(grid ? j->times.steps : j->calls), grid ? "steps" : "program calls",
             seconds);
     print_notes(j);
     if (j->sentences.total)

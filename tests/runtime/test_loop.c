@@ -276,6 +276,16 @@ Test(loop, starts)
     bench_close(&b);
 }
 
+Test(loop, without_a_grid_it_starts_where_reverse_chains_do)
+{
+    struct bench b;
+    bench_open(&b, "    carry: {k: {f64: []}, sum: {f64: [batch], start: first}}\n"
+                   "    max: 2\n"
+                   "    body:\n      - " COUNT "}\n");
+    cr_assert_eq(run(&b, 0, "sum")[2], 3, "three times its t, which is 1");
+    bench_close(&b);
+}
+
 Test(loop, a_field_is_the_same_in_each_call)
 {
     struct bench b;
