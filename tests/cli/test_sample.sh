@@ -69,6 +69,10 @@ if [ "$(cut -c 1-12 out)" = "$(cat short)" ]; then
 else
     fail 'the first block is not what a shorter request draws'
 fi
+# Event by event: no grid, and no fewer candidates than the 12 tokens that are redrawn from t = 1 on.
+run 0 sample run -n 1 --sampler exact --json
+holds 'exact: a call for each event' [ "$(number program_calls)" -ge 12 ]
+run 2 sample run --sampler exact --steps 4
 # A stop cuts before the symbol; with the whole text given, at a known place.
 sample --infill 'abc.efgh' --stop .
 lines 4 '^abc$'
