@@ -399,12 +399,19 @@ bool override_parse(struct diags *diags, struct arena *arena, const char *argume
         return false;
     }
     out->key = arena_strndup(arena, argument, (size_t)(equals - argument));
-    struct yaml *value =
-        equals[1] ? yaml_read_text(diags, arena, out->key, equals + 1, strlen(equals + 1)) : NULL;
-    if (!equals[1])
-        diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` has no value", argument);
-    out->value = value;
-    return value != NULL;
+    return override_option(diags, arena, out->key, arena_printf(arena, "%s=", out->key), equals + 1,
+                           out);
+}
+
+bool override_option(struct diags *diags, struct arena *arena, const char *key, const char *before,
+                     const char *value, struct override *out)
+{
+    *out = (struct override){.key = key};
+    if (value[0])
+        out->value = yaml_read_typed(diags, arena, key, before, value);
+    else
+        diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` has no value", before);
+    return out->value != NULL;
 }
 
 static const char *base_name(struct arena *arena, const char *path)

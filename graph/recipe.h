@@ -100,6 +100,9 @@ struct override {
 /* Parses ARGUMENT; false after reporting. */
 bool override_parse(struct diags *diags, struct arena *arena, const char *argument,
                     struct override *out);
+/* KEY set to VALUE by an option: BEFORE is what was typed before the value ("--steps "). */
+bool override_option(struct diags *diags, struct arena *arena, const char *key, const char *before,
+                     const char *value, struct override *out);
 
 /* NULL after reporting all that is wrong. Settings for params are not checked here: only the
  * model knows them (model_read). */

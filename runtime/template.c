@@ -68,6 +68,20 @@ static bool check_lines(const struct template_reader *r, size_t from, size_t to)
     return true;
 }
 
+/* A part of the text that starts at FROM: what goes before it, for messages. */
+static struct source part(const struct template_reader *r, size_t from)
+{
+    struct source piece = r->source;
+    const char *start = piece.text;
+    for (size_t i = 0; i < from; i++)
+        if (r->source.text[i] == '\n') {
+            piece.lines++;
+            start = r->source.text + i + 1;
+        }
+    piece.before = arena_strndup(r->arena, start, (size_t)(r->source.text + from - start));
+    return piece;
+}
+
 /* The text between two holes, FROM to TO, with doubled braces as one. */
 static bool add_text(const struct template_reader *r, size_t from, size_t to, unsigned edges)
 {
@@ -80,7 +94,9 @@ static bool add_text(const struct template_reader *r, size_t from, size_t to, un
     }
     if (size == 0)
         return true;
-    struct source piece = {.name = r->source.name, .text = text, .size = size};
+    struct source piece = part(r, from);
+    piece.text = text;
+    piece.size = size;
     if (!check_lines(r, from, to) ||
         !vocabulary_encode(r->vocabulary, r->diags, r->arena, &piece, edges, &ids, &count))
         return false;
@@ -162,11 +178,11 @@ static bool add_hole(const struct template_reader *r, size_t at, size_t size)
 /* --- the whole ---------------------------------------------------------------------------- */
 
 bool template_read(struct diags *diags, struct arena *arena, const struct vocabulary *vocabulary,
-                   const char *name, const char *text, unsigned edges, struct template *out)
+                   const struct source *source, unsigned edges, struct template *out)
 {
-    struct template_reader r = {
-        diags, arena, vocabulary, {.name = name, .text = text, .size = strlen(text)}, out};
-    size_t from = 0, size = r.source.size;
+    struct template_reader r = {diags, arena, vocabulary, *source, out};
+    const char *text = source->text;
+    size_t from = 0, size = source->size;
     unsigned before = edges & EDGES_OPEN_BEFORE;
     if (vocabulary->tokenizer != TOKENIZER_BYTES && !source_check_utf8(diags, &r.source))
         return false;
@@ -177,7 +193,7 @@ bool template_read(struct diags *diags, struct arena *arena, const struct vocabu
             i++;
             continue;
         }
-        const char *end = text[i] == '{' ? strchr(text + i, '}') : NULL;
+        const char *end = text[i] == '{' ? memchr(text + i, '}', size - i) : NULL;
         if (!end)
             return template_fault(&r, i, 1, "%s", "this brace has no partner",
                                   "{{ and }} are the braces themselves");

@@ -23,11 +23,10 @@ struct template
     struct template_place *places;
 };
 
-/* Appends what TEXT, called NAME in messages ("--infill"), says. EDGES as of vocabulary_encode, for the
- * ends of TEXT. False after reporting FAULT_DATA: a symbol outside the vocabulary, a set that
+/* Appends what SOURCE says. EDGES as of vocabulary_encode, for the ends of the text. False after reporting FAULT_DATA: a symbol outside the vocabulary, a set that
  * leaves nothing, `____` written for a mask, braces that say nothing known. */
 bool template_read(struct diags *diags, struct arena *arena, const struct vocabulary *vocabulary,
-                   const char *name, const char *text, unsigned edges, struct template *out);
+                   const struct source *source, unsigned edges, struct template *out);
 
 /* Appends COUNT free positions. */
 void template_free(struct arena *arena, struct template *out, uint32_t count);

@@ -86,15 +86,23 @@ static bool add_override(struct command_line *line, const char *text)
     return override_parse(line->diags, line->arena, text, &line->overrides[line->override_count++]);
 }
 
+static bool add_option_override(struct command_line *line, const struct option_spec *o,
+                                const char *value)
+{
+    const char *before = arena_printf(line->arena, "--%s ", o->name);
+    if (line->override_count == POSITIONAL_MAX)
+        return usage_error(line, "too many settings: %s", before);
+    return override_option(line->diags, line->arena, o->key, before, value,
+                           &line->overrides[line->override_count++]);
+}
+
 static bool set_option(struct command_line *line, uint32_t i, const char *value)
 {
     const struct option_spec *o = &line->command->options[i];
     line->text[i] = value ? value : "";
     if (o->kind == OPTION_LIST)
         append_list(line, (int)i, value);
-    if (o->kind == OPTION_KEY)
-        return add_override(line, arena_printf(line->arena, "%s=%s", o->key, value));
-    return true;
+    return o->kind != OPTION_KEY || add_option_override(line, o, value);
 }
 
 /* key=value, and no path that happens to hold an `=`. */

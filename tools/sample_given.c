@@ -28,7 +28,8 @@ static bool option_number(struct sample_job *j, const char *name, double *out)
 static bool read_text(struct sample_job *j, const char *option, const char *text, unsigned edges,
                       struct template *out)
 {
-    return template_read(j->p.diags, j->p.arena, j->p.vocabulary, option, text, edges, out);
+    struct source source = {.name = option, .text = text, .size = strlen(text), .typed = true};
+    return template_read(j->p.diags, j->p.arena, j->p.vocabulary, &source, edges, out);
 }
 
 static bool check_fits(struct sample_job *j, const struct template *text, const char *option)
@@ -99,9 +100,10 @@ static bool read_file(struct sample_job *j, const char *path)
         char *next = line + size + (line[size] == '\n');
         line[size] = 0;
         struct template *text = &j->texts[j->text_count];
-        const char *name = arena_printf(j->p.arena, "%s, line %u", path, j->text_count + 1);
-        if (!read_text(j, name, line, EDGES_OPEN_BEFORE | EDGES_OPEN_AFTER, text) ||
-            !check_fits(j, text, name))
+        struct source part = {.name = path, .text = line, .size = size, .lines = j->text_count};
+        if (!template_read(j->p.diags, j->p.arena, j->p.vocabulary, &part,
+                           EDGES_OPEN_BEFORE | EDGES_OPEN_AFTER, text) ||
+            !check_fits(j, text, arena_printf(j->p.arena, "%s, line %u", path, part.lines + 1)))
             return false;
         longest = text->count > longest ? text->count : longest;
         line = next;

@@ -17,6 +17,8 @@ struct source {
     const char *name;
     const char *text;
     size_t length;
+    bool typed;     /* in the command line */
+    uint32_t shift; /* characters of TEXT that stand before its first column */
 };
 
 struct trail {
@@ -62,18 +64,34 @@ struct diags *diags_new(struct arena *arena)
     return diags;
 }
 
-uint32_t diags_source(struct diags *diags, const char *name, const char *text, size_t length)
+static uint32_t add_source(struct diags *diags, const char *name, const char *before,
+                           const char *text, size_t length)
 {
     diags->sources = arena_grow(diags->arena, diags->sources, diags->source_count,
                                 &diags->source_capacity, sizeof *diags->sources);
-    char *copy = arena_alloc(diags->arena, length + 1);
+    size_t ahead = strlen(before);
+    char *copy = arena_alloc(diags->arena, ahead + length + 1);
+    memcpy(copy, before, ahead);
     if (length)
-        memcpy(copy, text, length);
-    struct source *source = &diags->sources[diags->source_count];
-    source->name = arena_strdup(diags->arena, name);
-    source->text = copy;
-    source->length = length;
+        memcpy(copy + ahead, text, length);
+    diags->sources[diags->source_count] = (struct source){
+        .name = arena_strdup(diags->arena, name), .text = copy, .length = ahead + length};
     return diags->source_count++;
+}
+
+uint32_t diags_source(struct diags *diags, const char *name, const char *text, size_t length)
+{
+    return add_source(diags, name, "", text, length);
+}
+
+uint32_t diags_typed(struct diags *diags, const char *name, const char *before, const char *text,
+                     size_t length)
+{
+    uint32_t file = add_source(diags, name, before, text, length);
+    diags->sources[file].typed = true;
+    for (; *before; before++)
+        diags->sources[file].shift += ((unsigned char)*before & 0xc0) != 0x80;
+    return file;
 }
 
 const char *diags_file_name(const struct diags *diags, uint32_t file)
@@ -245,6 +263,8 @@ static void put_words(struct text *out, const char *text)
 
 static void put_place(struct text *out, const struct diags *diags, struct span span)
 {
+    if (diags->sources[span.file].typed)
+        span.file = 0; /* the words below say where */
     put_words(out, diags->sources[span.file].name);
     if (span.file && span.line)
         put(out, arena_printf(out->arena, ":%u", span.line));
@@ -336,11 +356,19 @@ static struct window window_choose(const char *start, const char *end, uint32_t 
 static void put_source(struct text *out, const struct diags *diags, struct span span, bool colour)
 {
     const char *start, *end;
-    if (!span.file || !span.line || !find_line(&diags->sources[span.file], span.line, &start, &end))
+    const struct source *source = &diags->sources[span.file];
+    if (!span.file || !span.line)
         return;
+    if (!find_line(source, span.line, &start, &end)) {
+        if (!source->typed)
+            return;
+        span = (struct span){span.file, 1, (uint32_t)source->length + 1, 1}; /* behind its end */
+        find_line(source, 1, &start, &end);
+    }
     if (start == end)
         return;
     uint32_t caret = span.column ? span.column - 1 : 0, count = 0;
+    caret += span.line == 1 ? source->shift : 0;
     struct window window = window_choose(start, end, &caret);
     put(out, window.cut_before ? INDENT "…" : INDENT);
     for (const char *at = start; at < end; count++) {

@@ -559,25 +559,16 @@ static struct yaml *read_document(struct reader *r)
     return root;
 }
 
-struct yaml *yaml_read_text(struct diags *diags, struct arena *arena, const char *name,
-                            const char *text, size_t length)
+/* The text of source FILE. */
+static struct yaml *read_source(struct diags *diags, struct arena *arena, uint32_t file,
+                                const char *text, size_t length)
 {
     uint32_t before = diags_errors(diags);
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
-        text += 3;
-        length -= 3;
-    }
-    if (length > FILE_LIMIT) {
-        diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` is larger than %zu MiB", name,
-                   FILE_LIMIT >> 20);
-        return NULL;
-    }
-    struct reader r = {.diags = diags, .arena = arena, .length = length};
+    struct reader r = {.diags = diags, .arena = arena, .length = length, .file = file};
     char *copy = arena_alloc(arena, length + 1); /* ends with a NUL, which TEXT may lack */
     if (length)
         memcpy(copy, text, length);
     r.text = copy;
-    r.file = diags_source(diags, name, text, length);
     if (!check_text(&r))
         return NULL;
     if (!yaml_parser_initialize(&r.parser)) {
@@ -589,6 +580,29 @@ struct yaml *yaml_read_text(struct diags *diags, struct arena *arena, const char
     struct yaml *root = read_document(&r);
     yaml_parser_delete(&r.parser);
     return diags_errors(diags) == before ? root : NULL;
+}
+
+struct yaml *yaml_read_text(struct diags *diags, struct arena *arena, const char *name,
+                            const char *text, size_t length)
+{
+    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
+        text += 3;
+        length -= 3;
+    }
+    if (length > FILE_LIMIT) {
+        diag_error(diags, FAULT_CONFIG, (struct span){0}, "`%s` is larger than %zu MiB", name,
+                   FILE_LIMIT >> 20);
+        return NULL;
+    }
+    return read_source(diags, arena, diags_source(diags, name, text, length), text, length);
+}
+
+struct yaml *yaml_read_typed(struct diags *diags, struct arena *arena, const char *key,
+                             const char *before, const char *text)
+{
+    size_t length = strlen(text); /* systems allow words of some 100 KiB */
+    uint32_t file = diags_typed(diags, key, before, text, length);
+    return read_source(diags, arena, file, text, length);
 }
 
 /* Reads what FD gives, at most one byte more than FILE_LIMIT; false with errno set. */

@@ -131,23 +131,31 @@ struct span source_span(struct diags *diags, const struct source *source, size_t
                         uint32_t length)
 {
     BUG_ON(offset > source->size);
-    uint32_t line = 1;
+    uint32_t line = source->lines + 1;
     size_t begin = 0;
     for (size_t i = 0; i < offset; i++)
         if (source->text[i] == '\n') {
             line++;
             begin = i + 1;
         }
+    const char *before = begin == 0 && source->before ? source->before : "";
+    size_t ahead = strlen(before);
     uint32_t column = (uint32_t)utf8_count(source->text + begin, offset - begin) + 1;
 
     /* The lines before are left empty: only this one is shown, and it keeps its number. */
     struct arena *scratch = arena_new();
     size_t limit = (size_t)column + EXCERPT_TAIL;
-    char *excerpt = arena_alloc(scratch, line - 1 + limit * 4);
+    char *excerpt = arena_alloc(scratch, line - 1 + ahead + limit * 4);
     memset(excerpt, '\n', line - 1);
-    size_t size = line - 1 + copy_line(source, begin, limit, excerpt + line - 1);
-    uint32_t file = diags_source(diags, source->name, excerpt, size);
+    memcpy(excerpt + line - 1, before, ahead);
+    size_t size = line - 1 + ahead;
+    size += copy_line(source, begin, limit, excerpt + size);
+    uint32_t file = source->typed
+                        ? diags_typed(diags, source->name,
+                                      arena_printf(scratch, "%s ", source->name), excerpt, size)
+                        : diags_source(diags, source->name, excerpt, size);
     arena_free(scratch);
+    column += (uint32_t)utf8_count(before, ahead);
     return (struct span){.file = file, .line = line, .column = column, .length = length};
 }
 

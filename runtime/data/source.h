@@ -6,10 +6,13 @@
 #include "graph/base/diag.h"
 
 struct source {
-    const char *name; /* the path, or what the text is: "--prefix" */
+    const char *name; /* the path, or the option that was given the text: "--prefix" */
     const char *text; /* SIZE bytes, no NUL after them when mapped */
     size_t size;
-    void *map; /* NULL when TEXT is somebody else's */
+    bool typed;         /* NAME is an option */
+    uint32_t lines;     /* TEXT is a part of more: so many lines go before it, */
+    const char *before; /* and this on its first line; or NULL */
+    void *map;          /* NULL when TEXT is somebody else's */
     size_t map_size;
 };
 

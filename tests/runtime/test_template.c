@@ -16,7 +16,8 @@ static bool read_template(struct reading *r, enum tokenizer tokenizer, const cha
     struct symbol all = {.text = alphabet, .length = strlen(alphabet)};
     r->diags = diags_new(r->arena);
     r->vocabulary = vocabulary_from_texts(r->arena, tokenizer, &all, 1);
-    return template_read(r->diags, r->arena, r->vocabulary, "--infill", text,
+    struct source source = {.name = "--infill", .text = text, .size = strlen(text), .typed = true};
+    return template_read(r->diags, r->arena, r->vocabulary, &source,
                          EDGES_OPEN_BEFORE | EDGES_OPEN_AFTER, &r->text);
 }
 

@@ -56,6 +56,21 @@ Test(diag, command_line_has_no_place)
            "    did you mean `train`?\n");
 }
 
+/* What stands before the text counts for the caret, in characters, and no line number is given. */
+Test(diag, command_line_shown_as_typed)
+{
+    uint32_t file = diags_typed(diags, "train.batch", "--gr\u00f6\u00dfe ", "1\u00e9x", 4);
+    diag_error(diags, FAULT_CONFIG, at(file, 1, 3, 1), "no number");
+    diag_error(diags, FAULT_CONFIG, at(file, 2, 1, 1), "something is missing");
+    expect("sedge: error: no number\n"
+           "    --gr\u00f6\u00dfe 1\u00e9x\n"
+           "              ^\n"
+           "sedge: error: something is missing\n"
+           "    --gr\u00f6\u00dfe 1\u00e9x\n"
+           "               ^\n");
+    cr_assert_str_eq(diags_file_name(diags, file), "train.batch");
+}
+
 Test(diag, place_without_column_or_line)
 {
     uint32_t file = source("data.txt", "first\nsecond\n");
