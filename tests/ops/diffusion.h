@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUTS_MAX 5
+#define INPUTS_MAX 7
 
 struct trial {
     const struct op *op;
@@ -22,7 +22,7 @@ struct trial {
     uint32_t in_count;
     struct tensor out;   /* its data are not used */
     struct tensor other; /* a second result, made but not looked at; rank 0: none */
-    union attr attr[1];
+    union attr attr[3];
     uint64_t seed;
     int threads;
 };
@@ -85,6 +85,16 @@ static inline double *run_reference(const struct trial *trial)
     return out.data;
 }
 
+/* More than any op of these families works in: P three times, two rows over the states a position. */
+static inline size_t trial_room(const struct trial *trial)
+{
+    const struct tensor *x = &trial->in[0];
+    int64_t length = x->rank > 1 ? x->dim[1] : 1;
+    int64_t bytes = chain_room_bytes(trial->chain) + 3 * transition_bytes(trial->chain) +
+                    2 * (length + 1) * trial->chain->states * (int64_t)sizeof(double);
+    return (size_t)(bytes + 127) / 64 * 64;
+}
+
 static inline double *run_kernel(const struct trial *trial, const char *isa)
 {
     enum dtype in[INPUTS_MAX], dtypes[] = {trial->out.dtype, trial->other.dtype};
@@ -97,8 +107,7 @@ static inline double *run_kernel(const struct trial *trial, const char *isa)
     struct tensor out[] = {trial->out, trial->other};
     for (uint32_t i = 0; i < 2; i++)
         out[i].data = calloc((size_t)tensor_size(&out[i]) + 1, sizeof(double));
-    int64_t room = chain_room_bytes(trial->chain);
-    void *workspace = aligned_alloc(64, (size_t)room + 64);
+    void *workspace = aligned_alloc(64, trial_room(trial));
     struct kernel_call call = {.in_count = trial->in_count,
                                .out_count = out_count,
                                .workspace = workspace,
