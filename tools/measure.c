@@ -14,7 +14,7 @@ bool measure_open(struct measured *m, struct command_line *line, const char *run
     if (!project_open_run(p, line, run))
         return false;
     const char *const *files = option_list(line, "data");
-    if (!project_run_data(p, files))
+    if (!project_run_data(p, files) || !record_check_model(p, run))
         return false;
     const char *then = record_data_hash(p->arena, run);
     char *now = arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));

@@ -1,4 +1,4 @@
-/* Writes and compares the record of a run. Called by `train`. */
+/* Writes and compares the record of a run. Called by `train`; what evaluates or samples compares too. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "tools/run_record.h"
 #include "graph/elaborate.h"
@@ -120,14 +120,14 @@ static char *data_hash(struct project *p)
 
 /* Of what `train` computes: the text form of its program at this batch, without the places that
  * the nodes come from. */
-static char *model_hash(struct project *p)
+static char *hash_model(struct arena *arena, struct model *model, int64_t batch)
 {
-    struct named_size dims[] = {{"batch", p->recipe->train.batch}};
+    struct named_size dims[] = {{"batch", batch}};
     struct elaborate_request q = {.program = "train", .dims = dims, .dim_count = 1};
-    struct graph *graph = elaborate(p->s.model, &q);
+    struct graph *graph = elaborate(model, &q);
     if (!graph)
         return NULL;
-    char *text = graph_print(p->arena, graph), *to = text;
+    char *text = graph_print(arena, graph), *to = text;
     for (char *from = text; *from;) {
         size_t n = strcspn(from, "\n"), kept = n;
         for (size_t i = 0; i + 1 < n; i++)
@@ -138,8 +138,13 @@ static char *model_hash(struct project *p)
         *to++ = '\n';
         from += n + (from[n] == '\n');
     }
-    return arena_printf(p->arena, "%016llx",
+    return arena_printf(arena, "%016llx",
                         (unsigned long long)hash_bytes(text, (size_t)(to - text)));
+}
+
+static char *model_hash(struct project *p)
+{
+    return hash_model(p->arena, p->s.model, p->recipe->train.batch);
 }
 
 static json_t *stamp_now(void)
@@ -364,11 +369,44 @@ bool record_matches(struct project *p, struct folder *folder)
     return good;
 }
 
-const char *record_data_hash(struct arena *arena, const char *path)
+static const char *recorded(struct arena *arena, const char *run, const char *key)
 {
-    json_t *json = json_load_file(arena_printf(arena, "%s/run.json", path), 0, NULL);
-    const char *hash = json_string_value(json_object_get(json, "data_hash"));
-    char *kept = hash ? arena_strdup(arena, hash) : NULL;
+    json_t *json = json_load_file(arena_printf(arena, "%s/run.json", run), 0, NULL);
+    const char *text = json_string_value(json_object_get(json, key));
+    char *kept = text ? arena_strdup(arena, text) : NULL;
     json_decref(json);
     return kept;
+}
+
+const char *record_data_hash(struct arena *arena, const char *run)
+{
+    return recorded(arena, run, "data_hash");
+}
+
+bool record_check_model(struct project *p, const char *run)
+{
+    const char *then = recorded(p->arena, run, "model_hash");
+    struct recipe *recipe = p->recipe;
+    struct session s = {.vocabulary = p->vocabulary};
+    if (!then)
+        return true;
+    /* What the command line changes is meant to differ. */
+    if (p->line->override_count) {
+        recipe = recipe_read(p->arena, p->diags, recipe->path, NULL, 0);
+        if (!recipe || !session_recipe_model(&s, p->line, recipe, false))
+            return false;
+    }
+    struct model *model = p->line->override_count ? s.model : p->s.model;
+    const char *now = hash_model(p->arena, model, recipe->train.batch);
+    if (!now)
+        return false;
+    if (strcmp(then, now) != 0) {
+        diag_warning(p->diags, (struct span){0},
+                     "the model has changed since %s was trained: its program `train`, or a table "
+                     "that its process reads, is another",
+                     run);
+        diag_hint(p->diags, "bring the old files back, or train anew: the weights learned the old "
+                            "ones");
+    }
+    return true;
 }

@@ -16,7 +16,11 @@ bool record_write(struct project *p, struct folder *folder, bool exists);
  * differs and what to do. */
 bool record_matches(struct project *p, struct folder *folder);
 
-/* The hash of the data that the run at PATH was trained on; NULL where no record says. */
-const char *record_data_hash(struct arena *arena, const char *path);
+/* The hash of the data that RUN was trained on; NULL where no record says. */
+const char *record_data_hash(struct arena *arena, const char *run);
+
+/* Warns where the model of the finished RUN, as its files are now and whatever the command line sets,
+ * is not the one that was trained. False after reporting that it can no longer be read. */
+bool record_check_model(struct project *p, const char *run);
 
 #endif

@@ -119,7 +119,8 @@ static bool open_job(struct sample_job *j, struct command_line *line, const char
                                    "with a posterior head have them, such as mdlm and radd");
         return false;
     }
-    return project_run_grammar(&j->p, record_data_hash(line->arena, folder)) &&
+    return record_check_model(&j->p, folder) &&
+           project_run_grammar(&j->p, record_data_hash(line->arena, folder)) &&
            sample_read_given(j) && sample_open_loop(j, folder);
 }
 
