@@ -7,6 +7,7 @@
 #include "ops/ops.h"
 #include "ops/reverse.h"
 #include "ops/rules.h"
+#include "ops/sampler.h"
 
 #include "graph/base/check.h"
 
@@ -64,8 +65,8 @@ static void base_draw_reference(const struct ref_call *call)
         struct chain_law law = law_base(chain, ref_time(&call->in[1], row),
                                         ref_sums(chain, chain->mask, log_score).others);
         ref_weights(chain, &law, log_score, weights);
-        call->out[0].data[p] = (double)ref_draw(
-            weights, chain->states, ref_uniform(call, row, p % walk.length), chain->mask);
+        call->out[0].data[p] =
+            ref_draw(weights, chain->states, chain->mask, ref_uniform(call, row, p % walk.length));
     }
     free(weights);
 }

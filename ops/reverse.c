@@ -1,13 +1,15 @@
 /* Steps of the reverse process: draws, and the weights that they draw from.
  *
  * Every step turns the score row of a position into unnormalised weights over the states (struct
- * chain_law), clamps them at zero and draws by inverse CDF from one 53-bit uniform, sums in double:
- * an event of probability 1e-12 is as good as any other, and a state of weight 0 is never drawn. */
+ * chain_law), clamps them at zero and draws by inverse CDF from one 53-bit uniform, sums in double,
+ * the current state last: an event of probability 1e-12 is as good as any other, and a state of
+ * weight 0 is never drawn. */
 #include "ops/reverse.h"
 #include "ops/chain.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
+#include "ops/sampler.h"
 
 #include "graph/base/check.h"
 
@@ -57,23 +59,6 @@ void ref_weights(const struct chain *chain, const struct chain_law *law, const d
 {
     for (int32_t y = 0; y < chain->states; y++)
         weights[y] = law_weight(law, y, exp(log_score[y]));
-}
-
-int64_t ref_draw(const double *weights, int64_t count, double u, int64_t otherwise)
-{
-    double total = 0, sum = 0;
-    int64_t last = otherwise;
-    for (int64_t y = 0; y < count; y++)
-        total += weights[y] > 0 ? weights[y] : 0;
-    for (int64_t y = 0; y < count; y++) {
-        if (!(weights[y] > 0))
-            continue;
-        last = y;
-        sum += weights[y];
-        if (sum > u * total)
-            break;
-    }
-    return last;
 }
 
 void ref_decoder(const struct transition *p, int32_t x, const double *log_score, void *room,
@@ -199,7 +184,7 @@ static void draw_all(const struct ref_call *call, weights_rule *rule, uint32_t k
         for (int32_t y = 0; call->out_count > 1 && y < chain->states; y++)
             call->out[1].data[row] += weights[y] < 0;
         call->out[0].data[p] =
-            (double)ref_draw(weights, chain->states, ref_uniform(call, row, p % walk.length), x);
+            ref_draw(weights, chain->states, x, ref_uniform(call, row, p % walk.length));
     }
     free(weights);
     free(room);
@@ -543,9 +528,8 @@ static void categorical_reference(const struct ref_call *call)
     struct chain_walk walk = ref_walk(&call->out[0]);
     int64_t count = weights->dim[weights->rank - 1];
     for (int64_t p = 0; p < walk.rows * walk.length; p++)
-        call->out[0].data[p] =
-            (double)ref_draw(weights->data + p * count, count,
-                             ref_uniform(call, p / walk.length, p % walk.length), 0);
+        call->out[0].data[p] = ref_draw(weights->data + p * count, (int32_t)count, -1,
+                                        ref_uniform(call, p / walk.length, p % walk.length));
 }
 
 static const struct op_case categorical_cases[] = {

@@ -1,4 +1,4 @@
-/* How references draw from a law over the states; shared by reverse.c and bound.c. LOG_SCORE is the
+/* The laws over the states that references of reverse steps draw from; shared by reverse.c and bound.c. LOG_SCORE is the
  * score row of one position. */
 #ifndef SEDGE_OPS_REVERSE_H
 #define SEDGE_OPS_REVERSE_H
@@ -14,9 +14,6 @@ struct table_law ref_table_law(const struct chain *chain, int32_t x, const doubl
 /* The clamped weights of LAW over all states. */
 void ref_weights(const struct chain *chain, const struct chain_law *law, const double *log_score,
                  double *weights);
-/* The state where the running sum of the positive WEIGHTS passes U times their total; OTHERWISE where
- * none is positive. */
-int64_t ref_draw(const double *weights, int64_t count, double u, int64_t otherwise);
 /* The law that `denoise` draws from: clamped, repaired, of any scale. P is that of SIGMA and in ROOM
  * (table chains). */
 void ref_decoder(const struct transition *p, int32_t x, const double *log_score, void *room,

@@ -69,3 +69,14 @@ int32_t ref_pick(ref_weight *weight, const void *context, int32_t states, int32_
     }
     return last;
 }
+
+static double clamped_weight(const void *context, int32_t y)
+{
+    double weight = ((const double *)context)[y];
+    return weight > 0 ? weight : 0;
+}
+
+int32_t ref_draw(const double *weights, int32_t states, int32_t x, double u)
+{
+    return ref_pick(clamped_weight, weights, states, x, u);
+}

@@ -1,4 +1,4 @@
-/* What the descriptors of samplers (ancestral, event, corrector, reveal) share. */
+/* What the descriptors of samplers (reverse, ancestral, event, corrector, reveal) share. */
 #ifndef SEDGE_OPS_SAMPLER_H
 #define SEDGE_OPS_SAMPLER_H
 
@@ -41,5 +41,7 @@ bool ref_kept(const struct ref_call *call, uint32_t keep, int64_t p);
 /* A draw over the states by their weights: ascending, the current state X last (-1: none). */
 typedef double ref_weight(const void *context, int32_t y);
 int32_t ref_pick(ref_weight *weight, const void *context, int32_t states, int32_t x, double u);
+/* The same of an array, of which negative weights count as zero. */
+int32_t ref_draw(const double *weights, int32_t states, int32_t x, double u);
 
 #endif

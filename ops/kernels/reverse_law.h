@@ -12,7 +12,7 @@
 /* An unnormalised law over the states: a state y that is neither AT nor MASK has the weight
  * max(0, scale s_y + shift) + mix s_y; those two have their own numbers. */
 struct chain_law {
-    int32_t at;   /* the current state */
+    int32_t at;   /* the current state; -1: there is none */
     int32_t mask; /* the mask where it is not the current state, else -1 */
     double at_weight, at_mix;
     double mask_weight;
@@ -44,6 +44,14 @@ static inline struct chain_law law_at(const struct chain *chain, int32_t x, doub
 {
     return (struct chain_law){
         .at = x, .mask = x == chain->mask ? -1 : chain->mask, .at_weight = weight};
+}
+
+/* s_y itself at every state but the current one: what the sums of a row are made of. */
+static inline struct chain_law law_at_each(const struct chain *chain, int32_t x)
+{
+    struct chain_law law = law_at(chain, x, 0);
+    law.scale = 1;
+    return law;
 }
 
 /* Tweedie: p(x_s = y | x_t = x) ~ [exp(-D Q) s]_y P_D[x][y] with D = sigma_t - sigma_s. All weights

@@ -1,20 +1,10 @@
-/* Laws of one position that samplers draw from, for flat chains: all real tokens but the current one
- * have weights that are affine in exp(log_p), so that one sum over the row says everything.
- * Kernels of ancestral, event, corrector, reveal use it; references compute by the definitions.
- *
- * Every draw is by inverse CDF from one 53-bit uniform: states in ascending order, the current
- * state last, so that a rare move has small u. */
+/* Laws of one position that samplers beside the reverse steps draw from, for flat chains, each a
+ * `struct chain_law` over exp(log_p) or a score row; and the bounds of rates that thinning needs.
+ * Kernels of ancestral, event, corrector, reveal use it; references compute by the definitions. */
 #ifndef SEDGE_SAMPLER_LAW_H
 #define SEDGE_SAMPLER_LAW_H
 
-#include "ops/kernels/transition.h"
-
-/* Weights: real token y != x: scale exp(log_p[y]) + shift; the mask, where it is not x: at_mask; x
- * itself: at_x. x -1: there is no current state. */
-struct sampler_law {
-    int32_t x;
-    double scale, shift, at_mask, at_x;
-};
+#include "ops/kernels/reverse_law.h"
 
 /* What a reverse step needs of the chain: P at its start, at its end, and over it. */
 struct step_transitions {
@@ -25,8 +15,8 @@ struct step_transitions {
  * of x0; OWN: its share at x0 = x.
  *   posterior  w_y = P_d[x][y] (P_s v)_y, v = law / P_t[x][.]
  *   cavity     the same with v = law */
-static inline struct sampler_law ancestral_law(const struct step_transitions *p, int32_t x,
-                                               bool cavity, double others, double own)
+static inline struct chain_law ancestral_law(const struct step_transitions *p, int32_t x,
+                                             bool cavity, double others, double own)
 {
     bool masked = x == p->t.chain->mask;
     double from_other = cavity ? 1 : masked ? p->t.masked : p->t.other;
@@ -35,39 +25,32 @@ static inline struct sampler_law ancestral_law(const struct step_transitions *p,
     double at_own = masked || !(from_own > 0) ? 0 : own / from_own;
     double sum = others * inverse + at_own, shift = p->s.other * sum;
     double into = masked ? p->d.masked : p->d.other; /* P_d[x][y] */
-    struct sampler_law law = {.x = x, .scale = into * p->s.stay * inverse, .shift = into * shift};
-    if (masked) {
-        law.at_x = p->d.kept * p->s.masked * sum;
-    } else {
-        law.at_mask = p->t.chain->mask >= 0 ? p->d.freed * p->s.masked * sum : 0;
-        law.at_x = p->d.same * (p->s.stay * at_own + shift);
-    }
+    struct chain_law law = law_at(p->t.chain, x, p->d.kept * p->s.masked * sum);
+    law.scale = into * p->s.stay * inverse;
+    law.shift = into * shift;
+    law.mask_weight = p->d.freed * p->s.masked * sum;
+    if (!masked)
+        law.at_weight = p->d.same * (p->s.stay * at_own + shift);
     return law;
 }
 
-/* The rates of the corrector at x, of a flat chain: Q[y][x] + Q[x][y] s_y. AT_MASK: s at the mask. */
-static inline struct sampler_law corrector_law(const struct chain *chain, int32_t x,
-                                               double score_mask)
+/* The rates of the corrector at x, of a flat chain: Q[y][x] + Q[x][y] s_y. MASK: s at the mask. */
+static inline struct chain_law corrector_law(const struct chain *chain, int32_t x, double mask)
 {
-    double n = chain->tokens;
-    if (x == chain->mask)
-        return (struct sampler_law){.x = x, .scale = chain->absorb, .shift = chain->release / n};
-    struct sampler_law law = {.x = x, .scale = chain->uniform / n, .shift = chain->uniform / n};
-    if (chain->mask >= 0)
-        law.at_mask = chain->absorb + chain->release / n * score_mask;
+    const bool masked = x == chain->mask;
+    struct chain_law law = law_at(chain, x, 0);
+    law.scale = chain_entry_rate(chain, x);
+    law.shift = (masked ? chain->release : chain->uniform) / chain->tokens;
+    law.mask_weight = chain->absorb + chain->release / chain->tokens * mask;
     return law;
 }
 
 /* The reverse rates Q[x][y] s_y alone. */
-static inline struct sampler_law reverse_law(const struct chain *chain, int32_t x,
-                                             double score_mask)
+static inline struct chain_law rates_law(const struct chain *chain, int32_t x, double mask)
 {
-    double n = chain->tokens;
-    if (x == chain->mask)
-        return (struct sampler_law){.x = x, .scale = chain->absorb};
-    struct sampler_law law = {.x = x, .scale = chain->uniform / n};
-    if (chain->mask >= 0)
-        law.at_mask = chain->release / n * score_mask;
+    struct chain_law law = law_at(chain, x, 0);
+    law.scale = chain_entry_rate(chain, x);
+    law.mask_weight = chain->release / chain->tokens * mask;
     return law;
 }
 
@@ -80,20 +63,20 @@ static inline double stay_weight(double rate, double step)
 /* A step of ReMDM (Wang, Schiff, Sahoo, Kuleshov 2025) at x of pure absorption, with the share
  * of tokens that are masked again bounded as it must be: R <= min(1, (1 - alpha_s) / alpha_t).
  * OTHERS: sum of the law of x0, which is 1 but for rounding. */
-static inline struct sampler_law remask_law(const struct step_transitions *p, int32_t x, double r,
-                                            double others)
+static inline struct chain_law remask_law(const struct step_transitions *p, int32_t x, double r,
+                                          double others)
 {
     double most = p->t.stay > 0 ? p->s.masked / p->t.stay : 1;
     r = r < 0 ? 0 : r > 1 ? 1 : r;
     r = r > most ? most : r;
+    struct chain_law law = law_at(p->t.chain, x, 1 - r);
+    law.mask_weight = r;
     if (x != p->t.chain->mask)
-        return (struct sampler_law){.x = x, .at_mask = r, .at_x = 1 - r};
+        return law;
     double stay = p->s.masked - r * p->t.stay;
-    return (struct sampler_law){
-        .x = x,
-        .scale = (p->s.stay - p->t.stay + r * p->t.stay) / p->t.masked,
-        .at_x = (stay > 0 ? stay : 0) / p->t.masked * others,
-    };
+    law.at_weight = (stay > 0 ? stay : 0) / p->t.masked * others;
+    law.scale = (p->s.stay - p->t.stay + r * p->t.stay) / p->t.masked;
+    return law;
 }
 
 /* An antiderivative over sigma of the largest total reverse rate at x, the largest over all x0 that
@@ -190,28 +173,6 @@ static inline void table_rate_limits(const struct transition *p, double *most)
             most[x] = sum / column[x] > most[x] ? sum / column[x] : most[x];
         }
     }
-}
-
-/* The state where the running sum of N weights passes U times their sum: ascending, X last; X where no
- * weight is positive. Infinite weight of X: X. */
-static inline int32_t dense_pick(const double *weight, int32_t n, int32_t x, double u)
-{
-    double total = 0, sum = 0;
-    int32_t last = x;
-    for (int32_t y = 0; y < n; y++)
-        total += y == x ? 0 : weight[y];
-    double target = u * (x >= 0 ? total + weight[x] : total);
-    if (x >= 0 && !(target < total))
-        return x;
-    for (int32_t y = 0; y < n; y++) {
-        if (y == x || !(weight[y] > 0))
-            continue;
-        last = y;
-        sum += weight[y];
-        if (sum > target)
-            break;
-    }
-    return last;
 }
 
 #endif

@@ -343,14 +343,14 @@ Test(draw, rare_events_keep_their_probability)
         width += law[i] = weights[FIRST + i] = (i + 1) * 1e-9;
     for (int i = 0; i < FIRST; i++)
         before += weights[i];
-    struct weight_row row = {.count = STATES, .f64 = weights};
+    struct weight_row row = row_of_array(weights, STATES, -1);
     struct block_sums sums;
-    sum_weights(&row, &sums);
-    cr_assert_float_eq(sums.total, 1, 1e-12);
+    sum_array(&row, &sums);
+    cr_assert_float_eq(sums.moves, 1, 1e-12);
     for (uint32_t i = 0; i < TRIES; i++) {
         /* 1e-4 of the stretch is left out at both ends: 53 bits round the sums there. */
         double v = 1e-4 + (1 - 2e-4) * test_uniform(9, i);
-        int64_t y = draw_weights(&row, &sums, (before + v * width) / sums.total, 0);
+        int64_t y = draw_row(&row, &sums, (before + v * width) / sums.moves);
         cr_assert(y >= FIRST && y < FIRST + CLUSTER, "drew %lld", (long long)y);
         count[y - FIRST]++;
     }
@@ -374,14 +374,14 @@ Test(draw, small_masked_steps_keep_the_tail)
         law[(int)log2(y + 1)] += 1 / (norm * (y + 1));
     }
     struct block_sums sums;
-    struct score_sums scores = sum_scores(&chain, log_score, chain.mask, &sums);
-    struct weight_row row = {.count = WORDS + 1, .log_score = log_score};
+    struct weight_row row = row_of_law(log_score, WORDS, law_at_each(&chain, chain.mask));
+    struct score_sums scores = sum_scores(&row, &sums);
     row.law = law_tweedie(&chain, chain.mask, delta, scores, false);
     sums_to_weights(&row, &sums);
-    double revealed = 1 - row.law.at_weight / sums.total;
+    double revealed = sums.moves / (sums.moves + sums.stays);
     cr_assert_float_eq(revealed * 4095, 1, 1e-3);
     for (uint32_t i = 0; i < TRIES; i++) {
-        int64_t y = draw_weights(&row, &sums, test_uniform(10, i) * revealed, -1);
+        int64_t y = draw_row(&row, &sums, test_uniform(10, i) * revealed);
         cr_assert(y >= 0 && y < WORDS);
         count[(int)log2((double)y + 1)]++;
     }
@@ -409,12 +409,56 @@ Test(draw, ends_of_the_interval_draw_positive_weights)
     for (int i = 300; i < 600; i++)
         weights[i] = i % 3 == 0 ? 0.1 : 0;
     weights[10] = -1;
-    struct weight_row row = {.count = 700, .f64 = weights};
+    struct weight_row row = row_of_array(weights, 700, -1);
     struct block_sums sums;
-    sum_weights(&row, &sums);
-    cr_assert_eq(draw_weights(&row, &sums, 0, -1), 300);
-    cr_assert_eq(draw_weights(&row, &sums, 1 - 0x1p-53, -1), 597);
+    sum_array(&row, &sums);
+    cr_assert_eq(draw_row(&row, &sums, 0), 300);
+    cr_assert_eq(draw_row(&row, &sums, 1 - 0x1p-53), 597);
+    row.law.at = 330;
+    sum_array(&row, &sums);
+    cr_assert_eq(draw_row(&row, &sums, 0), 300);
+    cr_assert_eq(draw_row(&row, &sums, 1 - 0x1p-53), 330);
     memset(weights, 0, sizeof weights);
-    sum_weights(&row, &sums);
-    cr_assert_eq(draw_weights(&row, &sums, 0.5, -1), -1);
+    sum_array(&row, &sums);
+    cr_assert_eq(draw_row(&row, &sums, 0.5), 330);
+}
+
+/* A law whose blocks need no second pass and one whose blocks do, of the same row: sums, counts and
+ * draws at the edges of the CDF are those of the weights one by one. */
+Test(draw, sums_of_a_law_are_those_of_its_weights)
+{
+    enum { WORDS = 3000 };
+    struct chain chain = chain_mix(WORDS, 0.6, 0.4, 0.4);
+    float *log_score = calloc(WORDS + 1, sizeof *log_score);
+    for (int y = 0; y <= WORDS; y++)
+        log_score[y] = (float)(0.5 * test_normal(13, (uint32_t)y));
+    for (int k = 0; k < 4; k++) {
+        struct chain_law law = law_at_each(&chain, 700);
+        law.shift = k == 0 ? 0.25 : -0.3 * k;
+        law.at_weight = 2;
+        law.mask_weight = k == 2 ? -1 : 3;
+        law.mix = k == 3 ? 0.1 : 0;
+        struct weight_row row = row_of_law(log_score, WORDS, law);
+        struct block_sums sums;
+        sum_law(&row, &sums);
+        double total = 0, below = law.mask_weight < 0;
+        for (int y = 0; y <= WORDS; y++) {
+            double score = exp((double)log_score[y]);
+            below += y != 700 && y < WORDS && law_raw(&law, y, score) < 0;
+            total += y == 700 ? 0 : law_weight(&law, y, score);
+        }
+        cr_assert_float_eq(sums.moves, total, 1e-9 * total);
+        cr_assert_eq(sums.clamped, below);
+        double passed = 0;
+        for (int y = 0; y <= WORDS; y++) {
+            double weight = y == 700 ? 0 : law_weight(&law, y, exp((double)log_score[y]));
+            if (weight > 1e-6) {
+                cr_assert_eq(draw_at(&row, &sums, passed + 1e-7 * weight), y);
+                cr_assert_eq(draw_at(&row, &sums, passed + (1 - 1e-7) * weight), y);
+            }
+            passed += weight;
+        }
+        cr_assert_eq(draw_at(&row, &sums, total + 1), 700);
+    }
+    free(log_score);
 }

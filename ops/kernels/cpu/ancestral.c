@@ -1,7 +1,8 @@
 /* The ancestral step; ops/ancestral.c says what it is. Flat chains take one pass over the row of a
- * position that stays and two over one that moves; table chains a product with P_s. */
+ * position, table chains a product with P_s. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/pick.h"
+#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/sampler_law.h"
 
 static struct step_transitions step_make(const struct kernel_call *call, double from, double to)
 {
@@ -19,10 +20,13 @@ static int32_t step_flat(const float *log_p, const struct step_transitions *p, i
                          bool cavity, double u)
 {
     const struct chain *chain = p->t.chain;
-    double others = pick_others(log_p, chain->tokens, x);
+    struct weight_row row = row_of_law(log_p, chain->tokens, law_at_each(chain, x));
+    struct block_sums sums;
+    double others = sum_scores(&row, &sums).others;
     double own = x < chain->tokens ? exp((double)log_p[x]) : 0;
-    struct sampler_law law = ancestral_law(p, x, cavity, others, own);
-    return pick_law(log_p, chain->tokens, chain->mask, &law, others, u);
+    row.law = ancestral_law(p, x, cavity, others, own);
+    sums_to_weights(&row, &sums);
+    return draw_row(&row, &sums, u);
 }
 
 /* V and WEIGHT: rows over the states. */
@@ -38,7 +42,10 @@ static int32_t step_table(const float *log_p, const struct step_transitions *p, 
     transition_apply(&p->s, v, weight);
     for (int32_t y = 0; y < n; y++)
         weight[y] *= transition_at(&p->d, x, y);
-    return dense_pick(weight, n, x, u);
+    struct weight_row row = row_of_array(weight, n, x);
+    struct block_sums sums;
+    sum_array(&row, &sums);
+    return draw_row(&row, &sums, u);
 }
 
 /* Position P, I of its sequence, by the transitions of its row; ROWS: two rows over the states. */
@@ -50,9 +57,9 @@ static void step_position(const struct kernel_call *call, const struct step_tran
     int32_t x = ((const int32_t *)call->in[0].data)[at];
     const float *log_p = (const float *)call->in[1].data + at * n;
     bool cavity = call->attr[ANCESTRAL_HEAD].integer == ANCESTRAL_CAVITY;
-    double u = pick_uniform(call, 5, row, i, length);
+    double u = uniform_of(call, 5, row, i, length);
     int32_t *y = (int32_t *)call->out[0].data + at;
-    if (pick_kept(call, 4, at) || x < 0 || x >= n || chain_frozen(chain, x))
+    if (position_kept(call, 4, at) || x < 0 || x >= n || chain_frozen(chain, x))
         *y = x;
     else if (chain->kind == CHAIN_FLAT)
         *y = step_flat(log_p, p, x, cavity, u);

@@ -19,12 +19,12 @@ static void base_draw(const struct kernel_call *call)
         }
         int64_t row = p / at.length;
         struct block_sums sums;
-        double others = sum_scores(chain, log_score + p * states, chain->mask, &sums).others;
-        struct weight_row weights = {.count = states, .log_score = log_score + p * states};
+        struct weight_row weights =
+            row_of_law(log_score + p * states, chain->tokens, law_at_each(chain, chain->mask));
+        double others = sum_scores(&weights, &sums).others;
         weights.law = law_base(chain, time_at(&call->in[1], row), others);
         sums_to_weights(&weights, &sums);
-        out[p] = (int32_t)draw_weights(&weights, &sums, uniform_at(call, row, p % at.length),
-                                       chain->mask);
+        out[p] = draw_row(&weights, &sums, uniform_at(call, row, p % at.length));
     }
 }
 
@@ -32,7 +32,8 @@ static double leak_cost(const struct chain *chain, double sigma, int32_t x0, con
 {
     struct transition p = transition_flat(chain, sigma);
     struct block_sums sums;
-    double log_total = log(sum_scores(chain, log_score, chain->mask, &sums).others), sum = 0;
+    struct weight_row row = row_of_logs(log_score, chain->tokens);
+    double log_total = log(sum_scores(&row, &sums).others), sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t y = 0; y < chain->tokens; y++)
         sum += (double)log_score[y];
@@ -84,13 +85,14 @@ static double decoder_cost(const struct kernel_call *call, int64_t row, int32_t 
 {
     const struct chain *chain = call->chain;
     struct block_sums sums;
-    struct score_sums scores = sum_scores(chain, log_score, x, &sums);
+    struct weight_row weights = row_of_law(log_score, chain->tokens, law_at_each(chain, x));
+    struct score_sums scores = sum_scores(&weights, &sums);
     double sigma = time_at(&call->in[3], row);
-    struct weight_row weights = {.count = chain->states, .log_score = log_score};
     weights.law = law_decoder(chain, x, sigma, scores);
     sums_to_weights(&weights, &sums);
     make_positive(chain, sigma, scores.others, &weights, &sums);
-    return log(sums.total) - log(law_weight(&weights.law, x0, exp((double)log_score[x0])));
+    return log(sums.moves + sums.stays) -
+           log(law_weight(&weights.law, x0, exp((double)log_score[x0])));
 }
 
 static void reconstruction_table(const struct kernel_call *call, struct positions at)

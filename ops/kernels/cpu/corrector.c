@@ -1,15 +1,16 @@
 /* Jumps at forward plus reverse rates; ops/corrector.c says which. */
-#include "ops/kernels/cpu/pick.h"
+#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/sampler_law.h"
 
 static int32_t jump_flat(const struct chain *chain, const float *log_score, int32_t x, double step,
                          double u)
 {
-    double at_mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
-    struct sampler_law law = corrector_law(chain, x, at_mask);
-    double others = law.scale > 0 ? pick_others(log_score, chain->tokens, x) : 0;
-    double moving = chain->tokens - (x != chain->mask);
-    law.at_x = stay_weight(law.scale * others + law.shift * moving + law.at_mask, step);
-    return pick_law(log_score, chain->tokens, chain->mask, &law, others, u);
+    double mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
+    struct weight_row row = row_of_law(log_score, chain->tokens, corrector_law(chain, x, mask));
+    struct block_sums sums;
+    sum_law(&row, &sums);
+    sums.stays = stay_weight(sums.moves, step);
+    return draw_row(&row, &sums, u);
 }
 
 /* WEIGHT: a row over the states. */
@@ -17,17 +18,17 @@ static int32_t jump_table(const struct chain *chain, const float *log_score, int
                           double u, double *weight)
 {
     const struct rates *r = chain->rates;
-    double total = 0;
     for (int32_t y = 0; y < chain->states; y++)
         weight[y] = 0;
     for (int64_t k = r->from_start[x]; k < r->from_start[x + 1]; k++)
         weight[r->to[k]] = r->from_rate[k];
     for (int64_t k = r->into_start[x]; k < r->into_start[x + 1]; k++)
         weight[r->of[k]] += r->into_rate[k] * exp((double)log_score[r->of[k]]);
-    for (int32_t y = 0; y < chain->states; y++)
-        total += weight[y];
-    weight[x] = stay_weight(total, step);
-    return dense_pick(weight, chain->states, x, u);
+    struct weight_row row = row_of_array(weight, chain->states, x);
+    struct block_sums sums;
+    sum_array(&row, &sums);
+    sums.stays = stay_weight(sums.moves, step);
+    return draw_row(&row, &sums, u);
 }
 
 static void corrector(const struct kernel_call *call)
@@ -43,8 +44,8 @@ static void corrector(const struct kernel_call *call)
         for (int64_t i = 0; i < at.length; i++) {
             int64_t p = row * at.length + i;
             const float *log_score = (const float *)call->in[1].data + p * chain->states;
-            double u = pick_uniform(call, 4, row, i, at.length);
-            if (pick_kept(call, 3, p) || x[p] < 0 || x[p] >= chain->states)
+            double u = uniform_of(call, 4, row, i, at.length);
+            if (position_kept(call, 3, p) || x[p] < 0 || x[p] >= chain->states)
                 out[p] = x[p];
             else if (chain->kind == CHAIN_FLAT)
                 out[p] = jump_flat(chain, log_score, x[p], step, u);

@@ -1,10 +1,11 @@
 /* Samplers that jump once a call; ops/event.c says what they are. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/pick.h"
+#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/sampler_law.h"
 
 static double row_uniform(const struct kernel_call *call, uint32_t i, int64_t row)
 {
-    return pick_uniform(call, i, row, 0, 1);
+    return uniform_of(call, i, row, 0, 1);
 }
 
 static int64_t masks_of(const struct kernel_call *call, int64_t row, int64_t length)
@@ -33,7 +34,6 @@ static void reveal_one(const struct kernel_call *call)
 {
     struct positions at = positions_of(&call->in[0]);
     const int32_t tokens = call->chain->tokens, states = call->chain->states;
-    const struct sampler_law law = {.x = -1, .scale = 1};
     int32_t *out = call->out[0].data;
     if (call->out[0].data != call->in[0].data)
         memcpy(out, call->in[0].data, (size_t)at.count * sizeof *out);
@@ -48,9 +48,11 @@ static void reveal_one(const struct kernel_call *call)
         int64_t left = (int64_t)(uniform_at(call, row, 0) * (double)masks);
         while (out[p] != call->chain->mask || left-- > 0)
             p++;
-        const float *log_p = (const float *)call->in[1].data + p * states;
-        out[p] = pick_law(log_p, tokens, -1, &law, pick_others(log_p, tokens, -1),
-                          uniform_at(call, row, 1));
+        struct weight_row weights =
+            row_of_logs((const float *)call->in[1].data + p * states, tokens);
+        struct block_sums sums;
+        sum_law(&weights, &sums);
+        out[p] = draw_row(&weights, &sums, uniform_at(call, row, 1));
     }
 }
 
@@ -62,7 +64,7 @@ static struct hazard_counts count_movable(const struct kernel_call *call, int64_
     const int32_t *x = call->in[0].data;
     struct hazard_counts n = {0, 0};
     for (int64_t p = row * length; p < (row + 1) * length; p++) {
-        if (pick_kept(call, 2, p))
+        if (position_kept(call, 2, p))
             continue;
         if (x[p] == call->chain->mask)
             n.masks++;
@@ -78,7 +80,7 @@ static double table_limit(const struct kernel_call *call, const double *most, in
     const int32_t *x = call->in[0].data;
     double sum = 0;
     for (int64_t p = row * length; p < (row + 1) * length; p++)
-        if (!pick_kept(call, 2, p) && x[p] >= 0 && x[p] < call->chain->states)
+        if (!position_kept(call, 2, p) && x[p] >= 0 && x[p] < call->chain->states)
             sum += most[x[p]];
     return sum;
 }
@@ -110,16 +112,25 @@ static void thin_next(const struct kernel_call *call)
     }
 }
 
+/* The reverse rates of a position of a flat chain, and their sums. */
+static struct weight_row position_law(const struct chain *chain, int32_t x, const float *log_score,
+                                      struct block_sums *sums)
+{
+    double mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
+    struct weight_row row = row_of_law(log_score, chain->tokens, rates_law(chain, x, mask));
+    sum_law(&row, sums);
+    return row;
+}
+
 /* The total reverse rate of a position. */
 static double position_rate(const struct chain *chain, int32_t x, const float *log_score)
 {
     if (x < 0 || x >= chain->states || chain_frozen(chain, x))
         return 0;
     if (chain->kind == CHAIN_FLAT) {
-        double at_mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
-        struct sampler_law law = reverse_law(chain, x, at_mask);
-        double others = law.scale > 0 ? pick_others(log_score, chain->tokens, x) : 0;
-        return law.scale * others + law.at_mask;
+        struct block_sums sums;
+        position_law(chain, x, log_score, &sums);
+        return sums.moves;
     }
     const struct rates *r = chain->rates;
     double sum = 0;
@@ -133,13 +144,9 @@ static int32_t position_jump(const struct chain *chain, int32_t x, const float *
                              double target)
 {
     if (chain->kind == CHAIN_FLAT) {
-        double at_mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
-        struct sampler_law law = reverse_law(chain, x, at_mask);
-        double others = law.scale > 0 ? pick_others(log_score, chain->tokens, x) : 0;
-        if (law.at_mask > 0 && target >= law.scale * others)
-            return chain->mask;
-        int32_t y = pick_scan(log_score, chain->tokens, &law, target);
-        return y >= 0 ? y : x;
+        struct block_sums sums;
+        struct weight_row row = position_law(chain, x, log_score, &sums);
+        return draw_at(&row, &sums, target);
     }
     const struct rates *r = chain->rates;
     double sum = 0;
@@ -162,8 +169,9 @@ static void thin_jump_row(const struct kernel_call *call, int64_t row, int64_t l
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (length * states > LAW_PARALLEL)
     for (int64_t i = 0; i < length; i++) {
-        each[i] =
-            pick_kept(call, 3, first + i) ? 0 : position_rate(chain, x[i], log_score + i * states);
+        each[i] = position_kept(call, 3, first + i)
+                      ? 0
+                      : position_rate(chain, x[i], log_score + i * states);
         out[i] = x[i];
     }
     for (int64_t i = 0; i < length; i++)

@@ -1,69 +1,53 @@
-/* One position's weights over the states, and inverse-CDF draws from them. Used by reverse.c and
- * bound.c.
+/* One position's weights over the states, and inverse-CDF draws from them: what every kernel that
+ * draws a state draws by.
  *
- * Sums run over blocks of states whose size depends on the number of states alone; a draw finds its
- * block from the sums of blocks and computes the weights of that block only once more. */
+ * One 53-bit uniform a draw, sums in double. The order is that of the states, the current one last,
+ * so that a rare move has a small u and a position that stays needs no second look at its row. Sums
+ * run over blocks of states whose size depends on the number of states alone; a draw finds its block
+ * from the sums of blocks and computes the weights of that block only once more. */
 #ifndef SEDGE_CPU_LAW_H
 #define SEDGE_CPU_LAW_H
 
-#include "ops/kernels/cpu/vector.h"
-
 #include "ops/kernels/chain_room.h"
-#include "ops/kernels/kernel.h"
+#include "ops/kernels/cpu/position.h"
 #include "ops/kernels/reverse_law.h"
 
 enum { LAW_TILE = 256, LAW_BLOCKS = 1024 };
 
-/* Positions times states below which waking the threads costs more than it saves. */
-#define LAW_PARALLEL 16384
-
-static inline bool call_has(const struct kernel_call *call, uint32_t i)
-{
-    return i < call->in_count && call->in[i].data;
-}
-
-/* Positions of token tensor X: rows of the first axis, and entries in each. */
-struct positions {
-    int64_t rows, length, count;
-};
-static inline struct positions positions_of(const struct tensor *x)
-{
-    struct positions at = {.rows = x->rank ? x->dim[0] : 1, .count = tensor_size(x)};
-    at.length = at.rows ? at.count / at.rows : 0;
-    return at;
-}
-static inline double time_at(const struct tensor *time, int64_t row)
-{
-    return ((const double *)time->data)[time->rank ? row : 0];
-}
-static inline double uniform_at(const struct kernel_call *call, int64_t row, int64_t position)
-{
-    return random_uniform(call->key, call->iteration, call->stream, call->sequence + (uint32_t)row,
-                          (uint32_t)position);
-}
-
-/* P with all columns at SIGMA, for row ROW of a batch: P of the row before, where both share a sigma. */
-static inline void next_transition(const struct kernel_call *call, int64_t row, double sigma,
-                                   struct transition *p)
-{
-    if (row == 0 || sigma != p->sigma)
-        *p = transition_make(call->chain, sigma, NULL, 0, call->workspace, call->threads);
-}
-
-/* Where weights come from: a law over a score row, or an array of either real type. */
+/* Where weights come from: a law over the COUNT real tokens of a row of logarithms, or an array of
+ * either real type, for which the law says the current state alone. */
 struct weight_row {
     int64_t count;
-    const float *log_score; /* with LAW */
+    const float *log_score;
     struct chain_law law;
     const float *f32;
     const double *f64;
 };
+static inline struct weight_row row_of_law(const float *log_score, int64_t tokens,
+                                           struct chain_law law)
+{
+    return (struct weight_row){.count = tokens, .log_score = log_score, .law = law};
+}
+/* AT: the current state, -1 where there is none. */
+static inline struct weight_row row_of_array(const double *weights, int64_t count, int32_t at)
+{
+    return (struct weight_row){.count = count, .f64 = weights, .law = {.at = at, .mask = -1}};
+}
+/* The exponential of each entry. */
+static inline struct weight_row row_of_logs(const float *log_p, int64_t count)
+{
+    return row_of_law(log_p, count, (struct chain_law){.at = -1, .mask = -1, .scale = 1});
+}
 
+/* The current state, and the mask of a law, have weights of their own: blocks are without them. */
 struct block_sums {
     int64_t block; /* states in a block: a multiple of LAW_TILE */
     double sum[LAW_BLOCKS];
-    double total;
-    int64_t clamped; /* weights below zero */
+    double listed;  /* of all blocks */
+    double moves;   /* of all states but the current one */
+    double stays;   /* the weight of that */
+    double least;   /* of the scores in blocks, where a law may be negative; else INFINITY */
+    double clamped; /* how many weights are below zero */
 };
 
 static inline int64_t block_size(int64_t states)
@@ -71,57 +55,50 @@ static inline int64_t block_size(int64_t states)
     int64_t tiles = (states + LAW_TILE - 1) / LAW_TILE;
     return LAW_TILE * ((tiles + LAW_BLOCKS - 1) / LAW_BLOCKS);
 }
-
-/* Puts the weight of a state with one of its own in its place in a tile of N; returns by how much
- * that changes the number of negative weights. */
-static inline int64_t place_weight(double raw, double mix, double shift, int64_t at, int64_t n,
-                                   double *tile)
+static inline int64_t block_end(const struct weight_row *row, const struct block_sums *sums,
+                                int64_t b)
 {
-    if (at < 0 || at >= n)
-        return 0;
-    tile[at] = (raw > 0 ? raw : 0) + mix;
-    return (raw < 0) - (shift < 0);
+    int64_t end = (b + 1) * sums->block;
+    return end < row->count ? end : row->count;
 }
 
-/* Clamped weights of states FIRST .. FIRST + N - 1, N at most LAW_TILE; returns how many of them were
- * negative. */
-static inline int64_t weights_tile(const struct weight_row *row, int64_t first, int64_t n,
-                                   double *out)
+/* exp of N log scores from FIRST on, or entries of an array; 0 at the current state. */
+static inline void entries_tile(const struct weight_row *row, int64_t first, int64_t n, double *out)
 {
-    int64_t clamped = 0;
-    if (!row->log_score) {
-        for (int64_t i = 0; i < n; i++) {
-            double weight = row->f32 ? (double)row->f32[first + i] : row->f64[first + i];
-            out[i] = weight > 0 ? weight : 0;
-            clamped += weight < 0;
-        }
-        return clamped;
-    }
-    const struct chain_law *law = &row->law;
-    const double scale = law->scale, shift = law->shift, mix = law->mix;
-    const float *log_score = row->log_score + first;
+    const float *log_score = row->log_score;
+    if (log_score) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        out[i] = exp((double)log_score[i]);
-    if (law->at >= first && law->at < first + n)
-        out[law->at - first] = 0;
-    if (law->mask >= first && law->mask < first + n)
-        out[law->mask - first] = 0;
-    double below = 0;
-    if (shift < 0) {
-#pragma omp simd reduction(+ : below)
         for (int64_t i = 0; i < n; i++)
-            below += scale * out[i] + shift < 0 ? 1.0 : 0.0;
+            out[i] = exp((double)log_score[first + i]);
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            out[i] = row->f32 ? (double)row->f32[first + i] : row->f64[first + i];
     }
-    clamped = (int64_t)below;
-#pragma omp simd
+    if (row->law.at >= first && row->law.at < first + n)
+        out[row->law.at - first] = 0;
+}
+
+/* Clamped weights of states FIRST .. FIRST + N - 1, N at most LAW_TILE, 0 at the current one. Returns
+ * how many were negative. */
+static inline double weights_tile(const struct weight_row *row, int64_t first, int64_t n,
+                                  double *out)
+{
+    const bool law = row->log_score;
+    const double scale = law ? row->law.scale : 1, mix = law ? row->law.mix : 0;
+    const double shift = law ? row->law.shift : 0;
+    const int64_t at = row->law.at - first;
+    double below = 0;
+    entries_tile(row, first, n, out);
+#pragma omp simd reduction(+ : below)
     for (int64_t i = 0; i < n; i++) {
         double raw = scale * out[i] + shift;
+        below += raw < 0 ? 1.0 : 0.0;
         out[i] = (raw > 0 ? raw : 0) + mix * out[i];
     }
-    if (law->mask >= 0)
-        clamped += place_weight(law->mask_weight, 0, shift, law->mask - first, n, out);
-    return clamped + place_weight(law->at_weight, law->at_mix, shift, law->at - first, n, out);
+    if (at < 0 || at >= n)
+        return below;
+    out[at] = 0;
+    return below - (shift < 0);
 }
 
 static inline double tile_sum(const double *tile, int64_t n)
@@ -133,56 +110,44 @@ static inline double tile_sum(const double *tile, int64_t n)
     return sum;
 }
 
-/* Sums of the weights of ROW by blocks. */
-static inline void sum_weights(const struct weight_row *row, struct block_sums *out)
+/* The sum of the entries of block B, or of its weights. */
+static inline double sum_entries(const struct weight_row *row, const struct block_sums *sums,
+                                 int64_t b)
 {
-    double tile[LAW_TILE];
-    out->block = block_size(row->count);
-    out->total = 0;
-    out->clamped = 0;
-    for (int64_t b = 0; b * out->block < row->count; b++) {
-        int64_t end = (b + 1) * out->block < row->count ? (b + 1) * out->block : row->count;
-        out->sum[b] = 0;
-        for (int64_t first = b * out->block; first < end; first += LAW_TILE) {
-            int64_t n = end - first < LAW_TILE ? end - first : LAW_TILE;
-            out->clamped += weights_tile(row, first, n, tile);
-            out->sum[b] += tile_sum(tile, n);
-        }
-        out->total += out->sum[b];
+    double tile[LAW_TILE], sum = 0;
+    int64_t end = block_end(row, sums, b);
+    for (int64_t first = b * sums->block; first < end; first += LAW_TILE) {
+        int64_t n = end - first < LAW_TILE ? end - first : LAW_TILE;
+        entries_tile(row, first, n, tile);
+        sum += tile_sum(tile, n);
     }
+    return sum;
+}
+static inline double sum_weights(const struct weight_row *row, struct block_sums *sums, int64_t b)
+{
+    double tile[LAW_TILE], sum = 0;
+    int64_t end = block_end(row, sums, b);
+    for (int64_t first = b * sums->block; first < end; first += LAW_TILE) {
+        int64_t n = end - first < LAW_TILE ? end - first : LAW_TILE;
+        sums->clamped += weights_tile(row, first, n, tile);
+        sum += tile_sum(tile, n);
+    }
+    return sum;
 }
 
-/* The same for s_y of the tokens y != x. */
-static inline struct score_sums sum_scores(const struct chain *chain, const float *log_score,
-                                           int64_t x, struct block_sums *out)
+/* The sums of the scores of a law's row, of which all but the current state and the mask need be
+ * known. A law that has no use for them reads none. */
+static inline struct score_sums sum_scores(const struct weight_row *row, struct block_sums *sums)
 {
-    struct weight_row row = {.count = chain->states, .log_score = log_score};
-    row.law = law_at(chain, (int32_t)x, 0);
-    row.law.scale = 1;
-    sum_weights(&row, out);
-    double mask = row.law.mask >= 0 ? exp((double)log_score[row.law.mask]) : 0;
-    return (struct score_sums){out->total, mask};
-}
-
-/* Turns the sums of scores into those of the weights of ROW. Where weights are proportional to scores
- * that takes no second pass over the states. */
-static inline void sums_to_weights(const struct weight_row *row, struct block_sums *sums)
-{
-    const struct chain_law *law = &row->law;
-    if (law->shift != 0 || law->mix != 0) {
-        sum_weights(row, sums);
-        return;
-    }
-    sums->total = 0;
-    sums->clamped = (law->at_weight < 0) + (law->mask >= 0 && law->mask_weight < 0);
+    const bool used = row->law.scale != 0 || row->law.mix != 0;
+    sums->block = block_size(row->count);
+    sums->listed = 0;
     for (int64_t b = 0; b * sums->block < row->count; b++) {
-        sums->sum[b] *= law->scale;
-        if (law->mask >= 0 && law->mask / sums->block == b)
-            sums->sum[b] += law_weight(law, law->mask, 1.0);
-        if (law->at / sums->block == b)
-            sums->sum[b] += law_weight(law, law->at, 1.0);
-        sums->total += sums->sum[b];
+        sums->sum[b] = used ? sum_entries(row, sums, b) : 0;
+        sums->listed += sums->sum[b];
     }
+    double mask = row->law.mask >= 0 ? exp((double)row->log_score[row->law.mask]) : 0;
+    return (struct score_sums){sums->listed, mask};
 }
 
 /* The smallest of N numbers. */
@@ -198,27 +163,81 @@ static inline float least_of(const float *row, int64_t n)
     return least;
 }
 
-/* The smallest s_y of the tokens y != x. */
-static inline double least_score(const float *row, int64_t n, int64_t x)
+/* The smallest score in block B but for that of the current state. */
+static inline double block_least(const struct weight_row *row, const struct block_sums *sums,
+                                 int64_t b)
 {
-    if (x >= n)
-        return exp((double)least_of(row, n));
-    float before = least_of(row, x), after = least_of(row + x + 1, n - x - 1);
+    int64_t first = b * sums->block, end = block_end(row, sums, b), at = row->law.at;
+    if (at < first || at >= end)
+        return exp((double)least_of(row->log_score + first, end - first));
+    float before = least_of(row->log_score + first, at - first);
+    float after = least_of(row->log_score + at + 1, end - at - 1);
     return exp((double)(before < after ? before : after));
 }
 
-/* Repairs a decoder, and the sums of its weights, where some token has no chance. Where weights only
- * add to scores none is without one, which spares the search for the least. */
+/* Turns the sums of the scores of ROW into those of its weights. Where none of a block is below
+ * zero that takes no second pass over the exponentials. */
+static inline void sums_to_weights(const struct weight_row *row, struct block_sums *sums)
+{
+    const struct chain_law *law = &row->law;
+    const double own = law->at_weight, mask = law->mask >= 0 ? law->mask_weight : 0;
+    sums->listed = 0;
+    sums->least = INFINITY;
+    sums->clamped = (own < 0) + (mask < 0);
+    for (int64_t b = 0; b * sums->block < row->count; b++) {
+        int64_t first = b * sums->block, count = block_end(row, sums, b) - first;
+        count -= law->at >= first && law->at < first + count;
+        double least = INFINITY;
+        if (law->shift < 0)
+            least = block_least(row, sums, b);
+        sums->least = least < sums->least ? least : sums->least;
+        if (law->scale * least + law->shift < 0)
+            sums->sum[b] = sum_weights(row, sums, b);
+        else
+            sums->sum[b] = (law->scale + law->mix) * sums->sum[b] + law->shift * (double)count;
+        sums->listed += sums->sum[b];
+    }
+    sums->moves = sums->listed + (mask > 0 ? mask : 0);
+    sums->stays = (own > 0 ? own : 0) + law->at_mix;
+}
+
+/* The sums of a law that needs to know no others first. */
+static inline void sum_law(const struct weight_row *row, struct block_sums *sums)
+{
+    sum_scores(row, sums);
+    sums_to_weights(row, sums);
+}
+
+/* The sums of an array. */
+static inline void sum_array(const struct weight_row *row, struct block_sums *sums)
+{
+    const int32_t at = row->law.at;
+    sums->block = block_size(row->count);
+    sums->listed = sums->stays = sums->clamped = 0;
+    sums->least = INFINITY;
+    for (int64_t b = 0; b * sums->block < row->count; b++) {
+        sums->sum[b] = sum_weights(row, sums, b);
+        sums->listed += sums->sum[b];
+    }
+    if (at >= 0) {
+        double own = row->f32 ? (double)row->f32[at] : row->f64[at];
+        sums->stays = own > 0 ? own : 0;
+        sums->clamped += own < 0;
+    }
+    sums->moves = sums->listed;
+}
+
+/* Repairs a decoder, and the sums of its weights, where some token has no chance. OTHERS: the sum
+ * of the scores but the current one. */
 static inline void make_positive(const struct chain *chain, double sigma, double others,
                                  struct weight_row *row, struct block_sums *sums)
 {
-    double least = row->law.scale > 0 && row->law.shift >= 0
-                       ? INFINITY
-                       : least_score(row->log_score, chain->tokens, row->law.at);
-    if (law_positive(chain, &row->law, least))
+    if (law_positive(chain, &row->law, sums->least))
         return;
-    row->law = law_soften(chain, row->law, sigma, sums->total, others);
-    sum_weights(row, sums);
+    double total = sums->moves + sums->stays;
+    row->law = law_soften(chain, row->law, sigma, total, others);
+    sum_scores(row, sums);
+    sums_to_weights(row, sums);
 }
 
 /* Rows of slot SLOT for a law of a table chain, with the scores at X filled in. */
@@ -236,13 +255,13 @@ static inline struct table_law table_law_at(const struct kernel_call *call, int6
     return law;
 }
 
-/* The state where the running sum passes U times the total; OTHERWISE where no weight is positive.
- * Rounding can carry the target past the last state: then the last one of positive weight it is. */
-static inline int64_t draw_weights(const struct weight_row *row, const struct block_sums *sums,
-                                   double u, int64_t otherwise)
+/* The listed state where the running sum passes TARGET; where rounding carries it past the last one,
+ * the last of positive weight; -1 where none has any. */
+static inline int64_t draw_listed(const struct weight_row *row, const struct block_sums *sums,
+                                  double target)
 {
-    double tile[LAW_TILE], target = u * sums->total, sum = 0;
-    int64_t chosen = -1;
+    double tile[LAW_TILE], sum = 0;
+    int64_t chosen = -1, last = -1;
     for (int64_t b = 0; b * sums->block < row->count; b++) {
         if (!(sums->sum[b] > 0))
             continue;
@@ -253,10 +272,9 @@ static inline int64_t draw_weights(const struct weight_row *row, const struct bl
             break;
     }
     if (chosen < 0)
-        return otherwise;
-    int64_t last = otherwise, first = chosen * sums->block;
-    int64_t end = first + sums->block < row->count ? first + sums->block : row->count;
-    for (; first < end; first += LAW_TILE) {
+        return -1;
+    int64_t end = block_end(row, sums, chosen);
+    for (int64_t first = chosen * sums->block; first < end; first += LAW_TILE) {
         int64_t n = end - first < LAW_TILE ? end - first : LAW_TILE;
         weights_tile(row, first, n, tile);
         for (int64_t i = 0; i < n; i++) {
@@ -269,6 +287,25 @@ static inline int64_t draw_weights(const struct weight_row *row, const struct bl
         }
     }
     return last;
+}
+
+/* The state where the running sum of the weights passes TARGET: states in their order, the current
+ * one last. Where no weight is positive the current one, or state 0. */
+static inline int32_t draw_at(const struct weight_row *row, const struct block_sums *sums,
+                              double target)
+{
+    const struct chain_law *law = &row->law;
+    if (law->at >= 0 && !(target < sums->moves))
+        return law->at;
+    if (law->mask >= 0 && law->mask_weight > 0 && target >= sums->listed)
+        return law->mask;
+    int64_t y = draw_listed(row, sums, target);
+    return y >= 0 ? (int32_t)y : law->at >= 0 ? law->at : 0;
+}
+static inline int32_t draw_row(const struct weight_row *row, const struct block_sums *sums,
+                               double u)
+{
+    return draw_at(row, sums, u * (sums->moves + sums->stays));
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* Unmasking by other rules than the reverse process; ops/reveal.c says which. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/pick.h"
+#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/sampler_law.h"
 
 static void remask(const struct kernel_call *call)
 {
@@ -16,12 +17,17 @@ static void remask(const struct kernel_call *call)
         double from = time_at(&call->in[2], row), to = time_at(&call->in[3], row);
         struct step_transitions step = {.t = transition_flat(chain, from),
                                         .s = transition_flat(chain, to < from ? to : from)};
-        double others = x[p] == chain->mask ? pick_others(log_p, chain->tokens, -1) : 0;
-        struct sampler_law law = remask_law(&step, x[p], time_at(&call->in[4], row), others);
-        double u = pick_uniform(call, 6, row, p % at.length, at.length);
-        out[p] = pick_kept(call, 5, p)
-                     ? x[p]
-                     : pick_law(log_p, chain->tokens, chain->mask, &law, others, u);
+        if (position_kept(call, 5, p)) {
+            out[p] = x[p];
+            continue;
+        }
+        struct weight_row weights = row_of_law(log_p, chain->tokens, law_at(chain, x[p], 0));
+        struct block_sums sums;
+        weights.law.scale = x[p] == chain->mask;
+        double others = sum_scores(&weights, &sums).others;
+        weights.law = remask_law(&step, x[p], time_at(&call->in[4], row), others);
+        sums_to_weights(&weights, &sums);
+        out[p] = draw_row(&weights, &sums, uniform_of(call, 6, row, p % at.length, at.length));
     }
 }
 
@@ -117,14 +123,16 @@ static void draw_law(const struct kernel_call *call)
 {
     struct positions at = positions_of(&call->out[0]);
     const int64_t n = call->in[0].dim[call->in[0].rank - 1];
-    const struct sampler_law law = {.x = -1, .scale = 1};
     int32_t *out = call->out[0].data;
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * n > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
         const float *log_p = (const float *)call->in[0].data + p * n;
-        double u = pick_uniform(call, 1, p / at.length, p % at.length, at.length);
-        out[p] = pick_law(log_p, n, -1, &law, pick_others(log_p, n, -1), u);
+        struct weight_row weights = row_of_logs(log_p, n);
+        struct block_sums sums;
+        sum_law(&weights, &sums);
+        out[p] =
+            draw_row(&weights, &sums, uniform_of(call, 1, p / at.length, p % at.length, at.length));
     }
 }
 

@@ -1,5 +1,5 @@
 /* Reverse steps, their weights, and categorical draws; ops/reverse.c says of what. A position is
- * one thread's; its score row is read once for the sums, and a block of it again for the draw. */
+ * one thread's; its score row is read once for the sums, and a block of it again where it moves. */
 #include "ops/kernels/cpu/law.h"
 
 #include "ops/kernels/attrs.h"
@@ -64,59 +64,57 @@ static void step_transition(const struct kernel_call *call, enum step step, int6
     next_transition(call, row, time, p);
 }
 
-static int64_t step_draw(const struct kernel_call *call, enum step step, int64_t row, int32_t x,
-                         const float *log_score, double u, int64_t *clamped)
+static int32_t step_draw(const struct kernel_call *call, enum step step, int64_t row, int32_t x,
+                         const float *log_score, double u, double *clamped)
 {
     const struct chain *chain = call->chain;
+    struct weight_row weights = row_of_law(log_score, chain->tokens, law_at_each(chain, x));
     struct block_sums sums;
-    struct score_sums scores = sum_scores(chain, log_score, x, &sums);
-    struct weight_row weights = {.count = chain->states, .log_score = log_score};
+    struct score_sums scores = sum_scores(&weights, &sums);
     weights.law = step_law(call, step, row, x, scores);
     sums_to_weights(&weights, &sums);
     if (step == STEP_DENOISE)
         make_positive(chain, time_at(&call->in[2], row), scores.others, &weights, &sums);
     *clamped = sums.clamped;
-    return draw_weights(&weights, &sums, u, x);
+    return draw_row(&weights, &sums, u);
 }
 
-static int64_t table_step_draw(const struct kernel_call *call, enum step step,
+static int32_t table_step_draw(const struct kernel_call *call, enum step step,
                                const struct transition *p, int64_t row, int64_t slot, int32_t x,
-                               const float *log_score, double u, int64_t *clamped)
+                               const float *log_score, double u, double *clamped)
 {
+    const double *array = step_table(call, step, p, row, slot, x, log_score);
+    struct weight_row weights = row_of_array(array, call->chain->states, x);
     struct block_sums sums;
-    struct weight_row weights = {.count = call->chain->states};
-    weights.f64 = step_table(call, step, p, row, slot, x, log_score);
-    sum_weights(&weights, &sums);
+    sum_array(&weights, &sums);
     *clamped = sums.clamped;
-    return draw_weights(&weights, &sums, u, x);
+    return draw_row(&weights, &sums, u);
 }
 
 /* The step of one position. Counts are whole numbers, so that threads may add them in any order. */
 static void step_one(const struct kernel_call *call, enum step step, const struct transition *p,
-                     uint32_t keep_input, int64_t row, int64_t i, int64_t slot)
+                     uint32_t keep, int64_t row, int64_t i, int64_t slot)
 {
     const struct chain *chain = call->chain;
-    struct positions positions = positions_of(&call->in[0]);
-    int64_t at = row * positions.length + i, clamped = 0;
-    const uint8_t *keep = call_has(call, keep_input) ? call->in[keep_input].data : NULL;
+    int64_t at = row * positions_of(&call->in[0]).length + i;
     const float *log_score = (const float *)call->in[1].data + at * chain->states;
     int32_t x = ((const int32_t *)call->in[0].data)[at], *out = call->out[0].data;
-    if ((keep && keep[at]) || chain_frozen(chain, x))
+    double clamped = 0;
+    if (position_kept(call, keep, at) || chain_frozen(chain, x))
         out[at] = x;
     else if (chain->kind == CHAIN_TABLE)
-        out[at] = (int32_t)table_step_draw(call, step, p, row, slot, x, log_score,
-                                           uniform_at(call, row, i), &clamped);
+        out[at] = table_step_draw(call, step, p, row, slot, x, log_score, uniform_at(call, row, i),
+                                  &clamped);
     else
-        out[at] =
-            (int32_t)step_draw(call, step, row, x, log_score, uniform_at(call, row, i), &clamped);
-    if (call->out_count > 1 && clamped) {
+        out[at] = step_draw(call, step, row, x, log_score, uniform_at(call, row, i), &clamped);
+    if (call->out_count > 1 && clamped > 0) {
         double *count = (double *)call->out[1].data + row;
 #pragma omp atomic
-        *count += (double)clamped;
+        *count += clamped;
     }
 }
 
-static void step_all(const struct kernel_call *call, enum step step, uint32_t keep_input)
+static void step_all(const struct kernel_call *call, enum step step, uint32_t keep)
 {
     const struct chain *chain = call->chain;
     struct positions at = positions_of(&call->in[0]);
@@ -126,7 +124,7 @@ static void step_all(const struct kernel_call *call, enum step step, uint32_t ke
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
         for (int64_t p = 0; p < at.count; p++)
-            step_one(call, step, NULL, keep_input, p / at.length, p % at.length, 0);
+            step_one(call, step, NULL, keep, p / at.length, p % at.length, 0);
         return;
     }
     struct transition p = {.sigma = 0};
@@ -136,7 +134,7 @@ static void step_all(const struct kernel_call *call, enum step step, uint32_t ke
     num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
         for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
             for (int64_t i = slot; i < at.length; i += ROOM_SLOTS)
-                step_one(call, step, &p, keep_input, row, i, slot);
+                step_one(call, step, &p, keep, row, i, slot);
     }
 }
 
@@ -185,8 +183,9 @@ static void flat_weights(const struct kernel_call *call, enum step step, struct 
     for (int64_t p = 0; p < at.count; p++) {
         int64_t row = p / at.length;
         struct block_sums sums;
-        struct score_sums scores = sum_scores(chain, log_score + p * states, x[p], &sums);
-        struct chain_law law = step_law(call, step, row, x[p], scores);
+        struct weight_row weights =
+            row_of_law(log_score + p * states, chain->tokens, law_at_each(chain, x[p]));
+        struct chain_law law = step_law(call, step, row, x[p], sum_scores(&weights, &sums));
         double factor =
             step == STEP_TWEEDIE ? exp(transition_back_rate(chain) * delta_at(call, row)) : 1;
         raw_weights(&law, log_score + p * states, states, factor, out + p * states);
@@ -237,15 +236,14 @@ static void categorical(const struct kernel_call *call)
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * count > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        struct weight_row weights = {.count = count};
+        struct weight_row weights = row_of_array(NULL, count, -1);
         if (in->dtype == DT_F32)
             weights.f32 = (const float *)in->data + p * count;
         else
             weights.f64 = (const double *)in->data + p * count;
         struct block_sums sums;
-        sum_weights(&weights, &sums);
-        out[p] = (int32_t)draw_weights(&weights, &sums,
-                                       uniform_at(call, p / at.length, p % at.length), 0);
+        sum_array(&weights, &sums);
+        out[p] = draw_row(&weights, &sums, uniform_at(call, p / at.length, p % at.length));
     }
 }
 
