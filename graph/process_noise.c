@@ -133,31 +133,55 @@ bool process_sigma(const struct process *process, double t, double *sigma)
     return isfinite(*sigma);
 }
 
-/* sigma must grow with t and stay finite and positive on (0, 1]: samplers and bounds start at 1. */
+/* sigma at some time, after the last one that was looked at. */
+struct noise_point {
+    double t, sigma;
+};
+
+static bool check_point(struct model *m, const struct expr *sigma, struct span span, double t,
+                        struct noise_point *last)
+{
+    struct number n;
+    if (!sigma_value(m->diags, sigma, t, &n)) {
+        diag_hint(m->diags, "sigma is an expression in `t`, finite between 0 and 1");
+        return false;
+    }
+    if (n.kind == NUMBER_BOOL) {
+        diag_error(m->diags, FAULT_CONFIG, span, "sigma must be a number, not true or false");
+        return false;
+    }
+    double now = number_real(n);
+    /* Before 1e-3 a power of t may be too small for a double. */
+    if (!isfinite(now) || now < last->sigma || (now <= 0 && t >= 1e-3)) {
+        diag_error(m->diags, FAULT_CONFIG, span,
+                   "the noise must grow with t: sigma(%.6g) = %g after sigma(%.6g) = %g", t, now,
+                   last->t, last->sigma);
+        return false;
+    }
+    *last = (struct noise_point){t, now};
+    return true;
+}
+
+/* sigma must grow with t and stay finite and positive on (0, 1]: samplers and bounds start at 1. Looked
+ * at for round times first, which read well in messages, then for a prime number of them, whose
+ * distance no period divides. */
 static bool check_noise(struct model *m, const struct expr *sigma, struct span span)
 {
-    double last = 0;
-    for (int i = 1; i <= 1000; i++) {
-        double t = i / 1000.0;
-        struct number n;
-        if (!sigma_value(m->diags, sigma, t, &n)) {
-            diag_hint(m->diags, "sigma is an expression in `t`, finite between 0 and 1");
-            return false;
-        }
-        if (n.kind == NUMBER_BOOL) {
-            diag_error(m->diags, FAULT_CONFIG, span, "sigma must be a number, not true or false");
-            return false;
-        }
-        double now = number_real(n);
-        if (!isfinite(now) || now <= 0 || now < last) {
-            diag_error(m->diags, FAULT_CONFIG, span,
-                       "the noise must grow with t: sigma(%g) = %g after sigma(%g) = %g", t, now,
-                       t - 1e-3, last);
-            return false;
-        }
-        last = now;
+    static const int counts[] = {1000, 4001};
+    struct noise_point first = {0}, last = {0};
+    if (!check_point(m, sigma, span, 1e-5, &first))
+        return false;
+    for (int pass = 0; pass < 2; pass++) {
+        last = first;
+        for (int i = 1; i <= counts[pass]; i++)
+            if (!check_point(m, sigma, span, (double)i / counts[pass], &last))
+                return false;
     }
-    return true;
+    if (last.sigma > first.sigma)
+        return true;
+    diag_error(m->diags, FAULT_CONFIG, span, "the noise must grow with t: sigma is %g throughout",
+               last.sigma);
+    return false;
 }
 
 /* --- the end ------------------------------------------------------------------------------ */
