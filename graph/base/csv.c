@@ -126,6 +126,20 @@ static bool cell_number(const struct cell *cell, double *out)
     return *end == 0 && end != text && isfinite(*out);
 }
 
+/* What a cell that should be a number was meant to be. */
+static bool no_number(struct reader *r, const struct cell *cell, int32_t column)
+{
+    diag_error(r->diags, FAULT_CONFIG, span_of(r, cell->from, cell->length),
+               "this is no finite number");
+    if (cell->quoted)
+        diag_hint(r->diags, "numbers have a decimal point, and no quotes");
+    else if (memchr(cell->from, ';', cell->length) || memchr(cell->from, '\t', cell->length))
+        diag_hint(r->diags, "cells are divided by commas");
+    else if (column == 0 && r->csv->header)
+        diag_hint(r->diags, "rows have no names: they are in the order of the header");
+    return false;
+}
+
 static bool keep_first(struct reader *r, const struct cell *cell, int32_t column, double *value)
 {
     if (column == r->columns_max) {
@@ -169,9 +183,7 @@ static bool read_row(struct reader *r, bool first)
                        "this row is longer than the first, which has %d cells", (int)csv->columns);
             return false;
         } else if (!cell_number(&cell, &value)) {
-            diag_error(r->diags, FAULT_CONFIG, span_of(r, cell.from, cell.length),
-                       "this is no number");
-            return false;
+            return no_number(r, &cell, column);
         }
         keep_value(r, (size_t)csv->rows * (size_t)(first ? 0 : csv->columns) + (size_t)column,
                    value);
@@ -185,10 +197,42 @@ static bool read_row(struct reader *r, bool first)
     return false;
 }
 
+/* A table is text, whatever its encoding is; a spreadsheet or UTF-16 is none. */
+static bool check_text(struct reader *r)
+{
+    const char *nul = memchr(r->at, 0, (size_t)(r->end - r->at));
+    if (!nul)
+        return true;
+    diag_error(r->diags, FAULT_CONFIG, (struct span){.file = r->csv->file},
+               "this is no table: byte %zu is zero", (size_t)(nul - r->at));
+    diag_hint(r->diags, "export it as CSV, in UTF-8");
+    return false;
+}
+
+/* Skips lines without a cell; whether another line is there. */
+static bool next_line(struct reader *r)
+{
+    while (r->at < r->end) {
+        r->start = r->at;
+        r->line++;
+        skip_blanks(r);
+        if (r->at < r->end && *r->at != '\n') {
+            r->at = r->start;
+            return true;
+        }
+        r->at += r->at < r->end;
+    }
+    return false;
+}
+
 struct csv *csv_read_text(struct diags *diags, struct arena *arena, const char *name,
                           const char *text, size_t length, int32_t columns_max)
 {
     struct csv *csv = arena_alloc(arena, sizeof *csv);
+    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
+        text += 3;
+        length -= 3;
+    }
     csv->file = diags_source(diags, name, text, length);
     csv->first = arena_new_array(arena, const char *, (size_t)columns_max);
     struct reader r = {.diags = diags,
@@ -197,9 +241,9 @@ struct csv *csv_read_text(struct diags *diags, struct arena *arena, const char *
                        .at = text,
                        .end = text + length,
                        .columns_max = columns_max};
-    for (bool first = true; r.at < r.end; first = false) {
-        r.start = r.at;
-        r.line++;
+    if (!check_text(&r))
+        return NULL;
+    for (bool first = true; next_line(&r); first = false) {
         if (!read_row(&r, first))
             return NULL;
         csv->rows += !(first && csv->header);
