@@ -170,4 +170,36 @@ static inline double test_normal(uint64_t seed, uint32_t index)
     return radius * cos(6.283185307179586 * test_uniform(seed, 2 * index + 1));
 }
 
+/* How many standard deviations the chi-square of COUNT against LAW (any scale) lies above what is
+ * expected (Wilson, Hilferty 1931). Classes that expect under 5 are joined; a count where the law
+ * is 0 is a failure. */
+static inline double chi_square(const int64_t *count, const double *law, int64_t classes)
+{
+    double total = 0, draws = 0, chi = 0, rest_law = 0, rest_count = 0;
+    int64_t degrees = -1;
+    for (int64_t i = 0; i < classes; i++) {
+        cr_assert(law[i] > 0 || count[i] == 0, "state %lld of weight 0 was drawn", (long long)i);
+        total += law[i];
+        draws += (double)count[i];
+    }
+    for (int64_t i = 0; i < classes; i++) {
+        double expected = draws * law[i] / total;
+        if (expected < 5) {
+            rest_law += expected;
+            rest_count += (double)count[i];
+            continue;
+        }
+        chi += (count[i] - expected) * (count[i] - expected) / expected;
+        degrees++;
+    }
+    if (rest_law > 0) {
+        chi += (rest_count - rest_law) * (rest_count - rest_law) / fmax(rest_law, 1);
+        degrees++;
+    }
+    if (degrees < 1)
+        return 0;
+    double ratio = 2.0 / (9.0 * degrees);
+    return (cbrt(chi / degrees) - (1 - ratio)) / sqrt(ratio);
+}
+
 #endif

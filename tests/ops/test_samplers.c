@@ -1,5 +1,5 @@
 /* One-step laws of the samplers against their formulas, by uniforms on a fine even grid, at the edges of
- * the CDF, and by chi-square. */
+ * the CDF; draws of them are in test_million.c. */
 #include "tests/ops/sampler_shot.h"
 
 /* ------------------------------------------------------------------------------- one step */
@@ -181,67 +181,7 @@ Test(samplers, what_is_left_of_a_law)
     check_restrict(0.5, 2, 0.65, (double[]){0, 1, 0, 0}); /* the temperature comes first */
 }
 
-/* -------------------------------------------------------------------------------- histograms */
-
-/* Standard deviations of chi-square above its mean (Wilson, Hilferty 1931). */
-static double chi_square(const double *count, const double *law, int classes, double draws)
-{
-    double chi = 0;
-    int degrees = -1;
-    for (int i = 0; i < classes; i++) {
-        double expected = draws * law[i];
-        if (!(expected > 0)) {
-            cr_expect(count[i] == 0);
-            continue;
-        }
-        chi += (count[i] - expected) * (count[i] - expected) / expected;
-        degrees++;
-    }
-    double ratio = 2.0 / (9.0 * degrees);
-    return (cbrt(chi / degrees) - (1 - ratio)) / sqrt(ratio);
-}
-
-Test(samplers, a_million_draws)
-{
-    struct chain chain = chain_uniform(5);
-    double p0[STATES], count[STATES] = {0};
-    clean_law(&chain, p0);
-    struct shot s = shot_make(&op_draw_law, &chain, 1000, 1000, 0, 2);
-    set_rows(&s, 0, p0);
-    struct tensor x = s.in[0];
-    s.in[0] = s.in[1];
-    s.in[1] = (struct tensor){0};
-    fire(&s);
-    for (int i = 0; i < 1000000; i++)
-        count[((int32_t *)s.out[0].data)[i]]++;
-    double z = chi_square(count, p0, 5, 1e6);
-    cr_expect(fabs(z) < 3.5, "draw_law is %.1f standard deviations off", z);
-    s.in[1] = s.in[0];
-    s.in[0] = x;
-    s.op = &op_ancestral;
-    s.in_count = 6;
-    s.in[2] = tensor_make(DT_F64, 0, 0, 0, 0);
-    s.in[3] = tensor_make(DT_F64, 0, 0, 0, 0);
-    ((double *)s.in[2].data)[0] = 0.9;
-    ((double *)s.in[3].data)[0] = 0.2;
-    s.attr[ANCESTRAL_HEAD].integer = ANCESTRAL_CAVITY;
-    fire(&s);
-    double ps[STATES * STATES], pd[STATES * STATES], law[STATES], total = 0;
-    exponential(&chain, 0.2, ps);
-    exponential(&chain, 0.7, pd);
-    apply(ps, 5, p0, law);
-    for (int y = 0; y < 5; y++)
-        total += law[y] *= pd[y];
-    for (int y = 0; y < 5; y++) {
-        law[y] /= total;
-        count[y] = 0;
-    }
-    for (int i = 0; i < 1000000; i++)
-        count[((int32_t *)s.out[0].data)[i]]++;
-    z = chi_square(count, law, 5, 1e6);
-    cr_expect(fabs(z) < 3.5, "ancestral is %.1f standard deviations off", z);
-    shot_free(&s);
-}
+/* ---------------------------------------------------------------------------------- the tail */
 
 /* A masked step of 1/T moves each token with probability p(y) / T: the law of what moves must be p for any T.
  * Zipf(1.2) over 50257 words; its entropy, by uniforms that are even on the part where moves are. */
