@@ -1,4 +1,4 @@
-/* embedding and its backward op. Called through the table in ops/table.c. */
+/* embedding, its backward op, and one_hot. Called through the table in ops/table.c. */
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -269,4 +269,67 @@ const struct op op_embedding_backward = {
     .cost = backward_cost,
     .reference = backward_reference,
     .cases = backward_cases,
+};
+
+/* one_hot: ids [...] -> y [..., rows], 1 at the id and 0 elsewhere. It is where a gradient with respect
+ * to tokens is taken: to first order, y_id' - y_id of that gradient is what another token changes. An
+ * id outside the rows gives zeros. */
+static const struct op_attr one_hot_attrs[] = {
+    [ONE_HOT_ROWS] = {"rows", ATTR_INT, "0",
+                      "size of a row; 0: as many as the alphabet of the ids has states", NULL},
+    {0},
+};
+
+static const struct op_input one_hot_inputs[] = {
+    {"ids", IN_IDS, 0, "token or i32 [...]", DOMAIN_ANY},
+    {0},
+};
+
+static bool one_hot_shape(struct op_call *call)
+{
+    struct type y = call->in[0];
+    int64_t states = alphabet(call, &y), rows = call->attr[ONE_HOT_ROWS].integer;
+    rows = rows ? rows : states;
+    if (rows < 1)
+        return op_error(call, "rows must be given: %s says nothing about their size",
+                        rule_print(call, 0));
+    if (states > rows)
+        return op_error(call, "%lld rows are too few for an alphabet of %lld states",
+                        (long long)rows, (long long)states);
+    if (y.rank == TENSOR_RANK_MAX)
+        return op_error(call, "%s has no room for one more axis", rule_print(call, 0));
+    y.dtype = DT_F32;
+    y.process = 0;
+    y.dim[y.rank++] = (struct dim){rows, 0};
+    call->out[0] = y;
+    return true;
+}
+
+static void one_hot_reference(const struct ref_call *call)
+{
+    const struct ref_tensor *x = &call->in[0], *y = &call->out[0];
+    int64_t rows = y->dim[y->rank - 1];
+    for (int64_t i = 0; i < ref_size(y); i++)
+        y->data[i] = (int64_t)x->data[i / rows] == i % rows;
+}
+
+static const struct op_case one_hot_cases[] = {
+    {"token[3,5]", NULL, "absorb 5"},
+    {"token[1,1]", "rows=4", "uniform 2"},
+    {"token[7]", "rows=0", "uniform 4"},
+    {0},
+};
+
+const struct op op_one_hot = {
+    .name = "one_hot",
+    .doc = "Rows of zeros with a one at each id: where a gradient by tokens is taken.",
+    .inputs = one_hot_inputs,
+    .attrs = one_hot_attrs,
+    .results = rule_result_y,
+    .result_count = 1,
+    .flags = OP_NO_GRAD,
+    .rows = ROWS_EACH,
+    .shape = one_hot_shape,
+    .reference = one_hot_reference,
+    .cases = one_hot_cases,
 };

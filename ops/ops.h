@@ -25,7 +25,7 @@ extern const struct op op_reshape, op_expand, op_split, op_concat, op_slice, op_
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
 /* embedding.c */
-extern const struct op op_embedding, op_embedding_backward;
+extern const struct op op_embedding, op_embedding_backward, op_one_hot;
 /* norm.c */
 extern const struct op op_layer_norm, op_layer_norm_backward;
 /* softmax.c */

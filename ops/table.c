@@ -53,6 +53,7 @@ static const struct op *const ops[] = {
     &op_linear_weight_grad,
     &op_embedding,
     &op_embedding_backward,
+    &op_one_hot,
     &op_layer_norm,
     &op_layer_norm_backward,
     &op_softmax,

@@ -29,6 +29,7 @@ enum { LAYOUT_OUT_IN, LAYOUT_IN_OUT };
 enum { WEIGHT_GRAD_LAYOUT };
 enum { EMBEDDING_OUT, EMBEDDING_INIT, EMBEDDING_STD, EMBEDDING_NAME, EMBEDDING_ROWS };
 enum { EMBEDDING_BACKWARD_ROWS };
+enum { ONE_HOT_ROWS };
 enum { NORM_BIAS, NORM_EPS };
 #define NORM_BLOCKS 64 /* partial sums over rows in the backward op: sizes its workspace */
 enum { ATTENTION_HEADS, ATTENTION_CAUSAL };

@@ -1,4 +1,4 @@
-/* Kernels of embedding. Soft rows over the alphabet are a matrix product; ids are look-ups, and on
+/* Kernels of embedding and one_hot. Soft rows over the alphabet are a matrix product; ids are look-ups, and on
  * the way back sums whose order is that of the ids, whatever the threads: each thread owns columns
  * of the table, not ids. */
 #include "ops/kernels/attrs.h"
@@ -63,10 +63,23 @@ static void backward_run(const struct kernel_call *call)
         backward_columns(call, b * BLOCK, size < (b + 1) * BLOCK ? size : (b + 1) * BLOCK);
 }
 
+static void one_hot_run(const struct kernel_call *call)
+{
+    const int32_t *id = call->in[0].data;
+    float *y = call->out[0].data;
+    int64_t count = tensor_size(&call->in[0]), rows = call->out[0].dim[call->out[0].rank - 1];
+    memset(y, 0, (size_t)(count * rows) * sizeof *y);
+    for (int64_t r = 0; r < count; r++)
+        if (id[r] >= 0 && id[r] < rows)
+            y[r * rows + id[r]] = 1;
+}
+
 KERNEL_LIST(embedding) = {
     {"embedding", "tf>f", lookup_run},
     {"embedding", "if>f", lookup_run},
     {"embedding", "ff>f", soft_run},
+    {"one_hot", "t>f", one_hot_run},
+    {"one_hot", "i>f", one_hot_run},
     {"embedding_backward", "tf>f", backward_run},
     {"embedding_backward", "if>f", backward_run},
     {0},
