@@ -60,6 +60,7 @@ struct eval_recipe {
     int64_t batch, sequences, times;
     const char *estimator; /* of runtime/estimate.h */
     const char *given;     /* NULL: nothing */
+    const char *label;     /* NULL: of each window its own; none; or a class */
 };
 struct sample_recipe {
     int64_t count, batch;

@@ -17,7 +17,7 @@ struct evaluation {
     struct estimate_clock clock;
     struct random_key key;
     /* One batch of inputs. */
-    int32_t *x0;
+    int32_t *x0, *label;
     bool *fixed, *hidden, *scored;
     double *t, *sigma, *scale;
     /* Per sequence. */
@@ -33,7 +33,8 @@ static const void *input_named(const struct evaluation *e, const char *name)
         const char *name;
         const void *data;
     } inputs[] = {{"x0", e->x0},         {"t", e->t},           {"fixed", e->fixed},
-                  {"hidden", e->hidden}, {"scored", e->scored}, {"sigma", e->sigma}};
+                  {"hidden", e->hidden}, {"scored", e->scored}, {"sigma", e->sigma},
+                  {"label", e->label}};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (strcmp(inputs[i].name, name) == 0)
             return inputs[i].data;
@@ -87,15 +88,28 @@ static bool stopped(const struct evaluation *e)
     return e->source->stop && e->source->stop(e->source->context);
 }
 
+/* What is known of the window that was read as sequence I of the batch; of one that its language does
+ * not have, nothing. */
+static bool read_truth(const struct evaluation *e, int64_t i, double *nats)
+{
+    const struct bound_source *s = e->source;
+    const int32_t *window = e->x0 + i * e->config->length;
+    if (!e->known)
+        return false;
+    return (s->label ? s->class_truth(s->context, e->label[i], window, nats)
+                     : s->truth(s->context, window, nats)) &&
+           isfinite(*nats);
+}
+
 static void read_batch(struct evaluation *e, int64_t first, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        int32_t *window = e->x0 + i * e->config->length;
         double nats;
-        e->source->window(e->source->context, first + i, window);
-        if (!e->known || !e->source->truth(e->source->context, window, &nats))
-            e->known = false;
-        else
+        e->source->window(e->source->context, first + i, e->x0 + i * e->config->length);
+        if (e->source->label)
+            e->label[i] = e->source->label(e->source->context, first + i);
+        e->known = read_truth(e, i, &nats);
+        if (e->known)
             e->truth[first + i] = -nats;
     }
 }
@@ -310,6 +324,7 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
                e->estimator->even ? NULL : c->noised, c->noised_context);
     e->key = random_key(c->seed, "eval");
     e->x0 = arena_new_array(arena, int32_t, tokens);
+    e->label = arena_new_array(arena, int32_t, c->batch);
     e->fixed = arena_new_array(arena, bool, tokens);
     e->hidden = arena_new_array(arena, bool, tokens);
     e->scored = arena_new_array(arena, bool, tokens);
@@ -319,7 +334,8 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->base = arena_new_array(arena, double, c->sequences);
     e->truth = arena_new_array(arena, double, c->sequences);
     e->position = c->by_position ? arena_new_array(arena, double, c->length) : NULL;
-    e->known = e->source->truth && !c->given; /* the law of a part given the rest is not known */
+    e->known = (e->source->label ? e->source->class_truth != NULL : e->source->truth != NULL) &&
+               !c->given; /* the law of a part given the rest is not known */
     e->free = c->length;
     for (int64_t i = 0; c->given && i < tokens; i++)
         e->fixed[i] = c->given[i % c->length];

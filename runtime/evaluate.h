@@ -17,7 +17,7 @@
 #include "runtime/executor.h"
 
 struct bound_plans {
-    /* Inputs x0 and t, and fixed where something is given; output nats, and by_position if wanted. */
+    /* Inputs x0 and t, fixed where something is given, label where one is told; output nats, and by_position if wanted. */
     struct loaded *integrand;
     struct loaded *base;           /* at t = 1 */
     struct loaded *reconstruction; /* at t = t_min */
@@ -63,12 +63,15 @@ struct bound {
     double *per_position;       /* mean nats, LENGTH of them; NULL: not asked for */
 };
 
-/* Where the sequences come from. TRUTH may be NULL; it returns false where nothing is known. */
+/* Where the sequences come from. TRUTH may be NULL; it returns false where nothing is known. LABEL may
+ * be NULL; else it is the class that the programs are told, and what is known is CLASS_TRUTH. */
 struct bound_source {
     void (*window)(void *context, int64_t index, int32_t *out);
     bool (*truth)(void *context, const int32_t *window, double *nats);
     bool (*stop)(void *context); /* asked between runs of a program; may be NULL */
     void *context;
+    int32_t (*label)(void *context, int64_t index);
+    bool (*class_truth)(void *context, int32_t label, const int32_t *window, double *nats);
 };
 
 /* False after reporting (a value that is not finite), or when it was stopped. */

@@ -17,6 +17,7 @@ static const struct option_spec options[] = {
     {"estimator", 'e', OPTION_KEY, "NAME", "how the bounds are estimated", "eval.estimator"},
     {"given", 'g', OPTION_KEY, "WHAT", "the bound of the rest given prefix:N, every:K, or a mask",
      "eval.given"},
+    {"label", 0, OPTION_KEY, "CLASS", "tell one class of all windows, or none", "eval.label"},
     {0}};
 
 struct job {
@@ -59,17 +60,18 @@ static bool comparable(const struct measured *a, const struct measured *b)
                       "train both with the same `length`");
     if (dataset_hash(p->data) != dataset_hash(q->data) ||
         dataset_valid_count(p->data) != dataset_valid_count(q->data) ||
-        (dataset_grammar(p->data) && p->recipe->train.seed != q->recipe->train.seed))
+        (dataset_drawn(p->data) && p->recipe->train.seed != q->recipe->train.seed))
         return refuse(a, b, "their held-out data",
                       "give both the same text with --data FILE (a known language: train both with "
                       "the same train.seed)");
     if (e->sequences != f->sequences || e->times != f->times ||
         p->recipe->sample.seed != q->recipe->sample.seed ||
         strcmp(e->estimator, f->estimator) != 0 ||
-        strcmp(e->given ? e->given : "", f->given ? f->given : "") != 0)
+        strcmp(e->given ? e->given : "", f->given ? f->given : "") != 0 ||
+        strcmp(e->label ? e->label : "", f->label ? f->label : "") != 0)
         return refuse(a, b, "how they are evaluated",
-                      "give eval.sequences, eval.times, eval.estimator, eval.given or sample.seed "
-                      "here: it holds for all");
+                      "give eval.sequences, eval.times, eval.estimator, eval.given, eval.label or "
+                      "sample.seed here: it holds for all");
     return true;
 }
 

@@ -73,12 +73,17 @@ static const char *model_name(struct resolving *r)
     return name[0] == '/' ? name : r->recipe->model;
 }
 
-static char *texts_value(struct resolving *r, const struct texts *texts)
+/* Texts of data.files are files, names of classes are none, and a grid may be one. */
+static char *texts_value(struct resolving *r, const char *key, const struct texts *texts)
 {
     char *list = arena_strdup(r->arena, "[");
-    for (uint32_t i = 0; i < texts->count; i++)
+    for (uint32_t i = 0; i < texts->count; i++) {
+        const char *text = texts->items[i];
+        bool file = strcmp(key, "data.files") == 0 ||
+                    (strcmp(key, "sample.grid") == 0 && access(text, F_OK) == 0);
         list = arena_printf(r->arena, "%s%s%s", list, i ? ", " : "",
-                            text_value(r, file_name(r, texts->items[i])));
+                            text_value(r, file ? file_name(r, text) : text));
+    }
     return arena_printf(r->arena, "%s]", list);
 }
 
@@ -100,7 +105,7 @@ static char *key_value(struct resolving *r, const struct recipe_key *k)
     case KEY_REAL:
         return real_value(r->arena, *pair);
     case KEY_TEXTS:
-        return ((const struct texts *)at)->count ? texts_value(r, at) : NULL;
+        return ((const struct texts *)at)->count ? texts_value(r, k->name, at) : NULL;
     case KEY_PAIR:
         return arena_printf(r->arena, "[%s, %s]", real_value(r->arena, pair[0]),
                             real_value(r->arena, pair[1]));

@@ -19,6 +19,8 @@ static const struct option_spec options[] = {
     {"estimator", 'e', OPTION_KEY, "NAME", "how the bound is estimated", "eval.estimator"},
     {"given", 'g', OPTION_KEY, "WHAT", "the bound of the rest given prefix:N, every:K, or a mask",
      "eval.given"},
+    {"label", 0, OPTION_KEY, "CLASS", "tell one class of all windows, or none (default: its own)",
+     "eval.label"},
     {"order", 0, OPTION_TEXT, "ORDER", "exact likelihood of an order: left, random, or a file",
      NULL},
     {"per-sequence", 0, OPTION_TEXT, "FILE", "a table of all sequences (-: to standard output)",

@@ -1,6 +1,7 @@
 /* From a run folder to a measured bound. Called by the commands that evaluate. */
 #include "tools/measure.h"
 #include "runtime/data/source.h"
+#include "tools/classes.h"
 #include "tools/run_record.h"
 #include "tools/signals.h"
 
@@ -14,7 +15,11 @@ bool measure_open(struct measured *m, struct command_line *line, const char *run
     if (!project_open_run(p, line, run))
         return false;
     const char *const *files = option_list(line, "data");
+    const struct texts names = p->recipe->data.classes; /* the run's, whatever is evaluated */
     if (!project_run_data(p, files) || !record_check_model(p, run))
+        return false;
+    p->recipe->data.classes = names;
+    if (!project_tell_label(p, p->recipe->eval.label))
         return false;
     const char *then = record_data_hash(p->arena, run);
     char *now = arena_printf(p->arena, "%016llx", (unsigned long long)dataset_hash(p->data));
@@ -213,6 +218,7 @@ bool measure_load(struct measured *m, bool by_position)
     struct bound_wish wish = {.terms = !counts || m->all,
                               .conditional = counts || both,
                               .given = m->given != NULL,
+                              .label = p->told,
                               .by_position = by_position};
     if (!project_bound_wish(p, p->recipe->eval.batch, &wish, &set) || !project_state(p, false) ||
         !project_weights(p, m->run, which ? which : "last", &m->weights) ||
@@ -277,6 +283,11 @@ char *measure_protocol(const struct measured *m)
                      (long long)m->b.sequences, (long long)p->length);
     if (m->given)
         windows = arena_printf(p->arena, "%s, given %s", windows, p->recipe->eval.given);
+    if (p->told)
+        windows = arena_printf(
+            p->arena, "%s, told %s", windows,
+            p->label < 0 ? "the class of each"
+                         : arena_printf(p->arena, "the class %s", class_name(p, p->label)));
     if (m->order)
         return arena_printf(p->arena, "%s; exact, revealed in the order %s", windows,
                             option_text(p->line, "order"));

@@ -4,6 +4,7 @@
 #include "graph/base/random.h"
 #include "graph/process.h"
 #include "runtime/data/source.h"
+#include "tools/classes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -166,19 +167,32 @@ bool project_run_data(struct project *p, const char *const *data_files)
     return open_data(p);
 }
 
+/* Whether the data of the run are known languages, whose bytes have this HASH (dataset_hash). */
+static bool same_grammars(struct project *p, const char *hash)
+{
+    const struct data_recipe *d = &p->recipe->data;
+    uint64_t *hashes = arena_new_array(p->arena, uint64_t, d->files.count);
+    bool known = true;
+    for (uint32_t i = 0; i < d->files.count && known; i++) {
+        struct source source;
+        if (!source_open(p->diags, project_data_file(p, d->files.items[i]), &source))
+            return false;
+        known = grammar_recognize(&source);
+        hashes[i] = hash_bytes(source.text, source.size);
+        source_close(&source);
+    }
+    uint64_t all =
+        d->classes.count ? hash_bytes(hashes, d->files.count * sizeof *hashes) : hashes[0];
+    return known && strcmp(arena_printf(p->arena, "%016llx", (unsigned long long)all), hash) == 0;
+}
+
 bool project_run_grammar(struct project *p, const char *hash)
 {
     const struct data_recipe *d = &p->recipe->data;
-    struct source source;
-    if (missing_data(p) || d->files.count != 1 || d->valid_file || !hash)
-        return true;
-    if (!source_open(p->diags, project_data_file(p, d->files.items[0]), &source))
-        return false;
-    char now[17];
-    snprintf(now, sizeof now, "%016llx", (unsigned long long)hash_bytes(source.text, source.size));
-    bool known = grammar_recognize(&source) && strcmp(now, hash) == 0;
-    source_close(&source);
-    return !known || open_data(p);
+    bool one = d->files.count == 1 || d->classes.count == d->files.count;
+    if (missing_data(p) || !one || d->valid_file || !hash || !same_grammars(p, hash))
+        return diags_errors(p->diags) == 0;
+    return open_data(p);
 }
 
 void project_close(struct project *p)
@@ -222,11 +236,10 @@ struct plan *project_plan(struct project *p, const char *program, int64_t batch,
         batch);
 }
 
-static bool takes_label(struct project *p)
+static bool takes_input(struct project *p, const char *program, const char *input)
 {
-    const char **inputs = program_inputs(p->s.model, "train");
-    for (uint32_t i = 0; inputs && inputs[i]; i++)
-        if (strcmp(inputs[i], "label") == 0)
+    for (const char **name = program_inputs(p->s.model, program); name && *name; name++)
+        if (strcmp(*name, input) == 0)
             return true;
     return false;
 }
@@ -236,7 +249,7 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
     const struct train_recipe *t = &p->recipe->train;
     struct named_size dims[] = {{"batch", t->batch}};
     static const char *const label[] = {"label"};
-    bool labelled = p->data && dataset_class_count(p->data) && takes_label(p);
+    bool labelled = p->data && dataset_class_count(p->data) && takes_input(p, "train", "label");
     struct elaborate_request q = {
         .program = "train", .dims = dims, .dim_count = 1, .bind = label, .bind_count = labelled};
     struct compile_options o = {.gradients = true, .accumulate = t->accumulate > 1};
@@ -259,11 +272,24 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
     return remember(p, *update);
 }
 
-static bool takes_input(struct project *p, const char *program, const char *input)
+bool project_tell_label(struct project *p, const char *label)
 {
-    for (const char **name = program_inputs(p->s.model, program); *name; name++)
-        if (strcmp(*name, input) == 0)
-            return true;
+    bool takes = section_find(&p->s.model->programs, "bound_integrand") &&
+                 takes_input(p, "bound_integrand", "label");
+    p->label = -1;
+    p->told = takes && p->data && dataset_class_count(p->data) > 0;
+    if (!label || strcmp(label, "none") == 0) {
+        p->told &= !label;
+        return true;
+    }
+    if (!class_find(p, "eval.label", label, &p->label))
+        return false;
+    p->told = takes;
+    if (takes)
+        return true;
+    diag_error(p->diags, FAULT_CONFIG, (struct span){0},
+               "eval.label %s: the bound of %s takes no label", label, p->s.model->path);
+    diag_hint(p->diags, "a model whose bound does: labelled");
     return false;
 }
 
@@ -271,7 +297,9 @@ static bool takes_input(struct project *p, const char *program, const char *inpu
 static struct plan *bound_plan(struct project *p, const char *program, int64_t batch,
                                const struct bound_wish *wish)
 {
-    static const char *const bind[] = {"fixed"}, *const want[] = {"by_position"};
+    static const char *const want[] = {"by_position"};
+    const char *bind[2];
+    uint32_t bind_count = 0;
     const struct section *section = section_find(&p->s.model->programs, program);
     bool step = strcmp(program, "order_step") == 0, fixed = wish->given && !step;
     if (!section) {
@@ -288,10 +316,14 @@ static struct plan *bound_plan(struct project *p, const char *program, int64_t b
         diag_hint(p->diags, "the programs of bound.yaml show how to leave given positions out");
         return NULL;
     }
+    if (fixed)
+        bind[bind_count++] = "fixed";
+    if (wish->label && takes_input(p, program, "label"))
+        bind[bind_count++] = "label";
     return compile_named(p,
                          &(struct elaborate_request){.program = program,
                                                      .bind = bind,
-                                                     .bind_count = fixed,
+                                                     .bind_count = bind_count,
                                                      .want = want,
                                                      .want_count = wish->by_position},
                          batch);
@@ -315,7 +347,7 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
 
 bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set)
 {
-    return project_bound_wish(p, batch, &(struct bound_wish){.terms = true}, set);
+    return project_bound_wish(p, batch, &(struct bound_wish){.terms = true, .label = p->told}, set);
 }
 
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
@@ -415,11 +447,21 @@ bool project_weights(struct project *p, const char *run, const char *which, char
 
 /* --- held-out data ------------------------------------------------------------------------ */
 
+static size_t spread_window(const struct project *p, int64_t index)
+{
+    return (size_t)(index * (int64_t)dataset_valid_count(p->data) / p->spread);
+}
+
 static void valid_window(void *context, int64_t index, int32_t *out)
 {
     struct project *p = context;
-    int64_t all = (int64_t)dataset_valid_count(p->data);
-    dataset_valid_window(p->data, (size_t)(index * all / p->spread), out);
+    dataset_valid_window(p->data, spread_window(p, index), out);
+}
+
+static int32_t valid_label(void *context, int64_t index)
+{
+    struct project *p = context;
+    return p->label >= 0 ? p->label : dataset_valid_label(p->data, spread_window(p, index));
 }
 
 static bool valid_truth(void *context, const int32_t *window, double *nats)
@@ -428,9 +470,19 @@ static bool valid_truth(void *context, const int32_t *window, double *nats)
     return dataset_truth(p->data, window, nats);
 }
 
+static bool class_truth(void *context, int32_t label, const int32_t *window, double *nats)
+{
+    struct project *p = context;
+    return dataset_class_count(p->data) ? dataset_class_truth(p->data, label, window, nats)
+                                        : dataset_truth(p->data, window, nats);
+}
+
 struct bound_source project_valid_source(struct project *p, int64_t count)
 {
     p->spread = count;
-    bool known = dataset_grammar(p->data) != NULL;
-    return (struct bound_source){valid_window, known ? valid_truth : NULL, NULL, p};
+    return (struct bound_source){.window = valid_window,
+                                 .truth = valid_truth,
+                                 .context = p,
+                                 .label = p->told ? valid_label : NULL,
+                                 .class_truth = class_truth};
 }

@@ -23,6 +23,8 @@ struct project {
     struct plan *plans[24];
     uint32_t plan_count;
     int64_t spread; /* of how many windows a held-out sample consists */
+    bool told;      /* bounds are given a label: */
+    int32_t label;  /* this one, or -1: of each window its own */
 };
 
 /* Reads the recipe at PATH with the overrides of the command line, opens its data unless
@@ -39,8 +41,8 @@ const char *project_data_file(const struct project *p, const char *name);
 bool project_open_run(struct project *p, struct command_line *line, const char *path);
 /* Then its data, or DATA_FILES instead (NULL-terminated; or NULL). */
 bool project_run_data(struct project *p, const char *const *data_files);
-/* Or only the language that it learns, if that is known and still the one of HASH (of the record):
- * text is not read to sample. */
+/* Or only the language that it learns, or those of its classes, if all are known and still those of
+ * HASH (of the record): text is not read to sample. */
 bool project_run_grammar(struct project *p, const char *hash);
 
 /* Compile one program and remember its plan; NULL after reporting. */
@@ -55,6 +57,10 @@ bool project_state(struct project *p, bool cursor);
 /* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);
 
+/* Which class bounds are told, from the key eval.label: of each window its own by default, if the data
+ * has classes and the program `bound_integrand` takes one. False after reporting that it takes none. */
+bool project_tell_label(struct project *p, const char *label);
+
 /* The programs of the bound, compiled for BATCH; then loaded, once the state is open. */
 struct bound_plan_set {
     struct plan *integrand, *base, *reconstruction;
@@ -66,6 +72,7 @@ struct bound_wish {
     bool terms;       /* integrand, base and reconstruction */
     bool conditional; /* what tokens cost where positions are masked: the program `order_step` */
     bool given;       /* positions may be given */
+    bool label;       /* a class is told */
     bool by_position;
 };
 bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,

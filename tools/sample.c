@@ -23,7 +23,7 @@ static const struct option_spec options[] = {
      "params.temperature"},
     {"top-p", 0, OPTION_KEY, "P", "only the likeliest tokens of mass P", "params.top_p"},
     {"top-k", 0, OPTION_KEY, "N", "only the N likeliest tokens", "params.top_k"},
-    {"label", 0, OPTION_TEXT, "N", "class of a model with classes", NULL},
+    {"label", 0, OPTION_TEXT, "CLASS", "class of a model with classes, by name or number", NULL},
     {"gamma", 0, OPTION_TEXT, "G", "strength of guidance towards it; 1: none beyond it", NULL},
     {"grid", 0, OPTION_KEY, "TIMES", "[1, 0.5, 0.1], a file, or uniform, log, cosine, quadratic",
      "sample.grid"},
@@ -131,6 +131,7 @@ static int run(struct command_line *line)
         return diags_exit_code(line->diags);
     j->watch = option_given(line, "watch") && isatty(STDERR_FILENO);
     j->json = option_given(line, "json") ? json_array() : NULL;
+    sample_open_languages(j);
     signals_catch(NULL);
     double start = clock_seconds();
     if (!sample(j))

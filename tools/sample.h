@@ -30,6 +30,7 @@ struct sample_job {
     uint8_t *fixed, *allowed; /* [batch, length], [batch, length, states] */
     int32_t *known, *label;
     double gamma;
+    bool steered; /* the loop follows a gradient */
     struct loop_field fields[GIVEN_COUNT];
     const char *names[GIVEN_COUNT];
     uint32_t field_count;
@@ -39,7 +40,8 @@ struct sample_job {
     int32_t *out; /* [batch, wanted] */
     double clamped, violations;
     int64_t calls;
-    struct sentence_count sentences;
+    struct sentence_count *sentences; /* by each known language: LANGUAGES of them */
+    uint32_t languages;
     json_t *json; /* the list of texts; NULL: they are printed as they come */
 
     /* Watching. */
@@ -63,6 +65,8 @@ int64_t sample_block(const struct sample_job *j);
 
 /* The watcher of loop_run; its context is the job. */
 bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t turns);
+/* Before the first: the known languages that its sentences are counted by. */
+void sample_open_languages(struct sample_job *j);
 void sample_print_batch(struct sample_job *j);
 /* The last lines, or the JSON document. */
 void sample_print_end(struct sample_job *j, double seconds);

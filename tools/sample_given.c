@@ -1,4 +1,5 @@
 /* What is given of a text before `sedge sample` draws it: known positions, allowed sets, a label. */
+#include "tools/classes.h"
 #include "tools/sample.h"
 
 #include <errno.h>
@@ -171,22 +172,18 @@ static bool read_length(struct sample_job *j)
 
 static bool read_label(struct sample_job *j)
 {
-    double label = 0;
+    const char *text = option_text(j->p.line, "label");
+    int32_t label;
+    j->gamma = 1;
     if (option_given(j->p.line, "gamma") && !option_number(j, "gamma", &j->gamma))
         return false;
-    if (!option_given(j->p.line, "label"))
+    if (!text)
         return true;
-    if (!option_number(j, "label", &label))
+    if (!class_find(&j->p, "--label", text, &label))
         return false;
-    const struct param *classes = model_param(j->p.s.model, "classes");
-    double most = classes ? number_real(classes->value) : 1 << 30;
-    if (label < 0 || label >= most || label != (double)(int32_t)label)
-        return given_fault(j, "--label %s is no class", option_text(j->p.line, "label"),
-                           classes ? arena_printf(j->p.arena, "classes are 0 to %.0f", most - 1)
-                                   : "classes are counted from 0");
     j->label = arena_new_array(j->p.arena, int32_t, j->batch);
     for (int64_t i = 0; i < j->batch; i++)
-        j->label[i] = (int32_t)label;
+        j->label[i] = label;
     return true;
 }
 

@@ -1,4 +1,5 @@
 /* The loop that `sedge sample` runs: its programs, compiled with what is given, and its times. */
+#include "tools/classes.h"
 #include "tools/sample.h"
 
 #include <math.h>
@@ -136,6 +137,56 @@ static struct type field_type(const struct sample_job *j, const char *name)
     return t;
 }
 
+/* Whether a call of the loop's body takes INPUT; a start that does is not enough. */
+static bool body_takes(const struct sample_job *j, const struct loop *l, const char *input)
+{
+    for (uint32_t i = 0; i < l->body_count; i++)
+        if (takes(j, l->body[i].program, input))
+            return true;
+    return false;
+}
+
+/* The loops of the model whose body takes INPUT; NULL: none does. */
+static const char *loops_that_take(const struct sample_job *j, const char *input)
+{
+    const struct sections *loops = &j->p.s.model->loops;
+    const char *list = NULL;
+    for (uint32_t i = 0; i < loops->count; i++) {
+        const struct loop *l = loop_read(j->p.s.model, loops->items[i].name);
+        if (l && body_takes(j, l, input))
+            list = list ? arena_printf(j->p.arena, "%s, %s", list, l->name) : l->name;
+    }
+    return list;
+}
+
+static bool unused(const struct sample_job *j, const char *name, const char *what)
+{
+    bool class = strcmp(name, "label") == 0 || strcmp(name, "gamma") == 0;
+    const char *others = loops_that_take(j, name);
+    diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` does not use %s",
+               j->loop->name, what);
+    if (others)
+        diag_hint(j->p.diags, "samplers of this model that do: %s", others);
+    else if (class)
+        diag_hint(j->p.diags, "this model has no classes; models that have: labelled, guided, "
+                              "trained on data.classes");
+    else
+        diag_hint(j->p.diags, "a program of the loop takes it as the input `%s`", name);
+    return false;
+}
+
+/* A loop that takes a label draws from a class, which must be said where the model has some. */
+static bool check_label(struct sample_job *j)
+{
+    if (j->label || !body_takes(j, j->loop, "label") || !model_param(j->p.s.model, "classes"))
+        return true;
+    diag_error(j->p.diags, FAULT_CONFIG, (struct span){0},
+               "the sampler `%s` draws from a class: it needs --label", j->loop->name);
+    diag_hint(j->p.diags, "classes: %s; from all of them draw other samplers, such as tweedie",
+              class_list(&j->p));
+    return false;
+}
+
 static bool same_sizes(const struct type *a, const struct type *b)
 {
     bool same = a->dtype == b->dtype && a->rank == b->rank;
@@ -152,11 +203,11 @@ static bool check_fields(struct sample_job *j, struct plan *const *plans, const 
     for (uint32_t f = 0; f < j->field_count; f++) {
         const char *name = j->names[f];
         struct type type = field_type(j, name);
-        bool taken = strcmp(name, "fixed") == 0 || strcmp(name, "known") == 0;
+        bool taken = strcmp(name, "fixed") == 0 || strcmp(name, "known") == 0 ||
+                     body_takes(j, j->loop, name);
         for (uint32_t i = 0; i < count; i++) {
             uint32_t input = plan_input(plans[i], name);
             const struct type *has = input ? &plans[i]->tensors[input].type : NULL;
-            taken |= has != NULL;
             if (!has || same_sizes(&type, has))
                 continue;
             diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
@@ -166,15 +217,25 @@ static bool check_fields(struct sample_job *j, struct plan *const *plans, const 
         }
         if (taken)
             continue;
-        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` does not use %s",
-                   j->loop->name,
-                   j->allowed && type.rank == 3 ? "allowed sets"
-                   : type.rank                  ? "a label"
-                                                : "gamma");
-        diag_hint(j->p.diags, "a program of the loop takes it as the input `%s`", name);
-        return false;
+        return unused(j, name,
+                      type.rank == 3   ? "allowed sets"
+                      : type.rank == 1 ? "a label"
+                                       : "gamma");
     }
     return true;
+}
+
+/* Whether a call in Y, or in a block that it calls, is a gradient. */
+static bool steers(const struct model *m, const struct yaml *y)
+{
+    for (uint32_t i = 0; i < y->count; i++) {
+        const char *key = y->kind == YAML_MAP ? y->keys[i]->text : "";
+        const struct section *block = section_find(&m->blocks, key);
+        if (strcmp(key, "gradient") == 0 || steers(m, y->items[i]) ||
+            (block && steers(m, block->body)))
+            return true;
+    }
+    return false;
 }
 
 static bool mentions(const struct yaml *y, const char *name)
@@ -350,9 +411,13 @@ bool sample_open_loop(struct sample_job *j, const char *run)
     struct plan **plans = arena_new_array(p->arena, struct plan *, most + 1);
     const char **names = arena_new_array(p->arena, const char *, most + 1);
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
-    if (!compile_calls(j, plans, names, &count) || !check_fields(j, plans, names, count) ||
-        !check_law(j, names, count) || !project_state(p, false) ||
-        !project_weights(p, run, which ? which : "last", &weights) || !check_weights(j, weights))
+    for (uint32_t i = 0; i < j->loop->body_count; i++)
+        j->steered |=
+            steers(p->s.model, section_find(&p->s.model->programs, j->loop->body[i].program)->body);
+    if (!check_label(j) || !compile_calls(j, plans, names, &count) ||
+        !check_fields(j, plans, names, count) || !check_law(j, names, count) ||
+        !project_state(p, false) || !project_weights(p, run, which ? which : "last", &weights) ||
+        !check_weights(j, weights))
         return false;
     for (uint32_t i = 0; i < count; i++) {
         programs[i].name = names[i];

@@ -1,5 +1,6 @@
 /* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was done. */
 #include "graph/base/clock.h"
+#include "tools/classes.h"
 #include "tools/sample.h"
 #include "tools/signals.h"
 
@@ -98,9 +99,22 @@ static int64_t shown(const struct sample_job *j, const int32_t *ids)
     return count;
 }
 
+static const struct grammar *language(const struct sample_job *j, uint32_t k)
+{
+    return dataset_class_count(j->p.data) ? dataset_class_grammar(j->p.data, (int32_t)k)
+                                          : dataset_grammar(j->p.data);
+}
+
+void sample_open_languages(struct sample_job *j)
+{
+    uint32_t classes = j->p.data ? dataset_class_count(j->p.data) : 0;
+    if (j->p.data && (classes || dataset_grammar(j->p.data)))
+        j->languages = classes ? classes : 1;
+    j->sentences = arena_new_array(j->p.arena, struct sentence_count, j->languages + 1);
+}
+
 void sample_print_batch(struct sample_job *j)
 {
-    const struct grammar *g = j->p.data ? dataset_grammar(j->p.data) : NULL;
     struct arena *arena = arena_new();
     if (j->watch && j->lines && isatty(STDOUT_FILENO)) /* the frame gives way to the text */
         fprintf(stderr, "\033[%dA\r\033[J", j->lines);
@@ -115,11 +129,11 @@ void sample_print_batch(struct sample_job *j)
             fwrite(text, 1, size, stdout);
             putchar('\n');
         }
-        if (!g)
-            continue;
-        struct sentence_count c = grammar_accepts_sentences(g, ids, (size_t)count);
-        j->sentences.total += c.total;
-        j->sentences.accepted += c.accepted;
+        for (uint32_t k = 0; k < j->languages; k++) {
+            struct sentence_count c = grammar_accepts_sentences(language(j, k), ids, (size_t)count);
+            j->sentences[k].total += c.total;
+            j->sentences[k].accepted += c.accepted;
+        }
     }
     fflush(stdout);
     arena_free(arena);
@@ -163,13 +177,37 @@ static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic
     if (j->sets)
         say(heuristic, "allowed sets: each step draws among what is allowed, one position at a "
                        "time");
-    if (option_given(j->p.line, "gamma") && j->gamma != 1 && j->gamma != 0)
+    if (j->steered && j->gamma != 0)
+        say(heuristic, "guidance: to first order, by the gradient of the energy at the noisy "
+                       "tokens; exact only where the energy is linear in them and gamma is 1");
+    else if (j->label && j->gamma == 1)
+        say(exact, "label: the score is the one that was trained with it");
+    else if (j->label && j->gamma != 0)
         say(heuristic, "guidance: scores are sharpened by gamma, which is no law of the data");
     if (changes_law(j, "temperature", 1) || changes_law(j, "top_p", 1) ||
         changes_law(j, "top_k", 0))
         say(heuristic, "temperature, top-p, top-k: the law of each token is changed");
     if (j->wanted > j->p.length)
         say(heuristic, "length: each block sees only the context before it");
+}
+
+/* Of the run's language; or of each class an entry of its own. */
+static void put_sentences(const struct sample_job *j, json_t *all)
+{
+    bool classes = j->p.data && dataset_class_count(j->p.data);
+    json_t *each = json_object();
+    for (uint32_t k = 0; k < j->languages; k++) {
+        json_t *o = classes ? json_object() : all;
+        if (!classes && !j->sentences[k].total)
+            continue;
+        json_object_set_new(o, "sentences", json_integer(j->sentences[k].total));
+        json_object_set_new(o, "sentences_accepted", json_integer(j->sentences[k].accepted));
+        if (classes)
+            json_object_set_new(each, class_name(&j->p, (int32_t)k), o);
+    }
+    if (classes)
+        json_object_set(all, "classes", each);
+    json_decref(each);
 }
 
 static void print_json(const struct sample_job *j, double seconds)
@@ -187,10 +225,11 @@ static void print_json(const struct sample_job *j, double seconds)
         json_object_set_new(all, "clamped", json_real(j->clamped));
     if (loop_carry_data(j->looper, "violations"))
         json_object_set_new(all, "violations", json_real(j->violations));
-    if (j->sentences.total) {
-        json_object_set_new(all, "sentences", json_integer(j->sentences.total));
-        json_object_set_new(all, "sentences_accepted", json_integer(j->sentences.accepted));
+    if (j->label) {
+        json_object_set_new(all, "label", json_string(class_name(&j->p, j->label[0])));
+        json_object_set_new(all, "gamma", json_real(j->gamma));
     }
+    put_sentences(j, all);
     json_object_set(all, "texts", j->json);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -213,6 +252,36 @@ static void print_notes(const struct sample_job *j)
         fprintf(stderr, "%.0f times a rate was above its bound and was cut\n", j->violations);
 }
 
+/* A text without a whole sentence says nothing. */
+static void print_sentences(const struct sample_job *j)
+{
+    bool classes = j->p.data && dataset_class_count(j->p.data);
+    for (uint32_t k = 0; k < j->languages; k++) {
+        const struct sentence_count *c = &j->sentences[k];
+        if (!c->total && !classes)
+            continue;
+        fprintf(stderr, "the grammar%s%s%s accepts %u of %u whole sentences",
+                classes ? " of `" : "", classes ? class_name(&j->p, (int32_t)k) : "",
+                classes ? "`" : "", c->accepted, c->total);
+        if (c->total)
+            fprintf(stderr, " (%.1f%%)", 100.0 * c->accepted / c->total);
+        fputc('\n', stderr);
+    }
+}
+
+/* What of the request is exact and what is not, a line each. */
+static void print_how(const struct sample_job *j)
+{
+    json_t *list[] = {json_array(), json_array()};
+    say_how(j, list[0], list[1]);
+    for (int i = 0; i < 2; i++) {
+        for (size_t k = 0; k < json_array_size(list[i]); k++)
+            fprintf(stderr, "%s: %s\n", i ? "heuristic" : "exact",
+                    json_string_value(json_array_get(list[i], k)));
+        json_decref(list[i]);
+    }
+}
+
 void sample_print_end(struct sample_job *j, double seconds)
 {
     const struct sample_recipe *q = &j->p.recipe->sample;
@@ -222,10 +291,8 @@ void sample_print_end(struct sample_job *j, double seconds)
             (long long)(grid ? j->times.steps : j->calls), grid ? "steps" : "program calls",
             seconds);
     print_notes(j);
-    if (j->sentences.total)
-        fprintf(stderr, "the grammar accepts %u of %u whole sentences (%.1f%%)\n",
-                j->sentences.accepted, j->sentences.total,
-                100.0 * j->sentences.accepted / j->sentences.total);
+    print_how(j);
+    print_sentences(j);
     if (j->json)
         print_json(j, seconds);
 }

@@ -146,6 +146,8 @@ static bool load_plans(struct job *j)
         return false;
     j->bounded = p->recipe->train.eval_every > 0 && has_bound(p->s.model) &&
                  dataset_valid_count(p->data) >= 2;
+    if (!project_tell_label(p, p->recipe->eval.label))
+        return false;
     if (j->bounded && !project_bound_plans(p, p->recipe->eval.batch, &j->bound_set))
         return false;
     if (!project_state(p, true))

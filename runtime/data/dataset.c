@@ -294,6 +294,49 @@ int32_t dataset_train_label(const struct dataset *d, struct random_key key, uint
     return d->class_count ? (int32_t)(u * d->class_count) : 0;
 }
 
+int32_t dataset_valid_label(const struct dataset *d, size_t index)
+{
+    for (uint32_t i = 0; i < d->class_count; i++) {
+        size_t count = dataset_valid_count(d->classes[i]);
+        if (index < count)
+            return (int32_t)i;
+        index -= count;
+    }
+    return 0;
+}
+
+const struct grammar *dataset_class_grammar(const struct dataset *d, int32_t label)
+{
+    BUG_ON(label < 0 || (uint32_t)label >= d->class_count);
+    return d->classes[label]->grammar;
+}
+
+bool dataset_class_truth(const struct dataset *d, int32_t label, const int32_t *window,
+                         double *nats)
+{
+    BUG_ON(label < 0 || (uint32_t)label >= d->class_count);
+    return dataset_truth(d->classes[label], window, nats);
+}
+
+/* Without its class a window is of each alike often: the logarithm of the mean probability. */
+static bool mixed_truth(const struct dataset *d, const int32_t *window, double *nats)
+{
+    double most = -INFINITY, sum = 0;
+    for (uint32_t i = 0; i < d->class_count; i++) {
+        double one;
+        if (!dataset_truth(d->classes[i], window, &one))
+            return false;
+        if (one > most) {
+            sum = sum * exp(most - one) + 1;
+            most = one;
+        } else if (one > -INFINITY) {
+            sum += exp(one - most);
+        }
+    }
+    *nats = most > -INFINITY ? most + log(sum / d->class_count) : most;
+    return true;
+}
+
 /* --- asking --- */
 
 uint32_t dataset_vocab_size(const struct dataset *d)
@@ -314,6 +357,14 @@ uint32_t dataset_length(const struct dataset *d)
 const struct grammar *dataset_grammar(const struct dataset *d)
 {
     return d->grammar;
+}
+
+bool dataset_drawn(const struct dataset *d)
+{
+    bool drawn = d->grammar != NULL;
+    for (uint32_t i = 0; i < d->class_count; i++)
+        drawn |= dataset_drawn(d->classes[i]);
+    return drawn;
 }
 
 size_t dataset_train_tokens(const struct dataset *d)
@@ -346,6 +397,8 @@ void dataset_valid_window(const struct dataset *d, size_t index, int32_t *out)
 
 bool dataset_truth(const struct dataset *d, const int32_t *window, double *nats)
 {
+    if (d->class_count)
+        return mixed_truth(d, window, nats);
     if (!d->grammar)
         return false;
     *nats = grammar_log_likelihood(d->grammar, window, d->length);

@@ -32,9 +32,9 @@ struct dataset_options {
 struct dataset;
 
 /* Data in classes: each file of OPTIONS, text or grammar, is a class of its own, and all share one
- * vocabulary. Training windows come from each class alike often; held-out windows class by class. The
- * law of a window depends on its class, so that no truth is known. NULL after reporting; there must be
- * no valid_file. */
+ * vocabulary. Training windows come from each class alike often; held-out windows class by class. What
+ * is known of a window without its class is the mean of the classes' laws, where all are known
+ * languages. NULL after reporting; there must be no valid_file. */
 struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
                                      const struct dataset_options *options);
 /* 0: the data has no classes. */
@@ -42,6 +42,10 @@ uint32_t dataset_class_count(const struct dataset *dataset);
 /* The class, from 0, of the training window of these arguments; 0 where there are none. */
 int32_t dataset_train_label(const struct dataset *dataset, struct random_key key,
                             uint32_t iteration, uint32_t sequence);
+/* That of a held-out window. */
+int32_t dataset_valid_label(const struct dataset *dataset, size_t index);
+/* The known language of a class, over the vocabulary of all; or NULL. */
+const struct grammar *dataset_class_grammar(const struct dataset *dataset, int32_t label);
 
 /* NULL after reporting what is wrong. Everything lives in ARENA and no file stays open; OPTIONS
  * is not kept, but a vocabulary given in it is. */
@@ -53,6 +57,8 @@ const struct vocabulary *dataset_vocabulary(const struct dataset *dataset);
 uint32_t dataset_length(const struct dataset *dataset);
 /* The known language, or NULL. */
 const struct grammar *dataset_grammar(const struct dataset *dataset);
+/* Whether any of it is drawn from a known language, and so depends on the seed. */
+bool dataset_drawn(const struct dataset *dataset);
 size_t dataset_train_tokens(const struct dataset *dataset);
 
 /* One training window of the dataset's length: its start is uniform over all starts and depends
@@ -67,6 +73,9 @@ void dataset_valid_window(const struct dataset *dataset, size_t index, int32_t *
 /* Whether the law of a window is known; then *NATS is its log-likelihood, -INFINITY when the
  * language has no such window. */
 bool dataset_truth(const struct dataset *dataset, const int32_t *window, double *nats);
+/* The same given its class. */
+bool dataset_class_truth(const struct dataset *dataset, int32_t label, const int32_t *window,
+                         double *nats);
 /* Its cross-entropy over all held-out windows, in nats per token, beside the anchors: what no
  * model can beat. False when it is not known or nothing is held out. */
 bool dataset_truth_mean(const struct dataset *dataset, struct anchor *out);

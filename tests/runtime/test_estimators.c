@@ -220,7 +220,7 @@ static void window(void *context, int64_t index, int32_t *out)
     out[1] = (int32_t)(index % CLEAN / TOKENS);
 }
 
-static const struct bound_source all = {window, NULL, NULL, NULL};
+static const struct bound_source all = {.window = window};
 
 static double noised(void *context, double t)
 {

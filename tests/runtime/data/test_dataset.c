@@ -3,6 +3,7 @@
 #include "tests/runtime/data/fixture.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static struct dataset *open_one(struct arena *arena, struct diags *diags, const char *path,
                                 uint32_t length, uint64_t seed)
@@ -179,5 +180,51 @@ Test(dataset, options_that_do_not_fit)
     cr_assert_null(dataset_open(diags, arena, &options));
     assert_says(diags, "data.valid is -1");
     unlink(text);
+    arena_free(arena);
+}
+
+/* Of a window that only its own class has, the other classes' share is what the label is worth: log 2
+ * of two. The law of each class is the grammar's own over the joined vocabulary. */
+Test(dataset, classes_have_labels_and_laws)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *files[] = {"models/grammars/toy.yaml", "models/grammars/letters.yaml"};
+    struct dataset_options options = {
+        .files = files, .file_count = 2, .valid = 0.01, .seed = 3, .length = 20};
+    struct dataset *d = dataset_open_classes(diags, arena, &options);
+    assert_clean(diags);
+    cr_assert_eq(dataset_class_count(d), 2);
+    cr_assert(dataset_drawn(d) && !dataset_grammar(d));
+    size_t count = dataset_valid_count(d);
+    int32_t x[20];
+    double own, other, mixed;
+    for (size_t i = 0; i < count; i++) {
+        int32_t label = dataset_valid_label(d, i);
+        cr_assert_eq(label, i >= count / 2);
+        dataset_valid_window(d, i, x);
+        cr_assert(dataset_class_truth(d, label, x, &own));
+        cr_assert(dataset_class_truth(d, 1 - label, x, &other));
+        cr_assert(dataset_truth(d, x, &mixed));
+        cr_assert(isfinite(own) && isinf(other));
+        cr_assert_eq(own, grammar_log_likelihood(dataset_class_grammar(d, label), x, 20));
+        cr_assert_float_eq(mixed, own - log(2), 1e-12);
+    }
+    /* 400 windows: each label 200 times, within 4 standard deviations of 10. */
+    struct random_key key = random_key(9, "data");
+    int second = 0;
+    for (uint32_t i = 0; i < 400; i++) {
+        int32_t label = dataset_train_label(d, key, i / 8, i % 8);
+        dataset_train_window(d, key, i / 8, i % 8, x);
+        cr_assert(dataset_class_truth(d, label, x, &own) && isfinite(own));
+        second += label;
+    }
+    cr_assert(abs(second - 200) < 40);
+    /* Where both classes have a window, its law is their mean: here they are the same language. */
+    files[1] = files[0];
+    d = dataset_open_classes(diags, arena, &options);
+    dataset_valid_window(d, 0, x);
+    cr_assert(dataset_class_truth(d, 1, x, &own) && dataset_truth(d, x, &mixed));
+    cr_assert_float_eq(mixed, own, 1e-12);
     arena_free(arena);
 }
