@@ -97,9 +97,13 @@ static bool add_text(const struct template_reader *r, size_t from, size_t to, un
     struct source piece = part(r, from);
     piece.text = text;
     piece.size = size;
-    if (!check_lines(r, from, to) ||
-        !vocabulary_encode(r->vocabulary, r->diags, r->arena, &piece, edges, &ids, &count))
+    if (!check_lines(r, from, to))
         return false;
+    if (!vocabulary_encode(r->vocabulary, r->diags, r->arena, &piece, edges, &ids, &count)) {
+        if (strstr(text, "mask") || strstr(text, "MASK") || strchr(text, '_'))
+            diag_hint(r->diags, "a symbol to draw is written {mask}, twelve of them {mask:12}");
+        return false;
+    }
     for (size_t i = 0; i < count; i++)
         add_place(r->arena, r->out, ids[i], NULL);
     return true;
@@ -111,6 +115,8 @@ static bool add_text(const struct template_reader *r, size_t from, size_t to, un
 static bool add_masks(const struct template_reader *r, size_t at, size_t size, const char *text)
 {
     uint32_t count = text ? 0 : 1;
+    while (text && *text == ' ')
+        text++;
     for (const char *c = text; c && *c; c++) {
         if (*c < '0' || *c > '9' || count > PLACES_MAX)
             return template_fault(r, at, size, "`%s` is no number of symbols", text,

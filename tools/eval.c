@@ -59,9 +59,9 @@ static bool is_published(const struct measured *m)
 /* --- tables --------------------------------------------------------------------------------- */
 
 /* FILE, or standard output for `-`; NULL after reporting. */
-static FILE *open_table(const struct job *j, const char *path)
+static FILE *open_table(const struct job *j, const char *path, const char *mode)
 {
-    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, mode);
     if (!file)
         diag_error(j->m.p.diags, FAULT_CONFIG, (struct span){0}, "cannot write %s: %s", path,
                    strerror(errno));
@@ -70,18 +70,38 @@ static FILE *open_table(const struct job *j, const char *path)
 
 static bool close_table(const struct job *j, const char *path, FILE *file)
 {
-    if (file == stdout || fclose(file) == 0)
+    if (file == stdout)
+        return true;
+    bool failed =
+        ferror(file) != 0; /* closing may succeed all the same, and errno is of the fault */
+    if (fclose(file) == 0 && !failed)
         return true;
     diag_error(j->m.p.diags, FAULT_RUN, (struct span){0}, "cannot write %s: %s", path,
                strerror(errno));
     return false;
 }
 
+/* Before minutes of work: whether the tables can be written. */
+static bool check_tables(const struct job *j)
+{
+    static const char *const names[] = {"per-sequence", "per-position"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *path = option_text(j->m.p.line, names[i]);
+        if (!path || strcmp(path, "-") == 0)
+            continue;
+        FILE *file = open_table(j, path, "a");
+        if (!file)
+            return false;
+        fclose(file);
+    }
+    return true;
+}
+
 static bool write_sequences(const struct job *j)
 {
     const struct bound *b = &j->m.b;
     const char *path = option_text(j->m.p.line, "per-sequence");
-    FILE *file = path ? open_table(j, path) : NULL;
+    FILE *file = path ? open_table(j, path, "w") : NULL;
     if (!file)
         return !path;
     fprintf(file, "index\tnats\tstderr%s\n", b->known ? "\ttruth" : "");
@@ -99,7 +119,7 @@ static bool write_positions(const struct job *j)
 {
     const struct measured *m = &j->m;
     const char *path = option_text(m->p.line, "per-position");
-    FILE *file = path ? open_table(j, path) : NULL;
+    FILE *file = path ? open_table(j, path, "w") : NULL;
     if (!file)
         return !path;
     fprintf(file, "position\tnats\n");
@@ -259,7 +279,7 @@ static void print_json(const struct job *j)
 static int run(struct command_line *line)
 {
     struct job *j = arena_alloc(line->arena, sizeof *j);
-    if (!measure_open(&j->m, line, line->positional[0]) || !evaluate(j))
+    if (!measure_open(&j->m, line, line->positional[0]) || !check_tables(j) || !evaluate(j))
         return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);
     if (option_given(line, "json"))
         print_json(j);

@@ -42,14 +42,19 @@ bool measure_open(struct measured *m, struct command_line *line, const char *run
 
 /* --- what is given -------------------------------------------------------------------------- */
 
+static const char *given_forms(struct project *p)
+{
+    return arena_printf(p->arena,
+                        "say prefix:N, every:K, or name a file with a 1 (given) or 0 for each of "
+                        "the %lld positions",
+                        (long long)p->length);
+}
+
 static bool mask_error(struct project *p, const char *text, const char *what, int64_t n)
 {
     diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "eval.given `%s` %s (%lld of %lld)", text,
                what, (long long)n, (long long)p->length);
-    diag_hint(p->diags,
-              "say prefix:N, every:K, or name a file with a 1 (given) or 0 for each of "
-              "the %lld positions",
-              (long long)p->length);
+    diag_hint(p->diags, "%s", given_forms(p));
     return false;
 }
 
@@ -58,8 +63,10 @@ static bool read_mask(struct project *p, const char *path, bool *given)
 {
     struct source s;
     int64_t n = 0;
-    if (!source_open(p->diags, path, &s))
+    if (!source_open(p->diags, path, &s)) {
+        diag_hint(p->diags, "%s", given_forms(p));
         return false;
+    }
     for (size_t i = 0; i < s.size; i++) {
         char c = s.text[i];
         if (c == ' ' || c == '\n' || c == '\t' || c == '\r')
@@ -115,12 +122,15 @@ static bool read_given(struct measured *m)
 
 /* --- the order ------------------------------------------------------------------------------ */
 
+static const char order_forms[] =
+    "say left, random, or name a file that lists each position that is "
+    "not given once, counted from 0";
+
 static bool order_error(struct project *p, const char *text, const char *what, long long at)
 {
     diag_error(p->diags, FAULT_DATA, (struct span){0}, "--order %s: position %lld %s", text, at,
                what);
-    diag_hint(p->diags, "say left, random, or name a file that lists each position that is not "
-                        "given once, counted from 0");
+    diag_hint(p->diags, "%s", order_forms);
     return false;
 }
 
@@ -129,8 +139,10 @@ static bool read_order_file(struct measured *m, const char *path, int32_t *order
 {
     struct project *p = &m->p;
     struct source s;
-    if (!source_open(p->diags, path, &s))
+    if (!source_open(p->diags, path, &s)) {
+        diag_hint(p->diags, "%s", order_forms);
         return false;
+    }
     char *text = arena_printf(p->arena, "%.*s", (int)s.size, s.text), *end;
     source_close(&s);
     bool *seen = arena_new_array(p->arena, bool, p->length);

@@ -77,6 +77,9 @@ static bool read_infill(struct sample_job *j, const char *infill)
     if (!read_text(j, "--infill", infill, EDGES_OPEN_BEFORE | EDGES_OPEN_AFTER, text) ||
         !check_fits(j, text, "--infill"))
         return false;
+    if (!text->count)
+        return given_fault(j, "%s", "--infill is empty",
+                           "write --infill 'best of {mask:12} times'");
     j->texts = text;
     j->text_count = 1;
     if (!option_given(j->p.line, "length"))
@@ -99,6 +102,7 @@ static bool read_file(struct sample_job *j, const char *path)
     for (char *line = all; j->text_count < lines; j->text_count++) {
         size_t size = strcspn(line, "\n");
         char *next = line + size + (line[size] == '\n');
+        size -= size > 0 && line[size - 1] == '\r';
         line[size] = 0;
         struct template *text = &j->texts[j->text_count];
         struct source part = {.name = path, .text = line, .size = size, .lines = j->text_count};

@@ -8,25 +8,18 @@
 
 /* --- which loop --------------------------------------------------------------------------- */
 
-/* What the shipped samplers need of a model, and which models have it. */
+/* What shipped samplers need that not every model has, and the models that have it. */
 struct sampler_need {
-    const char *name, *block, *other; /* a block of the model; or the other one */
-    const char *what, *models;
+    const char *name, *what, *models;
 };
 #define POSTERIOR "a posterior head and a mask"
 #define MASKED "mdlm, radd"
 static const struct sampler_need sampler_needs[] = {
-    {"ancestral", "log_posterior", "log_cavity", "a posterior or a cavity head",
-     "mdlm, radd, udlm, mix, ordinal"},
-    {"remask", "log_posterior", NULL, POSTERIOR, MASKED},
-    {"confidence-position", "log_posterior", NULL, POSTERIOR, MASKED},
-    {"confidence-keep-best", "log_posterior", NULL, POSTERIOR, MASKED},
+    {"ancestral", "a posterior or a cavity head", "mdlm, radd, udlm, mix, ordinal"},
+    {"remask", POSTERIOR, MASKED},
+    {"confidence-position", POSTERIOR, MASKED},
+    {"confidence-keep-best", POSTERIOR, MASKED},
 };
-
-static bool has_block(const struct model *m, const char *name)
-{
-    return name && section_find(&m->blocks, name);
-}
 
 static bool read_loop(struct sample_job *j)
 {
@@ -34,12 +27,11 @@ static bool read_loop(struct sample_job *j)
     const char *name = j->p.recipe->sample.sampler;
     for (size_t i = 0; i < sizeof sampler_needs / sizeof *sampler_needs; i++) {
         const struct sampler_need *need = &sampler_needs[i];
-        if (strcmp(need->name, name) != 0 || section_find(&m->loops, name) ||
-            has_block(m, need->block) || has_block(m, need->other))
+        if (strcmp(need->name, name) != 0 || section_find(&m->loops, name))
             continue;
         diag_error(j->p.diags, FAULT_CONFIG, (struct span){0},
-                   "the sampler `%s` needs %s, and this model gives a score", name, need->what);
-        diag_hint(j->p.diags, "models that have one: %s; this one samples by: %s", need->models,
+                   "this model has no sampler `%s`, which needs %s", name, need->what);
+        diag_hint(j->p.diags, "models with it: %s; this one samples by: %s", need->models,
                   loop_names(m));
         return false;
     }
@@ -289,12 +281,16 @@ static bool read_numbers(struct sample_job *j, const char *name, const char *tex
     return true;
 }
 
-static bool read_grid_file(struct sample_job *j, const char *path)
+static bool read_grid_file(struct sample_job *j, const char *name)
 {
+    const char *path = project_data_file(&j->p, name);
     struct source source;
     int64_t count = 0;
-    if (!source_open(j->p.diags, path, &source))
+    if (!source_open(j->p.diags, path, &source)) {
+        diag_hint(j->p.diags, "a grid is uniform, log, cosine or quadratic, falling times as in "
+                              "[1, 0.5, 0.1], or a file of such times");
         return false;
+    }
     char *text = arena_strndup(j->p.arena, source.text, source.size);
     double *times = arena_new_array(j->p.arena, double, source.size + 1);
     source_close(&source);
@@ -325,7 +321,7 @@ static bool read_grid(struct sample_job *j)
         return true;
     }
     if (grid->count == 1)
-        return read_grid_file(j, project_data_file(&j->p, grid->items[0]));
+        return read_grid_file(j, grid->items[0]);
     double *times = arena_new_array(j->p.arena, double, grid->count);
     for (uint32_t i = 0; i < grid->count; i++) {
         int64_t one = 0;
@@ -334,6 +330,17 @@ static bool read_grid(struct sample_job *j)
         count++;
     }
     return loop_set_times(j->p.diags, j->loop, times, count, (struct span){0});
+}
+
+/* A grid of times has its own number of steps. */
+static void warn_of_steps(struct sample_job *j)
+{
+    int64_t steps = j->p.recipe->sample.steps, has = j->loop->steps;
+    if (j->p.recipe->sample.grid.count && j->loop->times && option_given(j->p.line, "steps") &&
+        steps != has)
+        diag_warning(j->p.diags, (struct span){0},
+                     "--steps %lld is not used: the times of the grid make %lld", (long long)steps,
+                     (long long)has);
 }
 
 static bool make_times(struct sample_job *j)
@@ -346,6 +353,7 @@ static bool make_times(struct sample_job *j)
     }
     if (!read_grid(j))
         return false;
+    warn_of_steps(j);
     if (j->loop->grid)
         loop_grid(j->p.arena, j->p.s.model, j->loop, steps, &j->times);
     else

@@ -286,10 +286,10 @@ void sample_print_end(struct sample_job *j, double seconds)
 {
     const struct sample_recipe *q = &j->p.recipe->sample;
     bool grid = j->loop->grid;
-    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s, in %.1f s\n", (long long)q->count,
-            q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler,
-            (long long)(grid ? j->times.steps : j->calls), grid ? "steps" : "program calls",
-            seconds);
+    long long turns = (long long)(grid ? j->times.steps : j->calls);
+    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s%s, in %.1f s\n", (long long)q->count,
+            q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler, turns,
+            grid ? "step" : "program call", turns == 1 ? "" : "s", seconds);
     print_notes(j);
     print_how(j);
     print_sentences(j);

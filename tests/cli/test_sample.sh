@@ -57,6 +57,14 @@ for model in sedd-absorb sedd-uniform; do
     lines 4 '^    "ab'
 done
 
+# What is typed twice over, and templates as other systems write their lines.
+run 0 sample run --grid '[1, 0.6, 0.2]' --steps 4
+hints 'warning: --steps 4 is not used: the times of the grid make 2'
+printf 'a{mask}c\r\nx{mask:2}z\r\n' >forms
+sample --template forms
+lines 2 '^a.c'
+lines 2 '^x..z'
+
 # Beyond the model's length: the context is kept, whatever follows.
 sample --length 40 sample.context=4 sample.block=3 --prefix 'abc'
 hints '4 sequences of 40'

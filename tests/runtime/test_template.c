@@ -56,6 +56,7 @@ Test(template, characters)
 {
     gives(TOKENIZER_CHARS, "abc", "a{mask:3}b", "a...b");
     gives(TOKENIZER_CHARS, "abc", "{mask}{any:2}c", "...c");
+    gives(TOKENIZER_CHARS, "abc", "{mask: 2}c", "..c");
     gives(TOKENIZER_CHARS, "abc", "a{set:bc}{not:b}", "a<bc><ac>");
     gives(TOKENIZER_CHARS, "abc\xc3\xa9", "{set:\xc3\xa9}\xc3\xa9", "<\xc3\xa9>\xc3\xa9");
     gives(TOKENIZER_CHARS, "a{}", "{{a}}{mask}", "{a}.");
