@@ -166,7 +166,9 @@ static void embedding_reference(const struct ref_call *call)
     for (int64_t r = 0; r < count; r++)
         for (int64_t j = 0; j < size; j++) {
             if (x->rank < y->rank) {
-                y->data[r * size + j] = table->data[(int64_t)x->data[r] * size + j];
+                int64_t id = (int64_t)x->data[r];
+                bool inside = id >= 0 && id < rows;
+                y->data[r * size + j] = inside ? table->data[id * size + j] : NAN;
                 continue;
             }
             double sum = 0;

@@ -10,9 +10,9 @@
 static const char *const models[] = {
     "models/sedd-absorb.yaml", "models/sedd-uniform.yaml", "models/mdlm.yaml",
     "models/radd.yaml",        "models/udlm.yaml",         "models/mix.yaml",
-    "models/ordinal.yaml",
+    "models/ordinal.yaml",     "models/labelled.yaml",     "models/guided.yaml",
 };
-#define MODELS 7
+#define MODELS 9
 static const char *const presets[] = {"preset=tiny", "preset=mini", "preset=small"};
 
 /* --- plans at real sizes ------------------------------------------------------------------ */
@@ -65,10 +65,10 @@ static const char *const time_free[] = {SMALL, NULL};
 /* exp(-sigma Q) of a table loses a digit with every 2 of |Q| sigma: at 2 single precision is left. */
 static const char *const table[] = {SMALL, "cond=8",
                                     "process.noise={geometric: {min: 1.0e-4, max: 1}}", NULL};
-static const char *const *const settings_of[MODELS] = {small, small, small, time_free,
-                                                       small, small, table};
+static const char *const *const settings_of[MODELS] = {small, small, small, time_free, small,
+                                                       small, table, small, small};
 
-#define VALUES 13
+#define VALUES 15
 #define PROGRAMS 24
 
 struct fields {
@@ -76,6 +76,8 @@ struct fields {
     double t[BATCH], s[BATCH], sigma[BATCH], none[BATCH];
     float weight[BATCH * LENGTH];
     uint8_t fixed[BATCH * LENGTH], hidden[BATCH * LENGTH], allowed[BATCH * LENGTH * (VOCAB + 1)];
+    int32_t label[BATCH];
+    float all[BATCH * LENGTH * (VOCAB + 1)];
 };
 
 /* Tokens that are partly masked or, where that can happen, changed; times in the middle of the range. */
@@ -91,11 +93,14 @@ static void fill_fields(struct fields *f, const struct chain *chain)
         f->hidden[i] = i % 3 == 0;
     }
     memset(f->allowed, 1, sizeof f->allowed);
+    for (int i = 0; i < BATCH * LENGTH * (VOCAB + 1); i++)
+        f->all[i] = (float)(i % 7) / 3 - 1;
     for (int i = 0; i < BATCH; i++) {
         f->t[i] = 0.3 + 0.2 * i;
         f->s[i] = f->t[i] - 0.1;
         f->sigma[i] = 0.4 + 0.2 * i;
         f->none[i] = 0;
+        f->label[i] = i % 2;
     }
 }
 
@@ -184,7 +189,9 @@ static void check_programs(int which, const char *const *bind)
                                     {"fixed", f.fixed},
                                     {"hidden", f.hidden},
                                     {"scored", f.hidden},
-                                    {"allowed", f.allowed}},
+                                    {"allowed", f.allowed},
+                                    {"label", f.label},
+                                    {"all", f.all}},
                                    p,
                                    rig_elaborate(&rig, p),
                                    NULL};
