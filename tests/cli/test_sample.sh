@@ -51,6 +51,17 @@ for model in sedd-absorb sedd-uniform; do
     sample --template forms
     lines 2 '^a.c'
     lines 2 '^x..z'
+    if [ $model = sedd-absorb ]; then
+        # First hitting: beside first_noise, base and the last step a call for each mask.
+        run 0 sample run -n 3 --sampler exact --json
+        holds 'first hitting: a call for each mask' [ "$(number program_calls)" -eq 15 ]
+        run 0 sample run -n 3 --sampler exact --infill 'abcd{mask:3}efghi' --json
+        holds 'first hitting: a call for each hole' [ "$(number program_calls)" -eq 6 ]
+        sample --sampler remask
+        sample --sampler confidence-position
+        sample --sampler confidence-keep-best --prefix ab
+        lines 4 '^ab'
+    fi
     sample --json --prefix ab
     lines 1 '"sampler": "tweedie"'
     lines 1 'known positions'
