@@ -1,0 +1,135 @@
+/* The likelihood bound of models with any weights, by the programs of models/: it is never below the
+ * cost -log p_theta(x0) of the law that the sampler of the same scores draws from, so that exp(-bound)
+ * over all x0 adds up to at most 1. That law is enumerated, by Kolmogorov's equation. */
+#include "tests/support/little.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+
+#define STEPS 90
+
+/* Matrices that are not symmetric: dense ones without and with a mask, and a cycle. With them Q[x][y] and
+ * Q[y][x] cannot be confused. */
+#define DENSE "{matrix: [[-0.9, 0.5, 0.2], [0.6, -0.8, 1.1], [0.3, 0.3, -1.3]]}"
+#define MASKED "{matrix: [[-1.1, 0.2, 0.1], [0.3, -0.9, 0.3], [0.8, 0.7, -0.4]]}"
+#define CYCLE "{matrix: [[-1, 0, 1], [1, -1, 0], [0, 1, -1]]}"
+#define LEAVES "{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: true}}"
+#define STAYS "{mix: {absorb: 0.8, uniform: 0.2, mask_leaves: false}}"
+
+/* EXACT: the heads, as bits, whose weights of zero mean one law of the clean sequences at every noise:
+ * there the bound is the cost itself. */
+static const struct {
+    const char *rate, *base;
+    int tokens, length;
+    double high;
+    unsigned exact;
+} cases[] = {
+    {"absorb", NULL, 3, 2, 40, 7},
+    {"absorb", NULL, 3, 2, 2, 7}, /* e^-2 of the tokens are still there: the leak */
+    {"absorb", "{mask: 0.8}", 3, 2, 2, 0},
+    {"uniform", NULL, 3, 2, 9, 5},
+    {"uniform", NULL, 2, 3, 9, 5},
+    {"uniform", "[0.2, 0.3, 0.5]", 3, 2, 3, 0},
+    {LEAVES, NULL, 3, 2, 9, 4},
+    {STAYS, NULL, 3, 2, 6, 5},
+    {"{band: {width: 1}}", NULL, 3, 2, 9, 5},
+    {"{band: {width: 1, ring: true}}", NULL, 5, 2, 8, 5},
+    {"{groups: [[0, 1], [2]]}", "[0.25, 0.4, 0.35]", 3, 2, 6, 0},
+    {DENSE, NULL, 3, 2, 9, 4},
+    {CYCLE, NULL, 3, 2, 9, 5},
+    {MASKED, NULL, 2, 2, 9, 4},
+};
+#define CASES (sizeof cases / sizeof cases[0])
+
+/* The quadrature is run again with twice the points, and what that moves is counted against the claim. A
+ * millionth of a nat, relative to the law, is left for scores in single precision and for the
+ * steps of Kolmogorov's equation. */
+static void check_strict(struct little *w, double spread, bool exact)
+{
+    double once[LITTLE_CLEAN], bound[LITTLE_CLEAN], law[LITTLE_CLEAN];
+    double total = 0, moved = 0, mass = 0;
+    int panels = w->setup.head == HEAD_SCORE ? 12 : 6; /* the projection of a score has corners */
+    rig_fill(&w->rig, spread);
+    little_bound(w, panels, once);
+    little_bound(w, 2 * panels, bound);
+    little_law(w, STEPS, law);
+    for (int x0 = 0; x0 < w->clean; x0++) {
+        double apart = fabs(bound[x0] - once[x0]), cost = -log(law[x0]);
+        cr_assert(bound[x0] - apart > cost - 1e-6,
+                  "%s, head %d, spread %g: %d costs %.9f, not %.9f", w->setup.rate, w->setup.head,
+                  spread, x0, cost, bound[x0]);
+        total += exp(-bound[x0]);
+        moved += fabs(exp(-bound[x0]) - exp(-once[x0]));
+        mass += law[x0];
+    }
+    /* One row of a batch and another that holds the same may differ by the rounding of their scores. */
+    cr_assert_float_eq(mass, 1, 1e-8, "%s: the law adds up to %.12f", w->setup.rate, mass);
+    cr_assert(moved < 1e-3, "%s: the quadrature is off by %g", w->setup.rate, moved);
+    if (exact)
+        cr_assert_float_eq(total, 1, 1e-6, "%s, head %d: %.9f", w->setup.rate, w->setup.head,
+                           total);
+    else
+        cr_assert(total + moved < 1, "%s, head %d: %.9f", w->setup.rate, w->setup.head, total);
+}
+
+static void check_head(enum little_head head)
+{
+    static const double spreads[] = {0, 0.5};
+    for (size_t i = 0; i < CASES; i++) {
+        struct little w;
+        struct little_setup setup = {.head = head,
+                                     .rate = cases[i].rate,
+                                     .base = cases[i].base,
+                                     .tokens = cases[i].tokens,
+                                     .length = cases[i].length,
+                                     .low = 0.02,
+                                     .high = cases[i].high};
+        little_open(&w, &setup);
+        for (int k = 0; k < 2; k++)
+            check_strict(&w, spreads[k], k == 0 && cases[i].exact >> head & 1);
+        little_close(&w);
+    }
+}
+
+Test(strict_bound, holds_for_scores)
+{
+    check_head(HEAD_SCORE);
+}
+
+Test(strict_bound, holds_for_posteriors)
+{
+    check_head(HEAD_POSTERIOR);
+}
+
+Test(strict_bound, holds_for_cavities)
+{
+    check_head(HEAD_CAVITY);
+}
+
+/* The files as they are shipped, with their networks. */
+Test(strict_bound, holds_for_shipped_models)
+{
+    static const struct {
+        const char *name, *rate;
+        enum little_head head;
+        double high;
+    } shipped[] = {
+        {"sedd-absorb", "absorb", HEAD_SCORE, 5}, {"sedd-uniform", "uniform", HEAD_SCORE, 6},
+        {"mdlm", "absorb", HEAD_POSTERIOR, 5},    {"radd", "absorb", HEAD_POSTERIOR, 5},
+        {"udlm", "uniform", HEAD_CAVITY, 6},      {"mix", "mix", HEAD_POSTERIOR, 6},
+        {"ordinal", "band", HEAD_POSTERIOR, 6},
+    };
+    for (size_t i = 0; i < sizeof shipped / sizeof shipped[0]; i++) {
+        struct little w;
+        struct little_setup setup = {.shipped = shipped[i].name,
+                                     .head = shipped[i].head,
+                                     .rate = shipped[i].rate,
+                                     .tokens = 3,
+                                     .length = 2,
+                                     .low = 0.02,
+                                     .high = shipped[i].high};
+        little_open(&w, &setup);
+        check_strict(&w, 0.3, false);
+        little_close(&w);
+    }
+}

@@ -1,0 +1,72 @@
+/* Models over spaces of sequences small enough to list, so that every expectation is a sum: the terms
+ * of the likelihood bound by the programs of models/, and the law of the sampler that the bound is
+ * of. Used by tests of bounds and of exact samplers.
+ *
+ * A sequence is a number whose digits are its tokens, the first position lowest: base `tokens` for
+ * clean sequences, base `states` for noisy ones. */
+#ifndef SEDGE_TESTS_LITTLE_H
+#define SEDGE_TESTS_LITTLE_H
+
+#include "graph/process.h"
+#include "runtime/loop.h"
+#include "tests/ops/enumeration.h"
+#include "tests/support/rig.h"
+
+#define LITTLE_CLEAN 32 /* at most so many clean sequences */
+#define LITTLE_NOISY 64
+
+enum little_head { HEAD_SCORE, HEAD_POSTERIOR, HEAD_CAVITY };
+
+struct little_setup {
+    const char *shipped;   /* a model of models/; NULL: a small network on the shipped fragments */
+    enum little_head head; /* of the latter */
+    const char *rate, *base; /* as in YAML; base NULL: what the chain ends in */
+    int tokens, length;
+    double low, high;  /* noise: geometric from low to high */
+    bool scores_given; /* the test gives the projected scores, by little_scores */
+    int64_t batch;     /* sequences that the sampler draws at once; 0: none is compiled */
+};
+
+struct little {
+    struct rig rig;
+    struct little_setup setup;
+    const struct chain *chain;
+    int clean, noisy; /* numbers of sequences */
+    double t_min;     /* where the integral ends */
+    int32_t *all;     /* the noisy sequences */
+    int32_t *x, *x0;  /* of all pairs: row x0 * noisy + x */
+    float *log_score; /* with scores_given: of every row */
+    struct loaded *integrand, *base, *reconstruction, *scores;
+    struct looper *looper;
+};
+
+void little_open(struct little *w, const struct little_setup *setup);
+void little_close(struct little *w);
+
+double little_sigma(const struct little *w, double t);
+double little_time(const struct little *w, double sigma);
+/* exp(sigma Q) of all positions, P that of one: from X0 (clean) to X (noisy). */
+double little_moved(const struct little *w, const struct matrix *p, int x, int x0);
+/* Where p0 goes: OUT over the noisy sequences. */
+void little_noised(const struct little *w, double sigma, const double *p0, double *out);
+/* Gives all rows the exact log scores of P, a law over the noisy sequences. */
+void little_scores(struct little *w, const double *p);
+
+/* For each x0, the expectation of a program's nats over the noisy sequences at SIGMA. With the law P0
+ * of the clean sequences, and scores_given, at its exact score. */
+void little_expect(struct little *w, struct loaded *program, double sigma, const double *p0,
+                   double *out);
+/* The integral by 8-point Gauss-Legendre quadrature on PANELS even stretches of log sigma. */
+void little_integral(struct little *w, int panels, const double *p0, double *out);
+/* Its three terms, by the model's own scores. */
+void little_bound(struct little *w, int panels, double *out);
+
+/* The law of the clean sequences that the model generates: its base, carried back by the reverse rates
+ * of its projected scores (Kolmogorov's equation by STEPS steps of Runge and Kutta, even in
+ * log sigma), then decoded. */
+void little_law(struct little *w, int steps, double *out);
+/* How often the loop `exact` ends in each clean sequence, of RUNS batches; rates above the bound of a
+ * thinning sampler are asserted not to occur. */
+void little_histogram(struct little *w, int runs, int64_t *count);
+
+#endif
