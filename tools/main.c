@@ -90,24 +90,31 @@ static void hold_streams(void)
             abort();
 }
 
+static bool is_word(const char *typed, const char *word, const char *option, const char *letter)
+{
+    return strcmp(typed, word) == 0 || strcmp(typed, option) == 0 || strcmp(typed, letter) == 0;
+}
+
+static int run_command(struct arena *arena, struct diags *diags, int argc, char **argv)
+{
+    if (argc < 2 || (is_word(argv[1], "help", "--help", "-h") && (argc == 2 || argv[1][0] == '-'))) {
+        print_help();
+        return argc < 2 ? 2 : 0;
+    }
+    if (is_word(argv[1], "version", "--version", "-V")) {
+        printf("sedge %s%s%s\n", sedge_version, sedge_commit[0] ? " " : "", sedge_commit);
+        return 0;
+    }
+    return dispatch(arena, diags, argc, argv);
+}
+
 int main(int argc, char **argv)
 {
     hold_streams();
     signals_ignore_limits();
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        (strcmp(argv[1], "help") == 0 && argc == 2)) {
-        print_help();
-        return fflush(stdout) != 0 ? 1 : argc < 2 ? 2 : 0;
-    }
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0 ||
-        strcmp(argv[1], "version") == 0) {
-        printf("sedge %s%s%s\n", sedge_version, sedge_commit[0] ? " " : "", sedge_commit);
-        return fflush(stdout) != 0;
-    }
     struct arena *arena = arena_new();
     struct diags *diags = diags_new(arena);
-    int code = dispatch(arena, diags, argc, argv);
-    code = finish_output(diags, code);
+    int code = finish_output(diags, run_command(arena, diags, argc, argv));
     print_diags(diags);
     arena_free(arena);
     return code;
