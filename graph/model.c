@@ -4,6 +4,7 @@
 #include "graph/base/check.h"
 #include "graph/op.h"
 #include "graph/process.h"
+#include "graph/recipe.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -379,7 +380,11 @@ static void check_names(struct reader *r)
             continue;
         }
         diag_error(m->diags, FAULT_CONFIG, s->value->span, "the model has no param `%s`", s->key);
-        hint_param(m, s->key);
+        const char *key = recipe_key_ending(s->key); /* `lr` for train.lr */
+        if (key)
+            diag_hint(m->diags, "did you mean `%s`?", key);
+        else
+            hint_param(m, s->key);
     }
 }
 

@@ -113,6 +113,16 @@ const char *recipe_key_nearest(const char *name)
     return diag_nearest(name, names, recipe_key_count);
 }
 
+const char *recipe_key_ending(const char *name)
+{
+    for (uint32_t i = 0; i < recipe_key_count; i++) {
+        const char *dot = strrchr(recipe_keys[i].name, '.');
+        if (dot && strcmp(dot + 1, name) == 0)
+            return recipe_keys[i].name;
+    }
+    return NULL;
+}
+
 struct reading {
     struct arena *arena;
     struct diags *diags;

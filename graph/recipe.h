@@ -116,5 +116,7 @@ void recipe_set_param(struct recipe *recipe, struct arena *arena, const char *ke
 
 const struct recipe_key *recipe_key_find(const char *name);
 const char *recipe_key_nearest(const char *name);
+/* The key that is called NAME in its section, as `lr` is train.lr; or NULL. */
+const char *recipe_key_ending(const char *name);
 
 #endif

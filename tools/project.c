@@ -437,6 +437,12 @@ bool project_weights(struct project *p, const char *run, const char *which, char
     if (named && access(*path, F_OK) != 0) {
         diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s has no %s checkpoint yet", run,
                    which);
+        if (strcmp(which, "last") == 0)
+            diag_hint(p->diags, "it is saved every train.checkpoint_every updates, at the end, and "
+                                "when the training is stopped");
+        else
+            diag_hint(p->diags, "it is saved where held-out data is evaluated: every "
+                                "train.eval_every updates");
         return false;
     }
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, *path);

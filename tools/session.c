@@ -98,9 +98,13 @@ char *find_recipe(struct command_line *line, const char *name)
 {
     const char *const *folders = recipe_folders(line->arena);
     char *path = model_find(line->arena, name, NULL, folders);
-    if (!path)
-        missing(line, "recipe", name, folders);
-    return path;
+    if (path)
+        return path;
+    missing(line, "recipe", name, folders);
+    if (model_find(line->arena, name, NULL, model_folders(line->arena)))
+        diag_hint(line->diags, "`%s` is a model: a recipe names it, as in sedge %s text model=%s",
+                  name, line->command->name, name);
+    return NULL;
 }
 
 /* Cores that this process may run on: fewer than the machine has in a container or under taskset. */
