@@ -11,6 +11,7 @@
 #include "ops/sampler.h"
 
 static const char *const result_sigma[] = {"sigma", NULL};
+static const char *const result_chosen[] = {"chosen", NULL};
 static const char *const result_candidate[] = {"sigma", "rate", NULL};
 static const char *const result_jump[] = {"x", "violations", NULL};
 
@@ -151,6 +152,55 @@ const struct op op_reveal_one = {
     .inplace = 1,
     .reference = reveal_one_reference,
     .cases = reveal_one_cases,
+};
+
+/* masked_one: of each sequence one masked position, every one as likely: where reveal_one draws a token
+ * when u is the element of its draw that picks the position. */
+static const struct op_input masked_one_inputs[] = {
+    SAMPLER_INPUT_X,
+    INPUT_ROW_U,
+    {0},
+};
+
+static bool masked_one_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    call->out[0].dtype = DT_BOOL;
+    call->out[0].process = 0;
+    return chain_expect_tokens(call, 0, 0) && expect_row_u(call, 1) &&
+           sampler_expect_masked(call, "revealing one position at a time");
+}
+
+static void masked_one_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    for (int64_t row = 0; row < walk.rows; row++) {
+        double masks = masks_of(call, row, walk.length);
+        double left = floor(ref_position_uniform(call, 1, row, 0, 1) * masks);
+        for (int64_t p = row * walk.length; p < (row + 1) * walk.length; p++)
+            call->out[0].data[p] = call->in[0].data[p] == call->chain->mask && left-- == 0;
+    }
+}
+
+static const struct op_case masked_one_cases[] = {
+    {"token[3,5] _", NULL, "absorb 1"},
+    {"token[2,1] f64[2]", NULL, "absorb 2"},
+    {"token[5,131] f64[5]", NULL, "absorb 1"},
+    {0},
+};
+
+const struct op op_masked_one = {
+    .name = "masked_one",
+    .doc = "Flags one masked position of each sequence, chosen uniformly.",
+    .inputs = masked_one_inputs,
+    .results = result_chosen,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
+    .rows = ROWS_SEQUENCE,
+    .shape = masked_one_shape,
+    .cost = event_cost,
+    .reference = masked_one_reference,
+    .cases = masked_one_cases,
 };
 
 /* thin_next: the next candidate below sigma, and the rate of candidates there. The bound on the rate

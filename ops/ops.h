@@ -21,7 +21,7 @@ extern const struct op op_gelu, op_gelu_backward, op_silu, op_silu_backward;
 extern const struct op op_sum, op_mean, op_sum_to, op_broadcast_to, op_logsumexp;
 /* layout.c: views, cuts and joins; rows.c: rows picked by index */
 extern const struct op op_reshape, op_expand, op_split, op_concat, op_slice, op_nonzero, op_gather,
-    op_scatter_add;
+    op_scatter_add, op_replace;
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
 /* embedding.c */
@@ -51,8 +51,8 @@ extern const struct op op_tweedie, op_tweedie_weights, op_euler, op_euler_linear
 /* bound.c: what the likelihood bound needs besides the integrand */
 extern const struct op op_base_cost, op_base_draw, op_reconstruction;
 /* ancestral.c, event.c, corrector.c, reveal.c, restrict.c: samplers */
-extern const struct op op_ancestral, op_first_hit, op_reveal_one, op_thin_next, op_thin_jump,
-    op_corrector, op_remask, op_confidence, op_reveal, op_draw_law, op_restrict;
+extern const struct op op_ancestral, op_first_hit, op_reveal_one, op_masked_one, op_thin_next,
+    op_thin_jump, op_corrector, op_remask, op_confidence, op_reveal, op_draw_law, op_restrict;
 /* head.c, head_score.c: laws of the clean token, and their scores */
 extern const struct op op_x0_output, op_x0_output_backward, op_cavity_output, op_score_posterior,
     op_posterior_score, op_posterior_score_backward, op_cavity_score, op_cavity_score_backward;

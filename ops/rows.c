@@ -1,4 +1,5 @@
-/* Rows picked by index: `nonzero` finds them, `gather` takes them, `scatter_add` puts them back.
+/* Rows picked by index: `nonzero` finds them, `gather` takes them, `scatter_add` and `replace` put
+ * them back.
  *
  * Together they let a program compute on some rows only, in a short axis whose count the run finds
  * out. Rows may run over several leading axes (`axes`, `rows`): tensors are row major, so row
@@ -218,4 +219,72 @@ const struct op op_scatter_add = {
     .cost = scatter_cost,
     .reference = scatter_reference,
     .cases = scatter_cases,
+};
+
+/* replace: y_r = row x_k where index_k = r, of several the last; row r of base where there is none. Rows
+ * that do not exist are dropped. An index runs over as many leading axes of base as x leaves open. */
+static const struct op_input replace_inputs[] = {
+    {"base", IN_IDS, 0, "token or i32 [n, ...]", DOMAIN_ANY},
+    {"x", IN_IDS, 0, "the same dtype [m, ...]: rows of base", DOMAIN_ANY},
+    {"index", IN_INT, 0, "i32 [m]: which row each takes the place of", DOMAIN_INDEX},
+    {0},
+};
+
+static bool replace_shape(struct op_call *call)
+{
+    const struct type *base = &call->in[0], *x = &call->in[1];
+    if (base->dtype != x->dtype || base->process != x->process)
+        return op_error(call, "rows of %s cannot be %s", rule_print(call, 0), rule_print(call, 1));
+    if (call->in[2].rank != 1)
+        return op_error(call, "an index must be i32 [m], not %s", rule_print(call, 2));
+    if (x->rank < 1 || base->rank < x->rank)
+        return op_error(call, "%s has no rows like those of %s", rule_print(call, 0),
+                        rule_print(call, 1));
+    for (uint32_t i = 1; i < x->rank; i++) {
+        const struct dim *mine = &x->dim[i], *its = &base->dim[base->rank - x->rank + i];
+        if (mine->size != its->size || mine->axis != its->axis)
+            return op_error(call, "%s has no rows like those of %s", rule_print(call, 0),
+                            rule_print(call, 1));
+    }
+    call->out[0] = *base;
+    return rule_same_axes(call, 1, 2, 1);
+}
+
+static void replace_reference(const struct ref_call *call)
+{
+    const struct ref_tensor *base = &call->in[0], *x = &call->in[1];
+    int64_t rows = ref_lead(base, base->rank - x->rank + 1);
+    int64_t width = rows ? ref_size(base) / rows : 0;
+    for (int64_t i = 0; i < rows * width; i++)
+        call->out[0].data[i] = base->data[i];
+    for (int64_t k = 0; k < x->dim[0]; k++) {
+        int64_t row = (int64_t)call->in[2].data[k];
+        if (row >= 0 && row < rows)
+            for (int64_t i = 0; i < width; i++)
+                call->out[0].data[row * width + i] = x->data[k * width + i];
+    }
+}
+
+static const struct op_case replace_cases[] = {
+    {"token[7,3] token[5,3] i32[5]", NULL, "absorb 5"},
+    {"token[3,5] token[4] i32[4]", NULL, "absorb 5"},
+    {"i32[5] i32[2] i32[2]", NULL, NULL},
+    {"token[1,1] token[1,1] i32[1]", NULL, "absorb 1"},
+    {"i32[149,131] i32[131,131] i32[131]", NULL, NULL},
+    {0},
+};
+
+const struct op op_replace = {
+    .name = "replace",
+    .doc = "Tokens or ids with rows of others put where an index says.",
+    .inputs = replace_inputs,
+    .results = rule_result_y,
+    .result_count = 1,
+    .flags = OP_NO_GRAD,
+    .rows = ROWS_ALL,
+    .shape = replace_shape,
+    .cost = copy_cost,
+    .inplace = 1,
+    .reference = replace_reference,
+    .cases = replace_cases,
 };

@@ -56,6 +56,19 @@ static void reveal_one(const struct kernel_call *call)
     }
 }
 
+static void masked_one(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[0]);
+    const int32_t *x = call->in[0].data;
+    uint8_t *out = call->out[0].data;
+    for (int64_t row = 0; row < at.rows; row++) {
+        double masks = (double)masks_of(call, row, at.length);
+        int64_t left = (int64_t)(row_uniform(call, 1, row) * masks);
+        for (int64_t p = row * at.length; p < (row + 1) * at.length; p++)
+            out[p] = x[p] == call->chain->mask && left-- == 0;
+    }
+}
+
 /* --- thinning -------------------------------------------------------------------------------- */
 
 static struct hazard_counts count_movable(const struct kernel_call *call, int64_t row,
@@ -201,9 +214,7 @@ static void thin_jump(const struct kernel_call *call)
 }
 
 KERNEL_LIST(event) = {
-    {"first_hit", "td*>d", first_hit},
-    {"reveal_one", "tf>t", reveal_one},
-    {"thin_next", "td**>dd", thin_next},
-    {"thin_jump", "tfd**>td", thin_jump},
-    {0},
+    {"first_hit", "td*>d", first_hit},    {"reveal_one", "tf>t", reveal_one},
+    {"masked_one", "t*>b", masked_one},   {"thin_next", "td**>dd", thin_next},
+    {"thin_jump", "tfd**>td", thin_jump}, {0},
 };

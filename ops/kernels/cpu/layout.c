@@ -141,6 +141,23 @@ static void run_scatter_add(const struct kernel_call *call)
     }
 }
 
+/* In order, so that of rows which meet the last one stays. */
+static void run_replace(const struct kernel_call *call)
+{
+    const struct tensor *base = &call->in[0], *x = &call->in[1];
+    const int32_t *index = call->in[2].data;
+    char *out = call->out[0].data;
+    int64_t rows = tensor_lead(base, base->rank - x->rank + 1),
+            bytes = (int64_t)dtype_size(x->dtype);
+    for (uint32_t i = 1; i < x->rank; i++)
+        bytes *= x->dim[i];
+    if (out != base->data)
+        memcpy(out, base->data, (size_t)(rows * bytes));
+    for (int64_t k = 0; k < x->dim[0]; k++)
+        if (index[k] >= 0 && index[k] < rows)
+            memcpy(out + index[k] * bytes, (const char *)x->data + k * bytes, (size_t)bytes);
+}
+
 KERNEL_LIST(layout) = {
     {"split", "*>*+", run_split},
     {"slice", "*>*", run_slice},
@@ -150,5 +167,7 @@ KERNEL_LIST(layout) = {
     {"gather", "*i>*", run_gather},
     {"scatter_add", "fi>f", run_scatter_add},
     {"scatter_add", "di>d", run_scatter_add},
+    {"replace", "tti>t", run_replace},
+    {"replace", "iii>i", run_replace},
     {0},
 };
