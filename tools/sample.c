@@ -75,8 +75,8 @@ static bool sample_batch(struct sample_job *j, struct loop_request *r)
             memcpy(j->out + i * j->wanted + done, x + i * j->p.length + context,
                    (size_t)fresh * sizeof *x);
         j->calls += loop_calls(j->looper);
-        j->clamped += carried_total(j, "clamped");
-        j->violations += carried_total(j, "violations");
+        for (int i = 0; i < TOTAL_COUNT; i++)
+            j->total[i] += carried_total(j, sample_totals[i]);
         done += fresh;
         if (j->stop < 0 || !all_stopped(j, done))
             continue;

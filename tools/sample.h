@@ -9,6 +9,10 @@
 
 #include <jansson.h>
 
+/* Carries that are counts of each sequence, and what is said of their sum. */
+enum sample_total { TOTAL_CLAMPED, TOTAL_VIOLATIONS, TOTAL_TRUNK, TOTAL_HEAD, TOTAL_COUNT };
+extern const char *const sample_totals[TOTAL_COUNT];
+
 #define GIVEN_COUNT 5 /* fixed, known, allowed, label, gamma */
 
 struct sample_job {
@@ -38,7 +42,7 @@ struct sample_job {
 
     /* What came out. */
     int32_t *out; /* [batch, wanted] */
-    double clamped, violations;
+    double total[TOTAL_COUNT];
     int64_t calls;
     struct sentence_count *sentences; /* by each known language: LANGUAGES of them */
     uint32_t languages;

@@ -217,26 +217,20 @@ static bool check_fields(struct sample_job *j, struct plan *const *plans, const 
     return true;
 }
 
-/* Whether a call in Y, or in a block that it calls, is a gradient. */
-static bool steers(const struct model *m, const struct yaml *y)
-{
-    for (uint32_t i = 0; i < y->count; i++) {
-        const char *key = y->kind == YAML_MAP ? y->keys[i]->text : "";
-        const struct section *block = section_find(&m->blocks, key);
-        if (strcmp(key, "gradient") == 0 || steers(m, y->items[i]) ||
-            (block && steers(m, block->body)))
-            return true;
-    }
-    return false;
-}
-
-static bool mentions(const struct yaml *y, const char *name)
+/* Whether Y, or a block that it calls, has the KEY, or a SCALAR that is this; either may be NULL. The
+ * programs were compiled: no block calls itself. */
+static bool mentions(const struct model *m, const struct yaml *y, const char *key,
+                     const char *scalar)
 {
     if (y->kind == YAML_SCALAR)
-        return strcmp(y->text, name) == 0;
-    for (uint32_t i = 0; i < y->count; i++)
-        if (mentions(y->items[i], name))
+        return scalar && strcmp(y->text, scalar) == 0;
+    for (uint32_t i = 0; i < y->count; i++) {
+        const char *its = y->kind == YAML_MAP ? y->keys[i]->text : "";
+        const struct section *block = section_find(&m->blocks, its);
+        if ((key && strcmp(its, key) == 0) || mentions(m, y->items[i], key, scalar) ||
+            (block && mentions(m, block->body, key, scalar)))
             return true;
+    }
     return false;
 }
 
@@ -245,10 +239,11 @@ static bool check_law(struct sample_job *j, const char *const *names, uint32_t c
 {
     static const char *const laws[][2] = {
         {"temperature", "temperature"}, {"top-p", "top_p"}, {"top-k", "top_k"}};
+    const struct model *m = j->p.s.model;
     for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
         bool used = !option_given(j->p.line, laws[i][0]);
         for (uint32_t k = 0; k < count && !used; k++)
-            used = mentions(section_find(&j->p.s.model->programs, names[k])->body, laws[i][1]);
+            used = mentions(m, section_find(&m->programs, names[k])->body, NULL, laws[i][1]);
         if (used)
             continue;
         diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` has no use for --%s",
@@ -393,7 +388,9 @@ static bool check_carries(struct sample_job *j)
     }
     for (uint32_t i = 0; i < j->loop->carry_count; i++) {
         const struct loop_carry *c = &j->loop->carry[i];
-        bool total = strcmp(c->name, "clamped") == 0 || strcmp(c->name, "violations") == 0;
+        bool total = false;
+        for (int k = 0; k < TOTAL_COUNT; k++)
+            total |= strcmp(c->name, sample_totals[k]) == 0;
         if (!total || (c->dtype == DT_F64 && c->rank == 1 && c->dim[0] < 0))
             continue;
         diag_error(j->p.diags, FAULT_CONFIG, c->span, "`%s` is a count of each sequence", c->name);
@@ -419,14 +416,15 @@ bool sample_open_loop(struct sample_job *j, const char *run)
     struct plan **plans = arena_new_array(p->arena, struct plan *, most + 1);
     const char **names = arena_new_array(p->arena, const char *, most + 1);
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
-    for (uint32_t i = 0; i < j->loop->body_count; i++)
-        j->steered |=
-            steers(p->s.model, section_find(&p->s.model->programs, j->loop->body[i].program)->body);
     if (!check_label(j) || !compile_calls(j, plans, names, &count) ||
         !check_fields(j, plans, names, count) || !check_law(j, names, count) ||
         !project_state(p, false) || !project_weights(p, run, which ? which : "last", &weights) ||
         !check_weights(j, weights))
         return false;
+    for (uint32_t i = 0; i < j->loop->body_count; i++)
+        j->steered |= mentions(p->s.model,
+                               section_find(&p->s.model->programs, j->loop->body[i].program)->body,
+                               "gradient", NULL);
     for (uint32_t i = 0; i < count; i++) {
         programs[i].name = names[i];
         programs[i].loaded = executor_load(p->diags, p->arena, &p->s.engine, plans[i]);

@@ -221,10 +221,9 @@ static void print_json(const struct sample_job *j, double seconds)
                             "seed", (json_int_t)q->seed, "sequences", (json_int_t)q->count,
                             "length", (json_int_t)j->wanted, "seconds", seconds, "exact", exact,
                             "heuristic", heuristic);
-    if (loop_carry_data(j->looper, "clamped"))
-        json_object_set_new(all, "clamped", json_real(j->clamped));
-    if (loop_carry_data(j->looper, "violations"))
-        json_object_set_new(all, "violations", json_real(j->violations));
+    for (int i = 0; i < TOTAL_COUNT; i++)
+        if (loop_carry_data(j->looper, sample_totals[i]))
+            json_object_set_new(all, sample_totals[i], json_real(j->total[i]));
     if (j->label) {
         json_object_set_new(all, "label", json_string(class_name(&j->p, j->label[0])));
         json_object_set_new(all, "gamma", json_real(j->gamma));
@@ -237,6 +236,13 @@ static void print_json(const struct sample_job *j, double seconds)
     json_decref(j->json);
 }
 
+const char *const sample_totals[TOTAL_COUNT] = {
+    [TOTAL_CLAMPED] = "clamped",
+    [TOTAL_VIOLATIONS] = "violations",
+    [TOTAL_TRUNK] = "trunk_calls",
+    [TOTAL_HEAD] = "head_rows",
+};
+
 /* What else was drawn than is printed, and what the sampler had to correct. */
 static void print_notes(const struct sample_job *j)
 {
@@ -246,10 +252,14 @@ static void print_notes(const struct sample_job *j)
     if (j->wanted < j->p.length)
         fprintf(stderr, "of the model's %lld symbols, the %lld after the text were left free\n",
                 (long long)j->p.length, (long long)(j->p.length - j->wanted));
-    if (j->clamped > 0)
-        fprintf(stderr, "%.0f negative weights were set to zero\n", j->clamped);
-    if (j->violations > 0)
-        fprintf(stderr, "%.0f times a rate was above its bound and was cut\n", j->violations);
+    if (j->total[TOTAL_CLAMPED] > 0)
+        fprintf(stderr, "%.0f negative weights were set to zero\n", j->total[TOTAL_CLAMPED]);
+    if (j->total[TOTAL_VIOLATIONS] > 0)
+        fprintf(stderr, "%.0f times a rate was above its bound and was cut\n",
+                j->total[TOTAL_VIOLATIONS]);
+    if (loop_carry_data(j->looper, sample_totals[TOTAL_TRUNK]))
+        fprintf(stderr, "the network was asked for %.0f sequences and %.0f of their positions\n",
+                j->total[TOTAL_TRUNK], j->total[TOTAL_HEAD]);
 }
 
 /* A text without a whole sentence says nothing. */

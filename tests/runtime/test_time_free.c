@@ -1,0 +1,253 @@
+/* Samplers of a time-free network that ask it only where a mask is revealed, against those that ask
+ * for every position at every step: the same tokens after each turn, and as many sequences and
+ * positions asked for as the tokens say that masks were revealed. */
+#include "tests/support/rig.h"
+
+#include "runtime/loop.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define TURNS_MAX 80
+#define PLACES_MAX 64
+#define BATCH_MAX 5
+
+struct setup {
+    const char *loop;
+    int64_t batch, length, vocab, steps;
+    const char *const *settings; /* beyond sizes */
+    bool known, allowed;         /* some positions are known; have sets of their own */
+    bool all;                    /* every position is known */
+};
+
+/* What came out, turn by turn; turn 0 is the start. */
+struct history {
+    int32_t x[TURNS_MAX][BATCH_MAX * PLACES_MAX];
+    double trunk[TURNS_MAX][BATCH_MAX], head[TURNS_MAX][BATCH_MAX];
+    int64_t turns;
+    const struct setup *setup;
+};
+
+static bool note(void *context, struct looper *looper, int64_t turn, int64_t turns)
+{
+    struct history *h = context;
+    int64_t batch = h->setup->batch;
+    cr_assert(turn < TURNS_MAX && turns >= turn);
+    memcpy(h->x[turn], loop_carry_data(looper, "x"),
+           (size_t)(batch * h->setup->length) * sizeof **h->x);
+    if (loop_carry_data(looper, "trunk_calls")) {
+        memcpy(h->trunk[turn], loop_carry_data(looper, "trunk_calls"),
+               (size_t)batch * sizeof **h->trunk);
+        memcpy(h->head[turn], loop_carry_data(looper, "head_rows"),
+               (size_t)batch * sizeof **h->head);
+    }
+    h->turns = turn;
+    return true;
+}
+
+/* The optional inputs of a program that the loop, or the run, gives it; BIND ends with NULL. */
+static void find_given(const struct rig *rig, const char *program, const char **bind)
+{
+    static const char *const names[] = {"trunk_calls", "head_rows", "fixed", "allowed"};
+    const struct yaml *in = yaml_get(section_find(&rig->model->programs, program)->body, "in");
+    for (int i = 0; i < 4; i++)
+        if (yaml_get(in, names[i]))
+            *bind++ = names[i];
+    *bind = NULL;
+}
+
+/* Programs of the loop, each once. */
+static uint32_t load_programs(struct rig *rig, const struct loop *loop, int64_t batch,
+                              struct loop_program *out)
+{
+    struct plan *plans[16];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < loop->body_count + loop->carry_count; i++) {
+        const char *name = i < loop->body_count ? loop->body[i].program
+                                                : loop->carry[i - loop->body_count].program;
+        bool again = !name;
+        for (uint32_t k = 0; !again && k < count; k++)
+            again = strcmp(out[k].name, name) == 0;
+        if (again)
+            continue;
+        const char *bind[5];
+        find_given(rig, name, bind);
+        struct rig_program p = {name, batch, bind, NULL};
+        plans[count] = rig_compile(rig, &p, NULL);
+        out[count++].name = name;
+    }
+    rig_state(rig, &rig->model->states, 7);
+    rig_fill(rig, 0.5);
+    for (uint32_t i = 0; i < count; i++)
+        out[i].loaded = rig_load(rig, plans[i]);
+    return count;
+}
+
+/* Known tokens, and sets of two tokens and the mask, at positions that differ from row to row. */
+static void fill_given(const struct setup *s, uint8_t *fixed, int32_t *known, uint8_t *allowed)
+{
+    int64_t states = s->vocab + 1;
+    for (int64_t i = 0; i < s->batch * s->length; i++) {
+        fixed[i] = s->all || (s->known && i % 5 < 2);
+        known[i] = (int32_t)(i % s->vocab);
+        for (int64_t y = 0; y < states; y++)
+            allowed[i * states + y] =
+                !s->allowed || i % 3 || y == s->vocab || (y + i) % s->vocab < 2;
+    }
+}
+
+static void sample(const char *model, const struct setup *s, struct history *out)
+{
+    static uint8_t fixed[BATCH_MAX * PLACES_MAX], allowed[BATCH_MAX * PLACES_MAX * 16];
+    static int32_t known[BATCH_MAX * PLACES_MAX];
+    static const char *const names[] = {"fixed", "allowed"};
+    struct loop_field fields[] = {{"fixed", fixed}, {"allowed", allowed}};
+    const char *settings[16] = {"dim=8", "heads=2", "layers=1"};
+    struct loop_program programs[16];
+    struct rig rig;
+    struct arena *arena = arena_new();
+    settings[3] = arena_printf(arena, "vocab=%lld", (long long)s->vocab);
+    settings[4] = arena_printf(arena, "length=%lld", (long long)s->length);
+    for (int i = 0; s->settings && s->settings[i]; i++)
+        settings[5 + i] = s->settings[i];
+    rig_model(&rig, model, settings);
+    struct loop *loop = loop_read(rig.model, s->loop);
+    cr_assert_not_null(loop, "%s", diags_render(rig.diags, false));
+    uint32_t count = load_programs(&rig, loop, s->batch, programs);
+    struct looper *l = loop_open(rig.diags, rig.arena, loop, programs, count, names, 2, s->batch);
+    cr_assert_not_null(l, "%s", diags_render(rig.diags, false));
+    fill_given(s, fixed, known, allowed);
+    struct loop_overlay overlay = {fixed,     known,        allowed,
+                                   s->length, s->vocab + 1, (int32_t)s->vocab};
+    struct loop_request q = {.count = s->batch,
+                             .key = random_key(11, "sample"),
+                             .steps = s->steps,
+                             .overlay = &overlay,
+                             .fields = fields,
+                             .watch = note,
+                             .context = out};
+    out->setup = s;
+    cr_assert(loop_run(l, &q));
+    loop_close(l);
+    rig_close(&rig);
+    arena_free(arena);
+}
+
+/* How many masks of ROW turn TURN revealed. */
+static int revealed(const struct history *h, int64_t turn, int64_t row)
+{
+    int count = 0;
+    for (int64_t p = row * h->setup->length; p < (row + 1) * h->setup->length; p++)
+        count += h->x[turn - 1][p] == h->setup->vocab && h->x[turn][p] != h->setup->vocab;
+    return count;
+}
+
+/* The last turn takes two calls of programs, so that one look at its tokens cannot tell a sequence that
+ * was asked for once from one that was asked for twice. */
+static void check_counts(const struct history *h, bool remasks)
+{
+    for (int64_t row = 0; row < h->setup->batch; row++) {
+        double trunk = 0, head = 0;
+        for (int64_t turn = 1; turn <= h->turns; turn++) {
+            int now = revealed(h, turn, row);
+            trunk += now > 0;
+            head += now;
+            if (turn < h->turns) {
+                cr_expect_eq(h->trunk[turn][row], trunk, "row %d, turn %d", (int)row, (int)turn);
+                cr_expect_eq(h->head[turn][row], head, "row %d, turn %d", (int)row, (int)turn);
+            }
+        }
+        double more = h->trunk[h->turns][row] - trunk;
+        cr_expect(more == 0 || more == 1, "row %d: %g against %g", (int)row,
+                  h->trunk[h->turns][row], trunk);
+        cr_expect(h->head[h->turns][row] == head || remasks, "row %d", (int)row);
+    }
+}
+
+static double total(const struct history *h, const double (*counts)[BATCH_MAX])
+{
+    double sum = 0;
+    for (int64_t row = 0; row < h->setup->batch; row++)
+        sum += counts[h->turns][row];
+    return sum;
+}
+
+static void compare(const struct setup *s, struct history *some)
+{
+    static struct history all;
+    sample("tests/support/radd-plain.yaml", s, &all);
+    sample("models/radd.yaml", s, some);
+    cr_assert_eq(all.turns, some->turns);
+    for (int64_t turn = 0; turn <= all.turns; turn++)
+        cr_expect_arr_eq(all.x[turn], some->x[turn],
+                         (size_t)(s->batch * s->length) * sizeof(int32_t), "%s, turn %d", s->loop,
+                         (int)turn);
+    check_counts(some, strcmp(s->loop, "remask") == 0);
+}
+
+static struct history some;
+
+Test(time_free, steps_give_the_tokens_of_the_plain_loop)
+{
+    struct setup s = {.loop = "ancestral", .batch = 5, .length = 11, .vocab = 7, .steps = 9};
+    compare(&s, &some);
+    cr_expect_eq(total(&some, some.head), 55, "each position once");
+}
+
+Test(time_free, many_steps_ask_for_few_sequences)
+{
+    struct setup s = {.loop = "ancestral", .batch = 3, .length = 6, .vocab = 5, .steps = 70};
+    compare(&s, &some);
+    cr_expect(total(&some, some.trunk) <= 18, "at most one call a position");
+}
+
+Test(time_free, first_hitting_asks_for_one_position_a_turn)
+{
+    struct setup s = {.loop = "exact", .batch = 5, .length = 7, .vocab = 5};
+    compare(&s, &some);
+    cr_expect_eq(total(&some, some.trunk), 35);
+    cr_expect_eq(total(&some, some.head), 35);
+}
+
+Test(time_free, remasking_asks_for_masks_that_are_revealed)
+{
+    static const char *const share[] = {"remask_share=0.2", NULL};
+    struct setup s = {"remask", 5, 11, 7, 20, share, true, true, false};
+    compare(&s, &some);
+    cr_expect(total(&some, some.head) > 55, "some are revealed twice");
+}
+
+Test(time_free, known_positions_sets_and_cut_laws)
+{
+    static const char *const cut[] = {"temperature=0.7", "top_k=3", "top_p=0.9", NULL};
+    struct setup s = {"ancestral", 4, 13, 6, 12, cut, true, true, false};
+    compare(&s, &some);
+    s.loop = "exact";
+    s.steps = 0;
+    compare(&s, &some);
+    for (int64_t p = 0; p < 4 * 13; p++)
+        cr_expect(p % 5 >= 2 || some.x[some.turns][p] == p % 6, "position %d", (int)p);
+}
+
+Test(time_free, one_sequence_one_position_two_tokens)
+{
+    struct setup s = {.loop = "ancestral", .batch = 1, .length = 1, .vocab = 2, .steps = 8};
+    compare(&s, &some);
+    cr_expect_eq(total(&some, some.trunk), 1);
+    s.loop = "exact";
+    s.steps = 0;
+    compare(&s, &some);
+    cr_expect_eq(total(&some, some.trunk), 1);
+}
+
+Test(time_free, where_all_is_known_nothing_is_asked)
+{
+    static const char *const loops[] = {"ancestral", "exact"};
+    for (int i = 0; i < 2; i++) {
+        struct setup s = {.loop = loops[i], .batch = 3, .length = 5, .vocab = 4, .all = true};
+        s.steps = i ? 0 : 6;
+        compare(&s, &some);
+        cr_expect_eq(total(&some, some.trunk), 0);
+        cr_expect_eq(total(&some, some.head), 0);
+    }
+}
