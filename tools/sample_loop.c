@@ -12,10 +12,10 @@
 struct sampler_need {
     const char *name, *what, *models;
 };
-#define POSTERIOR "a posterior head and a mask"
-#define MASKED "mdlm, radd"
+#define POSTERIOR "a mask and a block `log_posterior`"
+#define MASKED "sedd-absorb, mdlm, radd"
 static const struct sampler_need sampler_needs[] = {
-    {"ancestral", "a posterior or a cavity head", "mdlm, radd, udlm, mix, ordinal"},
+    {"ancestral", "a block `log_posterior` or `log_cavity`", MASKED ", udlm, mix, ordinal"},
     {"remask", POSTERIOR, MASKED},
     {"confidence-position", POSTERIOR, MASKED},
     {"confidence-keep-best", POSTERIOR, MASKED},
