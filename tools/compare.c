@@ -103,6 +103,15 @@ static int widest(const struct job *j)
     return (int)most;
 }
 
+/* Whether run I is told the class and not all are. */
+static bool told_apart(const struct job *j, uint32_t i)
+{
+    bool all = true;
+    for (uint32_t k = 0; k < j->count; k++)
+        all &= j->runs[k].p.told;
+    return j->runs[i].p.told && !all;
+}
+
 static void print_text(const struct job *j)
 {
     const struct measured *a = &j->runs[0];
@@ -117,7 +126,7 @@ static void print_text(const struct job *j)
         bound_compare(&a->b, b, &difference, &error);
         if (i > 0)
             printf("  %+17.4f ± %.4f", difference, error);
-        printf("\n");
+        printf("%s\n", told_apart(j, i) ? "  told the class" : "");
     }
     if (a->b.known)
         printf("%-*s  %9.4f\n", width, "truth", a->b.truth);
@@ -144,10 +153,11 @@ static void print_json(const struct job *j)
         double difference, error;
         bound_compare(&a->b, b, &difference, &error);
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f}", "run", j->runs[i].run,
-                            "model", j->runs[i].p.recipe->model, "checkpoint", j->runs[i].weights,
-                            "nats_per_symbol", b->nats, "stderr", b->error, "stderr_noise",
-                            b->error_noise, "difference", difference, "difference_stderr", error));
+            list, json_pack("{s:s, s:b, s:s, s:s, s:f, s:f, s:f, s:f, s:f}", "run", j->runs[i].run,
+                            "told", (int)j->runs[i].p.told, "model", j->runs[i].p.recipe->model,
+                            "checkpoint", j->runs[i].weights, "nats_per_symbol", b->nats, "stderr",
+                            b->error, "stderr_noise", b->error_noise, "difference", difference,
+                            "difference_stderr", error));
     }
     json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "protocol", measure_protocol(a),
                           "estimator", measure_estimator_name(a), "calls_per_sequence",

@@ -162,6 +162,29 @@ const struct language_word language_words[] = {
      "The dtype of a position's state: a whole number below `states`. It carries its\n"
      "process, so that ops know the chain.",
      "x: [token, rows, length]\n"},
+    {"given",
+     "What may be asked of `sedge sample` beyond the model's own law, and whether what is drawn\n"
+     "then has exactly the law asked for: given the network, and but for the sampler's steps.\n"
+     "Each run says it of what it was asked, on stderr and under `exact` and `heuristic` of\n"
+     "--json.\n"
+     "  known positions   (--prefix, --suffix, --infill, --template) exact for `absorb` with a\n"
+     "                    network that is not told the noise level (radd). A heuristic\n"
+     "                    otherwise: told the level, a network expects its share of masks; under\n"
+     "                    other chains what is known is put back after each step\n"
+     "  allowed sets      ({set:…}, {not:…}) a heuristic: positions are held to them one by one\n"
+     "  --label           exact at gamma 1 where the score was trained with it (labelled)\n"
+     "  --gamma           a heuristic for all but 1: scores move along the difference that the\n"
+     "                    label makes, and no noise process has that law\n"
+     "  an energy         (guided, guidance.yaml) to first order, by its gradient at the noisy\n"
+     "                    tokens: exact only where it is linear in them, gamma is 1 and it is\n"
+     "                    log p(what is wanted | noisy tokens); a heuristic otherwise\n"
+     "  --temperature, --top-p, --top-k\n"
+     "                    a heuristic: they change the law of each token, not that of the text\n"
+     "  --length          beyond the model's own a heuristic: a block sees only its context\n"
+     "The samplers named by confidence choose where to go on by what the network is sure of;\n"
+     "`confidence-keep-best` is not exact even where the network is.",
+     "sedge sample RUN --infill 'best of {mask:12} times'\n"
+     "sedge sample RUN --label letters --gamma 1.5 --json\n"},
     {"key=value",
      "Sets a param or a recipe key by its dotted path, for any command that takes a recipe\n"
      "or a model. The value is read as YAML. Unknown keys are errors.",

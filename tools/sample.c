@@ -150,7 +150,9 @@ const struct command command_sample = {
     .detail = "The text goes to stdout, one sequence after the other; all else to stderr.\n"
               "In --prefix, --suffix, --infill and --template: {mask:12} is 12 free symbols, "
               "{set:abc} one of them,\n{not:abc} another one ({set:cat|dog} for words), {{ and }} "
-              "the braces.",
+              "the braces.\n"
+              "What of a request is met exactly and what by a heuristic is said at the end, and "
+              "by\nsedge explain given.",
     .least = 1,
     .most = 1,
     .overrides = true,

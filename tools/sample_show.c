@@ -161,7 +161,7 @@ static bool changes_law(const struct sample_job *j, const char *name, double neu
 }
 
 /* Which parts of the request the sampler meets exactly, given the network, and which by a rule of
- * thumb: see the model's process and math of infilling. */
+ * thumb; `sedge explain given` says the same. */
 static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
     const struct model *m = j->p.s.model;
@@ -187,6 +187,9 @@ static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic
     if (changes_law(j, "temperature", 1) || changes_law(j, "top_p", 1) ||
         changes_law(j, "top_k", 0))
         say(heuristic, "temperature, top-p, top-k: the law of each token is changed");
+    if (strcmp(j->loop->name, "confidence-keep-best") == 0)
+        say(heuristic, "confidence-keep-best: what is drawn and then kept is likelier than the "
+                       "law says");
     if (j->wanted > j->p.length)
         say(heuristic, "length: each block sees only the context before it");
 }

@@ -76,6 +76,7 @@ run 0 eval guided
 hides 'told'
 run 0 compare labelled guided
 says 'told the class of each'
+holds 'only one is told' [ "$(grep -c '  told the class$' out)" -eq 1 ]
 run 0 compare labelled guided --label none
 hides 'told'
 

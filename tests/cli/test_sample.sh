@@ -96,4 +96,20 @@ run 2 sample run --sampler exact --steps 4
 sample --infill 'abc.efgh' --stop .
 lines 4 '^abc$'
 
+# What is said of a request, by what the model is.
+for model in mdlm radd; do
+    rm -rf run
+    sed -i "s/^model: .*/model: $model/; s/, cond: 4//" recipe.yaml
+    run 0 train recipe.yaml -o run
+    sample --prefix ab
+    case $model in
+    mdlm) hints 'heuristic: known positions: the share of masks' ;;
+    radd) hints 'exact: known positions: a time-free network' ;;
+    esac
+    sample --sampler ancestral --temperature 0.5
+    hints 'heuristic: temperature'
+    sample --sampler confidence-keep-best
+    hints 'heuristic: confidence-keep-best'
+done
+
 count_up
