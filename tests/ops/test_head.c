@@ -78,6 +78,28 @@ Test(head, a_posterior_is_not_a_cavity)
     }
 }
 
+/* Three tokens at sigma 0.8, alpha = 0.4493: p = alpha p0 + (1 - alpha) / 3 = (.3262, .2237, .4501), so that at token 0 the
+ * scores are .686 and 1.380. The posterior is (.616, .050, .334); taken for a cavity it gives .448 and
+ * .724. All to three digits. */
+Test(head, what_a_posterior_gives_where_a_cavity_is_meant)
+{
+    static const double right[] = {0.686, 1.380}, wrong[] = {0.448, 0.724};
+    struct chain chain = chain_uniform(3);
+    struct matrix e = exponential(&chain, 0.8);
+    const double p0[] = {0.31757, 0.08926, 0.59317};
+    float posterior[STATES_MAX], cavity[STATES_MAX];
+    double out[STATES_MAX];
+    laws_at(&e, p0, 0, posterior, cavity);
+    for (int y = 1; y < 3; y++) {
+        head_run(&op_posterior_score, &chain, posterior, 0, 0.8, true, out);
+        cr_assert_float_eq(exp(out[y]), right[y - 1], 5e-4, "%g", exp(out[y]));
+        head_run(&op_cavity_score, &chain, cavity, 0, 0.8, true, out);
+        cr_assert_float_eq(exp(out[y]), right[y - 1], 5e-4, "%g", exp(out[y]));
+        head_run(&op_cavity_score, &chain, posterior, 0, 0.8, true, out);
+        cr_assert_float_eq(exp(out[y]), wrong[y - 1], 5e-4, "%g", exp(out[y]));
+    }
+}
+
 /* Score entropy of one position by its kernel. */
 static double entropy_at(const struct chain *chain, const double *log_score, int32_t x, int32_t x0,
                          double sigma)
@@ -130,21 +152,49 @@ static double udlm_integrand(int n, const double *cavity, int z, int x0, double 
     return (n / tz - n / bz + sum) / n;
 }
 
+/* The same numbers by the double references alone: score of a cavity, then its entropy. */
+static double reference_entropy(const struct chain *chain, double *log_p, int32_t z, int32_t x0,
+                                double sigma)
+{
+    struct trial score = {.op = &op_cavity_score, .chain = chain, .in_count = 3};
+    score.in[0] = tensor_of(DT_F64, log_p, 3, 1, 1, chain->states);
+    score.in[1] = tensor_of(DT_TOKEN, &z, 2, 1, 1, 0);
+    score.in[2] = tensor_of(DT_F64, &sigma, 1, 1, 0, 0);
+    score.out = tensor_of(DT_F64, NULL, 3, 1, 1, chain->states);
+    double *log_score = run_reference(&score);
+    struct trial entropy = {.op = &op_score_entropy, .chain = chain, .in_count = 4};
+    entropy.in[0] = tensor_of(DT_F64, log_score, 3, 1, 1, chain->states);
+    entropy.in[1] = score.in[1];
+    entropy.in[2] = tensor_of(DT_TOKEN, &x0, 2, 1, 1, 0);
+    entropy.in[3] = score.in[2];
+    entropy.out = tensor_of(DT_F64, NULL, 2, 1, 1, 0);
+    double *result = run_reference(&entropy), sum = result[0];
+    free(log_score);
+    free(result);
+    return sum;
+}
+
+/* To 1e-12 in double; by the kernels to the rounding of log scores in single precision, 6e-8 of a few
+ * nats, which ratios of up to 1 / E multiply. */
 Test(head, the_integrand_of_udlm_is_score_entropy_of_a_cavity)
 {
     struct chain chain = chain_uniform(5);
-    double cavity[STATES_MAX], log_score[5];
-    float log_p[5];
+    double cavity[STATES_MAX], log_score[5], log_p[5];
+    float single[5];
     random_law(&chain, 3, cavity);
-    for (int y = 0; y < 5; y++)
-        log_p[y] = (float)log(cavity[y]);
+    for (int y = 0; y < 5; y++) {
+        log_p[y] = log(cavity[y]);
+        single[y] = (float)log_p[y];
+    }
     for (int k = 1; k < 4; k++)
         for (int z = 0; z < 5; z++)
             for (int x0 = 0; x0 < 5; x0++) {
-                head_run(&op_cavity_score, &chain, log_p, z, sigmas[k], true, log_score);
                 double expected = udlm_integrand(5, cavity, z, x0, sigmas[k]);
-                double found = entropy_at(&chain, log_score, z, x0, sigmas[k]);
-                cr_assert_float_eq(found, expected, 1e-5 * (1 + fabs(expected)));
+                double found = reference_entropy(&chain, log_p, z, x0, sigmas[k]);
+                cr_assert_float_eq(found, expected, 1e-12 * (1 + 1 / expm1(sigmas[k])));
+                head_run(&op_cavity_score, &chain, single, z, sigmas[k], true, log_score);
+                found = entropy_at(&chain, log_score, z, x0, sigmas[k]);
+                cr_assert_float_eq(found, expected, 1e-6 * (1 + fabs(expected)));
             }
 }
 
