@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <string.h>
 
 #define TOKENS 3
 #define STATES 4 /* the mask last */
@@ -165,6 +166,114 @@ Test(guidance, bounds_are_told_the_label)
     }
     rig_quiet(&w.rig);
     rig_close(&w.rig);
+}
+
+/* One call of the guided chain for COUNT rows at noise T, to S (or for the decoder to data), after the
+ * score of all classes. */
+struct turn {
+    struct loaded *all, *call;
+    double *t, *s;
+    float *scores; /* of all classes */
+};
+
+static struct turn turn_make(struct rig *rig, const char *program, int64_t count)
+{
+    static const char *const want[] = {"log_score", NULL};
+    struct rig_program first = {"score_all", count, NULL, NULL};
+    struct rig_program second = {program, count, told, want};
+    struct plan *plans[] = {rig_compile(rig, &first, NULL), rig_compile(rig, &second, NULL)};
+    if (!rig->engine.state) {
+        rig_state(rig, &rig->model->states, 1);
+        rig_fill(rig, 0.5);
+    }
+    return (struct turn){rig_load(rig, plans[0]), rig_load(rig, plans[1]),
+                         arena_new_array(rig->arena, double, count),
+                         arena_new_array(rig->arena, double, count),
+                         arena_new_array(rig->arena, float, 2 * STATES * count)};
+}
+
+static void turn_run(struct turn *turn, int count, const int32_t *x, double t, double s, int turns)
+{
+    static const int32_t label[MANY]; /* of class 0 */
+    static const double gamma = 2;
+    struct run how = {.key = random_key(5, "sample"), .iteration = (uint32_t)turns};
+    fill(turn->t, count, t);
+    fill(turn->s, count, s);
+    struct rig_value first[] = {{"x", x}, {"t", turn->t}};
+    rig_run(turn->all, first, 2, 0, &how);
+    struct tensor all = rig_output(turn->all, "all");
+    memcpy(turn->scores, all.data, (size_t)(2 * STATES * count) * sizeof *turn->scores);
+    struct rig_value second[] = {{"x", x},       {"all", turn->scores}, {"t", turn->t},
+                                 {"s", turn->s}, {"label", label},      {"gamma", &gamma}};
+    rig_run(turn->call, second, 6, 0, &how);
+}
+
+/* Where a position goes that holds X: a mask becomes y with probability expm1(sigma_t - sigma_s) s_y, or
+ * at the end in proportion to s_y; a token stays. */
+static void position_law(const struct tensor *log_score, int at, int x, double step, double *out)
+{
+    double left = 1;
+    for (int y = 0; y < TOKENS; y++) {
+        double s = exp(rig_element(log_score, at * STATES + y));
+        out[y] = x == TOKENS ? step * s : x == y;
+        left -= out[y];
+    }
+    out[TOKENS] = left;
+}
+
+/* LAW over all pairs, moved by one turn. */
+static void move_law(struct turn *turn, double t, double s, double *law)
+{
+    int32_t x[2 * NOISY];
+    double next[NOISY] = {0}, first[STATES], second[STATES];
+    bool last = s == 0;
+    double step = last ? expm1(sigma_at(t)) : expm1(sigma_at(t) - sigma_at(s));
+    all_pairs(x, NOISY);
+    turn_run(turn, NOISY, x, t, s, 0);
+    struct tensor log_score = rig_output(turn->call, "log_score");
+    for (int i = 0; i < NOISY; i++) {
+        position_law(&log_score, 2 * i, x[2 * i], step, first);
+        position_law(&log_score, 2 * i + 1, x[2 * i + 1], step, second);
+        for (int y = 0; y < NOISY; y++)
+            next[y] += law[i] * first[y % STATES] * second[y / STATES];
+    }
+    memcpy(law, next, sizeof next);
+}
+
+/* The whole chain from masks to text, two steps and the decoder: draws against the law that its scores
+ * come to, by enumeration. */
+Test(guidance, by_a_label_samples_the_law_of_its_scores)
+{
+    static const double times[] = {0.9, 0.6, 0.2, 0};
+    static int32_t x[2 * MANY];
+    struct rig rig = {0};
+    double law[NOISY] = {[NOISY - 1] = 1};
+    rig_model(&rig, "models/labelled.yaml", small);
+    struct turn few[2], many[2];
+    for (int last = 0; last < 2; last++) {
+        const char *program = last ? "guided_denoise" : "guided_step";
+        few[last] = turn_make(&rig, program, NOISY);
+        many[last] = turn_make(&rig, program, MANY);
+    }
+    for (int i = 0; i < 2 * MANY; i++)
+        x[i] = TOKENS;
+    for (int k = 0; k < 3; k++) {
+        move_law(&few[k == 2], times[k], times[k + 1], law);
+        turn_run(&many[k == 2], MANY, x, times[k], times[k + 1], k);
+        struct tensor y = rig_output(many[k == 2].call, "x");
+        memcpy(x, y.data, sizeof x);
+    }
+    for (int pair = 0; pair < NOISY; pair++) {
+        int hits = 0;
+        for (int i = 0; i < MANY; i++)
+            hits += x[2 * i] + STATES * x[2 * i + 1] == pair;
+        if (pair % STATES == TOKENS || pair / STATES == TOKENS)
+            cr_expect(hits == 0 && fabs(law[pair]) < 1e-6, "text with a mask: %g", law[pair]);
+        else
+            check_share(hits, MANY, law[pair], "a pair");
+    }
+    rig_quiet(&rig);
+    rig_close(&rig);
 }
 
 /* Training leaves the label out with probability label_drop. */
