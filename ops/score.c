@@ -333,7 +333,9 @@ const struct op op_score_entropy_backward = {
 
 /* project_score: the nearest score (in the divergence that score entropy is) that some law over x0
  * could have, so that the loss against any true score never grows.
- *   a mask    (flat chains) scaled so that the tokens sum to what all laws give, absorb: 1 / E
+ *   a mask    scaled so that the total reverse rate is one that some x0 has, under absorption and in
+ *             all flat chains the same for all: there the tokens sum to a known number, absorb: 1 / E.
+ *             Then, in table chains:
  *   else      each entry clipped to the least and the largest of P[y][x0] / P[x][x0] over x0 (uniform:
  *             r and 1/r); where the total reverse rate sum Q[x][y] s_y is above the largest that one
  *             x0 has (uniform: (1/r + N - 2) / N), scaled down to it, entries that come to their
@@ -373,16 +375,37 @@ static double scale_to_limit(const double *score, const double *rate, const doub
     return factor;
 }
 
+/* The total rate of the reverse jumps from X by the score of one X0. */
+static double total_rate(const struct transition *p, int32_t x, int32_t x0)
+{
+    double total = 0;
+    for (int32_t y = 0; y < p->chain->states; y++)
+        if (y != x)
+            total += chain_rate(p->chain, x, y) * transition_at(p, y, x0) / transition_at(p, x, x0);
+    return total;
+}
+
 /* Limits over the x0 that can lead to X, by their definition; LOW, RATE: room for the states. */
 static void project_limited(const struct transition *p, int32_t x, double *row, double *low,
                             double *rate)
 {
     const struct chain *chain = p->chain;
-    double limit = 0;
+    double most = 0, least = INFINITY, total = 0, scale = 1;
+    for (int32_t x0 = 0; x0 < chain->tokens; x0++) {
+        if (!(transition_at(p, x, x0) > 0))
+            continue;
+        most = fmax(most, total_rate(p, x, x0));
+        least = fmin(least, total_rate(p, x, x0));
+    }
+    for (int32_t y = 0; y < chain->states; y++) {
+        rate[y] = y == x ? 0 : chain_rate(chain, x, y);
+        total += rate[y] * exp(row[y]);
+    }
+    if (x == chain->mask)
+        scale = fmax(least, fmin(total, most)) / total;
     for (int32_t y = 0; y < chain->states; y++) {
         double high = 0;
         low[y] = INFINITY;
-        rate[y] = y == x ? 0 : chain_rate(chain, x, y);
         for (int32_t x0 = 0; x0 < chain->tokens; x0++) {
             if (!(transition_at(p, x, x0) > 0))
                 continue;
@@ -391,17 +414,20 @@ static void project_limited(const struct transition *p, int32_t x, double *row, 
             high = fmax(high, ratio);
         }
         low[y] = isfinite(low[y]) ? low[y] : 0;
-        row[y] = fmax(low[y], fmin(exp(row[y]), high));
+        row[y] = fmax(low[y], fmin((rate[y] > 0 ? scale : 1) * exp(row[y]), high));
     }
-    for (int32_t x0 = 0; x0 < chain->tokens; x0++) {
-        double total = 0, at = transition_at(p, x, x0);
-        for (int32_t y = 0; y < chain->states; y++)
-            total += at > 0 ? rate[y] * transition_at(p, y, x0) / at : 0;
-        limit = fmax(limit, total);
-    }
-    double factor = scale_to_limit(row, rate, low, chain->states, limit);
+    double factor = scale_to_limit(row, rate, low, chain->states, most);
     for (int32_t y = 0; y < chain->states; y++)
         row[y] = log(rate[y] > 0 ? fmax(factor * row[y], low[y]) : row[y]);
+}
+
+/* Whether any state jumps to X: else no score at X is ever used. */
+static bool is_entered(const struct chain *chain, int32_t x)
+{
+    for (int32_t y = 0; y < chain->states; y++)
+        if (y != x && chain_rate(chain, x, y) > 0)
+            return true;
+    return false;
 }
 
 static void project_score_reference(const struct ref_call *call)
@@ -421,7 +447,7 @@ static void project_score_reference(const struct ref_call *call)
             row[y] = call->in[0].data[p * states + y];
         if (chain->kind == CHAIN_FLAT && x == chain->mask)
             project_masked(&at, row);
-        else if (!chain_frozen(chain, x))
+        else if (is_entered(chain, x))
             project_limited(&at, x, row, rows, rows + states);
         row[x] = 0;
     }

@@ -32,12 +32,17 @@ static inline struct score_limits flat_limits(const struct transition *p)
     return limits;
 }
 
+/* Of the total rate out of a state of a table chain. */
+struct total_limits {
+    double least, most;
+};
+
 /* Of a table chain, at one x: by state, with P at every column. LOW and HIGH are ratios. */
-static inline void table_limits(const struct transition *p, int32_t x, double *low, double *high,
-                                double *total)
+static inline struct total_limits table_limits(const struct transition *p, int32_t x, double *low,
+                                               double *high)
 {
     const struct chain *chain = p->chain;
-    *total = 0;
+    struct total_limits total = {INFINITY, 0};
     for (int32_t y = 0; y < chain->states; y++) {
         low[y] = INFINITY;
         high[y] = 0;
@@ -52,12 +57,29 @@ static inline void table_limits(const struct transition *p, int32_t x, double *l
             high[y] = ratio > high[y] ? ratio : high[y];
         }
         double rate = table_slope(chain->rates, column, x) / column[x] + chain->rates->leave[x];
-        *total = rate > *total ? rate : *total;
+        total.most = fmax(rate, total.most);
+        total.least = fmin(rate, total.least);
     }
+    return total;
+}
+
+/* At a mask, before entries are clipped: scales those that count so that the total lies between the
+ * limits. Under absorption those are one number, and this is all that there is to do, as for the
+ * flat chain. */
+static inline void table_scale(const struct rates *rates, int32_t x, struct total_limits limits,
+                               double *score)
+{
+    double total = 0;
+    for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++)
+        total += rates->into_rate[k] * score[rates->of[k]];
+    double factor = fmax(limits.least, fmin(total, limits.most)) / total;
+    for (int64_t k = rates->into_start[x]; total > 0 && k < rates->into_start[x + 1]; k++)
+        score[rates->of[k]] *= factor;
 }
 
 /* Clips SCORE to LOW .. HIGH, then scales down the entries that count, those with a rate, where the
- * total is too large: those that come to LOW stay there, so that each round may find more of them. */
+ * total is above LIMIT: those that come to LOW stay there, so that each round may find more of
+ * them. */
 static inline void table_project(const struct rates *rates, int32_t x, const double *low,
                                  const double *high, double limit, double *score)
 {

@@ -420,10 +420,16 @@ static void table_project_row(const struct kernel_call *call, const struct trans
                               int64_t slot, int32_t x, const float *row, float *out)
 {
     const struct chain *chain = call->chain;
+    if (chain->rates->into_start[x] == chain->rates->into_start[x + 1]) { /* nothing leads to x */
+        memmove(out, row, (size_t)chain->states * sizeof *out);
+        out[x] = 0;
+        return;
+    }
     struct table_law law = table_law_at(call, slot, row, x);
-    double limit;
-    table_limits(p, x, law.term, law.next, &limit);
-    table_project(chain->rates, x, law.term, law.next, limit, law.score);
+    struct total_limits limits = table_limits(p, x, law.term, law.next);
+    if (x == chain->mask)
+        table_scale(chain->rates, x, limits, law.score);
+    table_project(chain->rates, x, law.term, law.next, limits.most, law.score);
     for (int64_t y = 0; y < chain->states; y++)
         out[y] = (float)log(law.score[y]);
     out[x] = 0;
