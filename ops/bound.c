@@ -27,8 +27,10 @@ static void bound_cost(const struct op_call *call, struct op_cost *out)
 static bool expect_base_score(const struct op_call *call)
 {
     if (chain_leaks(call->chain) && !op_has(call, 2))
-        return op_error(call, "a process that ends in the mask needs `log_score`: what the network "
-                              "says where every token is masked, at this sigma");
+        return op_error(call,
+                        "a process that ends in the mask needs `log_score`: what the network "
+                        "says where every token is masked, at this sigma (base-mask.yaml, not "
+                        "base-law.yaml)");
     return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
            chain_expect_scores(call, 2, 0);
 }

@@ -133,9 +133,11 @@ static int run(struct command_line *line)
     j->json = option_given(line, "json") ? json_array() : NULL;
     sample_open_languages(j);
     signals_catch(NULL);
-    double start = clock_seconds();
-    if (!sample(j))
+    double start = j->drawn = clock_seconds();
+    if (!sample(j)) {
+        sample_end_count(j);
         return signals_exit_code();
+    }
     sample_print_end(j, clock_seconds() - start);
     loop_close(j->looper);
     arena_free(j->frame);

@@ -52,6 +52,7 @@ struct sample_job {
     bool watch;
     int lines;           /* drawn by the last frame */
     double drawn;        /* when */
+    bool counting;       /* a line says which turn it is */
     struct arena *frame; /* text of one frame */
 };
 
@@ -71,6 +72,8 @@ int64_t sample_block(const struct sample_job *j);
 bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t turns);
 /* Before the first: the known languages that its sentences are counted by. */
 void sample_open_languages(struct sample_job *j);
+/* Takes away the line that says which turn it is. */
+void sample_end_count(struct sample_job *j);
 void sample_print_batch(struct sample_job *j);
 /* The last lines, or the JSON document. */
 void sample_print_end(struct sample_job *j, double seconds);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define FRAME_SECONDS 0.05
+#define COUNT_SECONDS 1
 #define WATCHED 3 /* sequences shown at once */
 
 /* Ids that are no token (a mask) print as a low line; newlines as they are on output, and as a
@@ -50,11 +51,32 @@ static int draw_text(const char *text, int columns, int most)
     return lines;
 }
 
+/* Without --watch: where a run is that takes its time, on a line that goes when the text comes. */
+static void count_turns(struct sample_job *j, int64_t turn, int64_t turns)
+{
+    if (!isatty(STDERR_FILENO) || clock_seconds() - j->drawn < COUNT_SECONDS)
+        return;
+    fprintf(stderr, "\rturn %lld of %s%lld\033[K", (long long)turn, j->loop->grid ? "" : "at most ",
+            (long long)turns);
+    fflush(stderr);
+    j->counting = true;
+    j->drawn = clock_seconds();
+}
+
+void sample_end_count(struct sample_job *j)
+{
+    if (j->counting)
+        fputs("\r\033[K", stderr);
+    j->counting = false;
+}
+
 bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t turns)
 {
     struct sample_job *j = context;
     if (signals_caught())
         return false;
+    if (!j->watch)
+        count_turns(j, turn, turns);
     if (!j->watch || (turn < turns && clock_seconds() - j->drawn < FRAME_SECONDS && turn > 0))
         return true;
     const int32_t *x = loop_carry_data(looper, "x");
@@ -116,6 +138,7 @@ void sample_open_languages(struct sample_job *j)
 void sample_print_batch(struct sample_job *j)
 {
     struct arena *arena = arena_new();
+    sample_end_count(j);
     if (j->watch && j->lines && isatty(STDOUT_FILENO)) /* the frame gives way to the text */
         fprintf(stderr, "\033[%dA\r\033[J", j->lines);
     for (int64_t i = 0; i < j->count; i++) {
