@@ -67,7 +67,9 @@ const struct recipe_key recipe_keys[] = {
     {"eval.estimator", KEY_CHOICE, "stratified", 0, 0, "how the bound is estimated",
      "stratified quadrature random exact-k published", AT(eval.estimator)},
     {"eval.given", KEY_TEXT, NULL, 0, 0,
-     "positions that are known: prefix:N, every:K, or a file of 0s and 1s; the bound of the rest",
+     "positions that are known: prefix:N, every:K, but-one (all but one, which moves from window "
+     "to "
+     "window), or a file of 0s and 1s; the bound of the rest",
      NULL, AT(eval.given)},
     {"eval.label", KEY_TEXT, NULL, 0, 0,
      "the class that the model is told: none, or one for all windows (default: of each its own)",

@@ -93,12 +93,21 @@ static bool stopped(const struct evaluation *e)
 static bool read_truth(const struct evaluation *e, int64_t i, double *nats)
 {
     const struct bound_source *s = e->source;
-    const int32_t *window = e->x0 + i * e->config->length;
+    int64_t length = e->config->length;
+    const int32_t *window = e->x0 + i * length;
+    const bool *given = e->free < length ? e->fixed + i * length : NULL;
     if (!e->known)
         return false;
-    return (s->label ? s->class_truth(s->context, e->label[i], window, nats)
-                     : s->truth(s->context, window, nats)) &&
+    return (s->label ? s->class_truth(s->context, e->label[i], window, given, nats)
+                     : s->truth(s->context, window, given, nats)) &&
            isfinite(*nats);
+}
+
+/* What of the sequence INDEX is given. */
+static void mark_given(const struct bound_config *c, int64_t index, bool *fixed)
+{
+    for (int64_t p = 0; p < c->length; p++)
+        fixed[p] = c->but_one ? p != index % c->length : c->given && c->given[p];
 }
 
 static void read_batch(struct evaluation *e, int64_t first, int64_t count)
@@ -106,6 +115,7 @@ static void read_batch(struct evaluation *e, int64_t first, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         double nats;
         e->source->window(e->source->context, first + i, e->x0 + i * e->config->length);
+        mark_given(e->config, first + i, e->fixed + i * e->config->length);
         if (e->source->label)
             e->label[i] = e->source->label(e->source->context, first + i);
         e->known = read_truth(e, i, &nats);
@@ -172,9 +182,9 @@ static void draw_counts(struct evaluation *e, int64_t count, int64_t first, int 
         double at = estimator_place(e->estimator, e->key, (uint32_t)r, sequence, k, c->times);
         int64_t masked = 1 + (int64_t)(at * (double)e->free);
         masked = masked < e->free ? masked : e->free;
-        hide_positions(e->key, (uint32_t)(r * c->times + k), sequence, masked, c->given, c->length,
-                       e->hidden + i * c->length);
-        e->sigma[i] = sigma_of_share((double)masked / (double)e->free);
+        hide_positions(e->key, (uint32_t)(r * c->times + k), sequence, masked,
+                       e->fixed + i * c->length, c->length, e->hidden + i * c->length);
+        e->sigma[i] = sigma_of_share((double)masked / (double)c->length);
         e->scale[i] = (double)e->free / (double)masked / (double)c->times;
     }
     memcpy(e->scored, e->hidden, (size_t)(count * c->length) * sizeof *e->scored);
@@ -223,7 +233,7 @@ static bool evaluate_ordered(struct evaluation *e, const int32_t *order, int64_t
         memset(e->scored, 0, (size_t)(count * length) * sizeof *e->scored);
         for (int64_t i = 0; i < count; i++)
             e->scored[i * length + order[k]] = true;
-        fill(e->sigma, count, sigma_of_share((double)(e->free - k) / (double)e->free));
+        fill(e->sigma, count, sigma_of_share((double)(e->free - k) / (double)length));
         add_nats(e, e->plans->conditional, count, first, (uint32_t)k, 1, e->integral[0]);
         for (int64_t i = 0; i < count; i++)
             e->hidden[i * length + order[k]] = false;
@@ -334,13 +344,11 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->base = arena_new_array(arena, double, c->sequences);
     e->truth = arena_new_array(arena, double, c->sequences);
     e->position = c->by_position ? arena_new_array(arena, double, c->length) : NULL;
-    e->known = (e->source->label ? e->source->class_truth != NULL : e->source->truth != NULL) &&
-               !c->given; /* the law of a part given the rest is not known */
+    e->known = e->source->label ? e->source->class_truth != NULL : e->source->truth != NULL;
     e->free = c->length;
-    for (int64_t i = 0; c->given && i < tokens; i++)
-        e->fixed[i] = c->given[i % c->length];
-    for (int64_t i = 0; c->given && i < c->length; i++)
-        e->free -= c->given[i];
+    mark_given(c, 0, e->fixed);
+    for (int64_t i = 0; i < c->length; i++)
+        e->free -= e->fixed[i];
     BUG_ON(e->free < 1);
     for (int r = 0; r < REPLICATES; r++) {
         e->integral[r] = arena_new_array(arena, double, c->sequences);

@@ -35,6 +35,8 @@ struct bound_config {
     uint64_t seed;
     const struct estimator *estimator; /* NULL: the default */
     const bool *given;                 /* [length]; NULL: none */
+    bool
+        but_one; /* instead: given is all but one position, which moves from sequence to sequence */
     bool by_position;
     /* 1 - alpha at a time, which says where times are best placed; NULL: evenly. */
     double (*noised)(void *context, double t);
@@ -63,15 +65,17 @@ struct bound {
     double *per_position;       /* mean nats, LENGTH of them; NULL: not asked for */
 };
 
-/* Where the sequences come from. TRUTH may be NULL; it returns false where nothing is known. LABEL may
- * be NULL; else it is the class that the programs are told, and what is known is CLASS_TRUTH. */
+/* Where the sequences come from. TRUTH is that of what is not GIVEN (NULL: nothing is); it may be
+ * NULL, and returns false where nothing is known. LABEL may be NULL; else it is the class that the
+ * programs are told, and what is known is CLASS_TRUTH. */
 struct bound_source {
     void (*window)(void *context, int64_t index, int32_t *out);
-    bool (*truth)(void *context, const int32_t *window, double *nats);
+    bool (*truth)(void *context, const int32_t *window, const bool *given, double *nats);
     bool (*stop)(void *context); /* asked between runs of a program; may be NULL */
     void *context;
     int32_t (*label)(void *context, int64_t index);
-    bool (*class_truth)(void *context, int32_t label, const int32_t *window, double *nats);
+    bool (*class_truth)(void *context, int32_t label, const int32_t *window, const bool *given,
+                        double *nats);
 };
 
 /* False after reporting (a value that is not finite), or when it was stopped. */

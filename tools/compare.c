@@ -15,8 +15,8 @@ static const struct option_spec options[] = {
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {"sequences", 'n', OPTION_KEY, "N", "how many held-out windows", "eval.sequences"},
     {"estimator", 'e', OPTION_KEY, "NAME", "how the bounds are estimated", "eval.estimator"},
-    {"given", 'g', OPTION_KEY, "WHAT", "the bound of the rest given prefix:N, every:K, or a mask",
-     "eval.given"},
+    {"given", 'g', OPTION_KEY, "WHAT",
+     "the bound of the rest given prefix:N, every:K, but-one, or a mask", "eval.given"},
     {"label", 0, OPTION_KEY, "CLASS", "tell one class of all windows, or none", "eval.label"},
     {0}};
 

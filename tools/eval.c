@@ -17,8 +17,8 @@ static const struct option_spec options[] = {
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {"sequences", 'n', OPTION_KEY, "N", "how many held-out windows", "eval.sequences"},
     {"estimator", 'e', OPTION_KEY, "NAME", "how the bound is estimated", "eval.estimator"},
-    {"given", 'g', OPTION_KEY, "WHAT", "the bound of the rest given prefix:N, every:K, or a mask",
-     "eval.given"},
+    {"given", 'g', OPTION_KEY, "WHAT",
+     "the bound of the rest given prefix:N, every:K, but-one, or a mask", "eval.given"},
     {"label", 0, OPTION_KEY, "CLASS", "tell one class of all windows, or none (default: its own)",
      "eval.label"},
     {"order", 0, OPTION_TEXT, "ORDER", "exact likelihood of an order: left, random, or a file",
@@ -230,7 +230,7 @@ static void put_run(json_t *o, const struct job *j)
     const struct bound *b = &m->b;
     json_object_set_new(o, "estimator", json_string(measure_estimator_name(m)));
     json_object_set_new(o, "calls_per_sequence", json_integer(b->calls));
-    if (m->given)
+    if (m->given || m->but_one)
         json_object_set_new(o, "given", json_string(m->p.recipe->eval.given));
     json_object_set_new(o, "sequences", json_integer(b->sequences));
     json_object_set_new(o, "length", json_integer(b->length));

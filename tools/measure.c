@@ -45,8 +45,8 @@ bool measure_open(struct measured *m, struct command_line *line, const char *run
 static const char *given_forms(struct project *p)
 {
     return arena_printf(p->arena,
-                        "say prefix:N, every:K, or name a file with a 1 (given) or 0 for each of "
-                        "the %lld positions",
+                        "say prefix:N, every:K, but-one, or name a file with a 1 (given) or 0 for "
+                        "each of the %lld positions",
                         (long long)p->length);
 }
 
@@ -102,6 +102,9 @@ static bool read_given(struct measured *m)
     const char *text = p->recipe->eval.given;
     if (!text)
         return true;
+    m->but_one = strcmp(text, "but-one") == 0;
+    if (m->but_one)
+        return p->length > 1 || mask_error(p, text, "gives nothing", 0);
     bool *given = arena_new_array(p->arena, bool, p->length);
     int64_t prefix = number_after(text, "prefix:"), every = number_after(text, "every:");
     bool ruled = strncmp(text, "prefix:", 7) == 0 || strncmp(text, "every:", 6) == 0;
@@ -168,6 +171,15 @@ static bool read_order(struct measured *m)
     const char *text = option_text(p->line, "order");
     if (!text)
         return true;
+    if (m->but_one) {
+        diag_error(p->diags, FAULT_CONFIG, (struct span){0},
+                   "--order %s: with eval.given but-one a single position is left, which has no "
+                   "order",
+                   text);
+        diag_hint(p->diags,
+                  "leave --order out; of a masking model eval.estimator=exact-k is exact");
+        return false;
+    }
     int32_t *order = arena_new_array(p->arena, int32_t, p->length);
     int64_t count = 0;
     for (int32_t i = 0; i < p->length; i++)
@@ -229,7 +241,7 @@ bool measure_load(struct measured *m, bool by_position)
         m->all && is_masking(p->s.model) && section_find(&p->s.model->programs, "order_step");
     struct bound_wish wish = {.terms = !counts || m->all,
                               .conditional = counts || both,
-                              .given = m->given != NULL,
+                              .given = m->given || m->but_one,
                               .label = p->told,
                               .by_position = by_position};
     if (!project_bound_wish(p, p->recipe->eval.batch, &wish, &set) || !project_state(p, false) ||
@@ -269,6 +281,7 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
                              .seed = (uint64_t)p->recipe->sample.seed,
                              .estimator = estimator,
                              .given = m->given,
+                             .but_one = m->but_one,
                              .by_position = by_position,
                              .noised = has_clock(p) ? project_noised : NULL,
                              .noised_context = p};
@@ -293,8 +306,9 @@ char *measure_protocol(const struct measured *m)
     char *windows =
         arena_printf(p->arena, "%lld held-out windows of %lld, spread over all, each on its own",
                      (long long)m->b.sequences, (long long)p->length);
-    if (m->given)
-        windows = arena_printf(p->arena, "%s, given %s", windows, p->recipe->eval.given);
+    if (m->given || m->but_one)
+        windows = arena_printf(p->arena, "%s, given %s", windows,
+                               m->but_one ? "all but one position" : p->recipe->eval.given);
     if (p->told)
         windows = arena_printf(
             p->arena, "%s, told %s", windows,

@@ -13,6 +13,7 @@ struct measured {
     const struct estimator *estimator;
     bool time_free;       /* the network does not look at sigma */
     const bool *given;    /* [length]; NULL: nothing */
+    bool but_one;         /* each window gives all but one position */
     const int32_t *order; /* positions in the order in which they are revealed; NULL: none */
     bool all;             /* load what every estimator needs that the model can serve */
     struct bound b;

@@ -470,17 +470,18 @@ static int32_t valid_label(void *context, int64_t index)
     return p->label >= 0 ? p->label : dataset_valid_label(p->data, spread_window(p, index));
 }
 
-static bool valid_truth(void *context, const int32_t *window, double *nats)
+static bool valid_truth(void *context, const int32_t *window, const bool *given, double *nats)
 {
     struct project *p = context;
-    return dataset_truth(p->data, window, nats);
+    return dataset_truth(p->data, window, given, nats);
 }
 
-static bool class_truth(void *context, int32_t label, const int32_t *window, double *nats)
+static bool class_truth(void *context, int32_t label, const int32_t *window, const bool *given,
+                        double *nats)
 {
     struct project *p = context;
-    return dataset_class_count(p->data) ? dataset_class_truth(p->data, label, window, nats)
-                                        : dataset_truth(p->data, window, nats);
+    return dataset_class_count(p->data) ? dataset_class_truth(p->data, label, window, given, nats)
+                                        : dataset_truth(p->data, window, given, nats);
 }
 
 struct bound_source project_valid_source(struct project *p, int64_t count)

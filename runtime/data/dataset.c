@@ -312,19 +312,23 @@ const struct grammar *dataset_class_grammar(const struct dataset *d, int32_t lab
 }
 
 bool dataset_class_truth(const struct dataset *d, int32_t label, const int32_t *window,
-                         double *nats)
+                         const bool *given, double *nats)
 {
     BUG_ON(label < 0 || (uint32_t)label >= d->class_count);
-    return dataset_truth(d->classes[label], window, nats);
+    return dataset_truth(d->classes[label], window, given, nats);
 }
 
+static bool given_truth(const struct dataset *d, const int32_t *window, const bool *given,
+                        double *nats);
+
 /* Without its class a window is of each alike often: the logarithm of the mean probability. */
-static bool mixed_truth(const struct dataset *d, const int32_t *window, double *nats)
+static bool mixed_truth(const struct dataset *d, const int32_t *window, const bool *given,
+                        double *nats)
 {
     double most = -INFINITY, sum = 0;
     for (uint32_t i = 0; i < d->class_count; i++) {
         double one;
-        if (!dataset_truth(d->classes[i], window, &one))
+        if (!given_truth(d->classes[i], window, given, &one))
             return false;
         if (one > most) {
             sum = sum * exp(most - one) + 1;
@@ -334,6 +338,18 @@ static bool mixed_truth(const struct dataset *d, const int32_t *window, double *
         }
     }
     *nats = most > -INFINITY ? most + log(sum / d->class_count) : most;
+    return true;
+}
+
+/* The log-likelihood of the positions that are GIVEN (NULL: of all), whatever stands elsewhere. */
+static bool given_truth(const struct dataset *d, const int32_t *window, const bool *given,
+                        double *nats)
+{
+    if (d->class_count)
+        return mixed_truth(d, window, given, nats);
+    if (!d->grammar)
+        return false;
+    *nats = grammar_log_likelihood(d->grammar, window, given, d->length);
     return true;
 }
 
@@ -395,13 +411,13 @@ void dataset_valid_window(const struct dataset *d, size_t index, int32_t *out)
     memcpy(out, d->valid + index * d->length, d->length * sizeof *out);
 }
 
-bool dataset_truth(const struct dataset *d, const int32_t *window, double *nats)
+bool dataset_truth(const struct dataset *d, const int32_t *window, const bool *given, double *nats)
 {
-    if (d->class_count)
-        return mixed_truth(d, window, nats);
-    if (!d->grammar)
+    double known = 0;
+    if (!given_truth(d, window, NULL, nats) || (given && !given_truth(d, window, given, &known)))
         return false;
-    *nats = grammar_log_likelihood(d->grammar, window, d->length);
+    if (*nats > -INFINITY)
+        *nats -= known;
     return true;
 }
 
@@ -413,8 +429,8 @@ bool dataset_truth_mean(const struct dataset *d, struct anchor *out)
     struct arena *scratch = arena_new();
     double *costs = arena_new_array(scratch, double, count);
     for (size_t i = 0; i < count; i++)
-        costs[i] =
-            -grammar_log_likelihood(d->grammar, d->valid + i * d->length, d->length) / d->length;
+        costs[i] = -grammar_log_likelihood(d->grammar, d->valid + i * d->length, NULL, d->length) /
+                   d->length;
     *out = anchor_of(costs, count);
     arena_free(scratch);
     return true;

@@ -71,11 +71,12 @@ size_t dataset_valid_count(const struct dataset *dataset);
 void dataset_valid_window(const struct dataset *dataset, size_t index, int32_t *out);
 
 /* Whether the law of a window is known; then *NATS is its log-likelihood, -INFINITY when the
- * language has no such window. */
-bool dataset_truth(const struct dataset *dataset, const int32_t *window, double *nats);
+ * language has no such window. With GIVEN, that of the other positions given those. */
+bool dataset_truth(const struct dataset *dataset, const int32_t *window, const bool *given,
+                   double *nats);
 /* The same given its class. */
 bool dataset_class_truth(const struct dataset *dataset, int32_t label, const int32_t *window,
-                         double *nats);
+                         const bool *given, double *nats);
 /* Its cross-entropy over all held-out windows, in nats per token, beside the anchors: what no
  * model can beat. False when it is not known or nothing is held out. */
 bool dataset_truth_mean(const struct dataset *dataset, struct anchor *out);

@@ -91,8 +91,10 @@ void grammar_generate(const struct grammar *grammar, struct random_key key, int3
                       size_t count);
 
 /* The probability of exactly these tokens as a window, log, in nats; -INFINITY when the language
- * has no such window. 0 for an empty one. */
-double grammar_log_likelihood(const struct grammar *grammar, const int32_t *tokens, size_t count);
+ * has no such window. 0 for an empty one. With GIVEN, that of the tokens where it is true, whatever
+ * stands elsewhere: the law of the rest given these is a difference of two. */
+double grammar_log_likelihood(const struct grammar *grammar, const int32_t *tokens,
+                              const bool *given, size_t count);
 
 struct sentence_count {
     uint32_t total;

@@ -205,12 +205,24 @@ static double forward_settle(struct forward *f)
     return sum;
 }
 
+#define ANY_TOKEN (-1)
+
+/* The positions that show TOKEN: those of `of_token` from FIRST to before END. */
+static void positions_showing(const struct grammar_positions *p, int32_t token, uint32_t *first,
+                              uint32_t *end)
+{
+    *first = token == ANY_TOKEN ? 0 : p->token_from[token];
+    *end = token == ANY_TOKEN ? p->count : p->token_from[token + 1];
+}
+
 /* The first token of a window, from the stationary law. Returns its probability. */
 static double forward_begin(struct forward *f, int32_t token)
 {
     const struct grammar_positions *p = &f->grammar->positions;
+    uint32_t first, end;
+    positions_showing(p, token, &first, &end);
     forward_clear(f);
-    for (uint32_t i = p->token_from[token]; i < p->token_from[token + 1]; i++) {
+    for (uint32_t i = first; i < end; i++) {
         uint32_t position = p->of_token[i];
         f->weight[position] = p->stationary[position];
         if (f->weight[position] > 0) /* it may underflow in a grammar of extremes */
@@ -224,14 +236,16 @@ static double forward_step(struct forward *f, int32_t token)
 {
     const struct grammar *g = f->grammar;
     const struct grammar_positions *p = &g->positions;
-    for (uint32_t i = p->token_from[token]; i < p->token_from[token + 1]; i++) {
+    uint32_t first, end;
+    positions_showing(p, token, &first, &end);
+    for (uint32_t i = first; i < end; i++) {
         uint32_t position = p->of_token[i];
         const struct grammar_arc *arc = &g->arcs[p->arc[position]];
         f->next[position] = position == arc->first ? f->arrived[arc->from] * arc->probability
                                                    : f->weight[position - 1];
     }
     forward_clear(f);
-    for (uint32_t i = p->token_from[token]; i < p->token_from[token + 1]; i++) {
+    for (uint32_t i = first; i < end; i++) {
         uint32_t position = p->of_token[i];
         if (f->next[position] > 0) {
             f->weight[position] = f->next[position];
@@ -247,15 +261,18 @@ static bool in_vocabulary(const struct grammar *g, int32_t token)
     return token >= 0 && (uint32_t)token < g->positions.vocabulary->size;
 }
 
-double grammar_log_likelihood(const struct grammar *g, const int32_t *tokens, size_t count)
+double grammar_log_likelihood(const struct grammar *g, const int32_t *tokens, const bool *given,
+                              size_t count)
 {
     struct arena *scratch = arena_new();
     struct forward f = forward_new(scratch, g);
     double sum = 0;
     for (size_t i = 0; i < count && sum > -INFINITY; i++) {
+        bool any = given && !given[i];
+        int32_t token = any ? ANY_TOKEN : tokens[i];
         double p = 0;
-        if (in_vocabulary(g, tokens[i]))
-            p = i == 0 ? forward_begin(&f, tokens[i]) : forward_step(&f, tokens[i]);
+        if (any || in_vocabulary(g, token))
+            p = i == 0 ? forward_begin(&f, token) : forward_step(&f, token);
         sum += log(p);
     }
     arena_free(scratch);

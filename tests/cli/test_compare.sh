@@ -58,6 +58,15 @@ run 0 eval uniform $N --given mask --json
 says '"symbols_per_sequence": 4'
 run 0 eval a $N --given every:2 --json
 says '"symbols_per_sequence": 4'
+says '"truth"' # of the grammar: what is left given what is known has a law as well
+run 0 eval a $N --given but-one --estimator exact-k --json
+says '"symbols_per_sequence": 1'
+says '"protocol": "20 held-out windows of 8, spread over all, each on its own, given all but one position;'
+says '"integral_stderr_noise": 0.0' # one position is masked in every draw: the law itself
+holds 'a missing word costs no less than by the true law' \
+    awk "BEGIN {exit !($(number gap) > 0 && $(number truth) > 0)}"
+run 0 eval uniform $N --given but-one
+says 'bound - truth'
 run 0 eval a $N --per-sequence -
 says 'index	nats	stderr	truth'
 

@@ -59,7 +59,7 @@ Test(dataset, a_known_language_is_the_same_for_the_same_seed)
         cr_assert_arr_eq(x, y, sizeof x);
         moved += memcmp(x, z, sizeof x) != 0;
         double nats;
-        cr_assert(dataset_truth(a, x, &nats));
+        cr_assert(dataset_truth(a, x, NULL, &nats));
         cr_assert(isfinite(nats) && nats < 0);
         dataset_valid_window(a, i, x);
         dataset_valid_window(b, i, y);
@@ -120,7 +120,7 @@ Test(dataset, text_has_windows_and_no_truth)
     double nats;
     struct anchor truth;
     struct anchors anchors;
-    cr_assert_not(dataset_truth(d, window, &nats));
+    cr_assert_not(dataset_truth(d, window, NULL, &nats));
     cr_assert_not(dataset_truth_mean(d, &truth));
     cr_assert(dataset_anchors(d, &anchors));
     cr_assert_lt(anchors.bigram.mean, anchors.unigram.mean);
@@ -142,12 +142,12 @@ Test(dataset, held_out_text_of_a_known_language_from_a_file)
     int32_t window[5];
     double nats;
     dataset_valid_window(d, 1, window);
-    cr_assert(dataset_truth(d, window, &nats));
+    cr_assert(dataset_truth(d, window, NULL, &nats));
     /* Both windows are whole sentences, so their ratio is that of the choices in them: the second
      * over the first is (2/5 1/2 1/4) / (3/5 2/3 1/2) = 1/4. */
     double first;
     dataset_valid_window(d, 0, window);
-    cr_assert(dataset_truth(d, window, &first));
+    cr_assert(dataset_truth(d, window, NULL, &first));
     cr_assert_float_eq(nats - first, log(0.25), 1e-13);
     unlink(held);
     arena_free(arena);
@@ -198,17 +198,24 @@ Test(dataset, classes_have_labels_and_laws)
     cr_assert(dataset_drawn(d) && !dataset_grammar(d));
     size_t count = dataset_valid_count(d);
     int32_t x[20];
+    bool given[20];
+    for (int i = 0; i < 20; i++)
+        given[i] = i % 2;
     double own, other, mixed;
     for (size_t i = 0; i < count; i++) {
         int32_t label = dataset_valid_label(d, i);
         cr_assert_eq(label, i >= count / 2);
         dataset_valid_window(d, i, x);
-        cr_assert(dataset_class_truth(d, label, x, &own));
-        cr_assert(dataset_class_truth(d, 1 - label, x, &other));
-        cr_assert(dataset_truth(d, x, &mixed));
+        cr_assert(dataset_class_truth(d, label, x, NULL, &own));
+        cr_assert(dataset_class_truth(d, 1 - label, x, NULL, &other));
+        cr_assert(dataset_truth(d, x, NULL, &mixed));
         cr_assert(isfinite(own) && isinf(other));
-        cr_assert_eq(own, grammar_log_likelihood(dataset_class_grammar(d, label), x, 20));
+        cr_assert_eq(own, grammar_log_likelihood(dataset_class_grammar(d, label), x, NULL, 20));
         cr_assert_float_eq(mixed, own - log(2), 1e-12);
+        /* What is given says which class it is: the rest is then as likely with it as without. */
+        cr_assert(dataset_class_truth(d, label, x, given, &own));
+        cr_assert(dataset_truth(d, x, given, &mixed));
+        cr_assert_float_eq(mixed, own, 1e-12);
     }
     /* 400 windows: each label 200 times, within 4 standard deviations of 10. */
     struct random_key key = random_key(9, "data");
@@ -216,7 +223,7 @@ Test(dataset, classes_have_labels_and_laws)
     for (uint32_t i = 0; i < 400; i++) {
         int32_t label = dataset_train_label(d, key, i / 8, i % 8);
         dataset_train_window(d, key, i / 8, i % 8, x);
-        cr_assert(dataset_class_truth(d, label, x, &own) && isfinite(own));
+        cr_assert(dataset_class_truth(d, label, x, NULL, &own) && isfinite(own));
         second += label;
     }
     cr_assert(abs(second - 200) < 40);
@@ -224,7 +231,7 @@ Test(dataset, classes_have_labels_and_laws)
     files[1] = files[0];
     d = dataset_open_classes(diags, arena, &options);
     dataset_valid_window(d, 0, x);
-    cr_assert(dataset_class_truth(d, 1, x, &own) && dataset_truth(d, x, &mixed));
+    cr_assert(dataset_class_truth(d, 1, x, NULL, &own) && dataset_truth(d, x, NULL, &mixed));
     cr_assert_float_eq(mixed, own, 1e-12);
     arena_free(arena);
 }

@@ -125,7 +125,7 @@ static void compare_all_windows(enum tokenizer tokenizer, uint32_t vocab, size_t
         double total = 0;
         size_t possible = 0;
         do {
-            double p = exp(grammar_log_likelihood(g, window, count));
+            double p = exp(grammar_log_likelihood(g, window, NULL, count));
             cr_assert_float_eq(p, enumerate(&r, window, count), 1e-13);
             total += p;
             possible += p > 0;
@@ -146,6 +146,35 @@ Test(grammar, windows_of_characters_equal_enumeration_and_sum_to_one)
     compare_all_windows(TOKENIZER_CHARS, 3, 7);
 }
 
+/* The probability of what is given, whatever stands elsewhere, is the sum over what may stand there. The
+ * windows are all of four words and the gaps all sixteen. */
+Test(grammar, gaps_hold_any_token)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    struct grammar *g = read_text(arena, diags, tiny, TOKENIZER_WORDS);
+    struct reference r = reference_new(arena, g);
+    int32_t window[4] = {0}, other[4];
+    for (int gaps = 0; gaps < 16; gaps++) {
+        bool given[4];
+        for (int i = 0; i < 4; i++)
+            given[i] = !(gaps >> i & 1);
+        do {
+            double sum = 0;
+            for (int all = 0; all < 16; all++) {
+                bool counted = true; /* each filling of the gaps once */
+                for (int i = 0; i < 4; i++) {
+                    other[i] = given[i] ? window[i] : all >> i & 1;
+                    counted = counted && (!given[i] || !(all >> i & 1));
+                }
+                sum += counted ? enumerate(&r, other, 4) : 0;
+            }
+            cr_assert_float_eq(exp(grammar_log_likelihood(g, window, given, 4)), sum, 1e-13);
+        } while (next_window(window, 4, 2));
+    }
+    arena_free(arena);
+}
+
 /* A language of two states small enough for pencil and paper. From S: "x " with 3/4 (back to S),
  * "y z " with 1/4 (to T); from T: "x " (to S). Arcs per round: nu(S) : nu(T) = 4 : 1. Positions:
  * x of S weighs 4 * 3/4 = 3, y and z weigh 1 each, x of T weighs 1; pi = 3/6, 1/6, 1/6, 1/6. */
@@ -159,14 +188,14 @@ Test(grammar, a_language_by_hand)
                                   "  T: [{say: \"x \", go: S}]\n",
                                   TOKENIZER_WORDS);
     static const int32_t zx[] = {2, 0}, xx[] = {0, 0}, xy[] = {0, 1}, yx[] = {1, 0};
-    cr_assert_float_eq(grammar_log_likelihood(g, zx, 1), log(1.0 / 6), 1e-14);
-    cr_assert_float_eq(grammar_log_likelihood(g, zx, 2), log(1.0 / 6), 1e-14);
-    cr_assert_float_eq(grammar_log_likelihood(g, xx, 2), log(4.0 / 6 * 3 / 4), 1e-14);
-    cr_assert_float_eq(grammar_log_likelihood(g, xy, 2), log(4.0 / 6 / 4), 1e-14);
-    cr_assert_eq(grammar_log_likelihood(g, yx, 2), -INFINITY);
-    cr_assert_eq(grammar_log_likelihood(g, yx, 0), 0);
+    cr_assert_float_eq(grammar_log_likelihood(g, zx, NULL, 1), log(1.0 / 6), 1e-14);
+    cr_assert_float_eq(grammar_log_likelihood(g, zx, NULL, 2), log(1.0 / 6), 1e-14);
+    cr_assert_float_eq(grammar_log_likelihood(g, xx, NULL, 2), log(4.0 / 6 * 3 / 4), 1e-14);
+    cr_assert_float_eq(grammar_log_likelihood(g, xy, NULL, 2), log(4.0 / 6 / 4), 1e-14);
+    cr_assert_eq(grammar_log_likelihood(g, yx, NULL, 2), -INFINITY);
+    cr_assert_eq(grammar_log_likelihood(g, yx, NULL, 0), 0);
     static const int32_t mask[] = {0, 3};
-    cr_assert_eq(grammar_log_likelihood(g, mask, 2), -INFINITY);
+    cr_assert_eq(grammar_log_likelihood(g, mask, NULL, 2), -INFINITY);
     arena_free(arena);
 }
 
@@ -185,13 +214,13 @@ Test(grammar, the_law_of_a_window_does_not_depend_on_where_it_is)
             double before = 0, after = 0;
             for (uint32_t x = 0; x < g->positions.vocabulary->size; x++) {
                 text[0] = (int32_t)x;
-                before += exp(grammar_log_likelihood(g, text, count + 1));
+                before += exp(grammar_log_likelihood(g, text, NULL, count + 1));
                 int32_t keep = text[count + 1];
                 text[count + 1] = (int32_t)x;
-                after += exp(grammar_log_likelihood(g, text + 1, count + 1));
+                after += exp(grammar_log_likelihood(g, text + 1, NULL, count + 1));
                 text[count + 1] = keep;
             }
-            double window = exp(grammar_log_likelihood(g, text + 1, count));
+            double window = exp(grammar_log_likelihood(g, text + 1, NULL, count));
             cr_assert_float_eq(before / window, 1, 1e-11); /* 64 steps in logarithms near 100 */
             cr_assert_float_eq(after / window, 1, 1e-11);
         }
@@ -212,9 +241,9 @@ Test(grammar, generated_windows_average_the_same_at_every_position)
     for (uint64_t s = 0; s < STREAMS; s++) {
         int32_t text[LENGTH];
         grammar_generate(g, random_key(s, "test"), text, LENGTH);
-        double first = grammar_log_likelihood(g, text, SPAN);
+        double first = grammar_log_likelihood(g, text, NULL, SPAN);
         for (int k = 1; k < LENGTH - SPAN; k++) {
-            double difference = grammar_log_likelihood(g, text + k, SPAN) - first;
+            double difference = grammar_log_likelihood(g, text + k, NULL, SPAN) - first;
             cr_assert(isfinite(difference));
             sum[k] += difference / STREAMS;
             square[k] += difference * difference / STREAMS;
@@ -241,7 +270,7 @@ Test(grammar, generated_text_has_the_frequencies_of_its_law)
     int32_t window[3] = {0};
     int index = 0;
     do {
-        double p = exp(grammar_log_likelihood(g, window, 3));
+        double p = exp(grammar_log_likelihood(g, window, NULL, 3));
         cr_assert_float_eq(seen[index], p, 20 * sqrt(p * (1 - p) / COUNT) + 1e-12);
         index++;
     } while (next_window(window, 3, 2));
