@@ -1,5 +1,5 @@
-/* The laws over the states that references of reverse steps draw from; shared by reverse.c and bound.c. LOG_SCORE is the
- * score row of one position. */
+/* The laws over the states that references of reverse steps draw from (reverse_reference.c); shared
+ * by reverse.c and bound.c. LOG_SCORE is the score row of one position. */
 #ifndef SEDGE_OPS_REVERSE_H
 #define SEDGE_OPS_REVERSE_H
 
