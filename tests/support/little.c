@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,25 +51,34 @@ static bool hits(const struct little_setup *s)
 
 static void open_own(struct little *w, const struct little_setup *s)
 {
-    static const char *const score_of[] = {"", "posterior.yaml, ", "cavity.yaml, "};
-    char text[4096], here[1024], include[1024];
-    cr_assert_not_null(getcwd(here, sizeof here));
-    snprintf(include, sizeof include, "samplers.yaml, %s%s, bound.yaml, %s", score_of[s->head],
-             hits(s) ? "samplers-posterior.yaml, samplers-masked.yaml" : "samplers-thinning.yaml",
-             ends_masked(s) ? "base-mask.yaml" : "base-law.yaml");
-    int at = snprintf(text, sizeof text, "sedge: 1\ninclude: [");
-    for (char *name = strtok(include, ", "); name; name = strtok(NULL, ", "))
-        at += snprintf(text + at, sizeof text - (size_t)at, "%s/models/%s, ", here, name);
-    at += snprintf(text + at - 2, sizeof text - (size_t)at,
-                   "]\nparams: {vocab: %d, length: %d, cap: 1.5, dropout: 0}\n"
-                   "process:\n  rate: %s\n  noise: {geometric: {min: %g, max: %g}}\n",
-                   s->tokens, s->length, s->rate, s->low, s->high) -
-          2;
+    static const char *const score_of[] = {NULL, "posterior", "cavity"};
+    const char *const fragments[] = {"score-entropy",
+                                     "samplers",
+                                     "bound",
+                                     ends_masked(s) ? "base-mask" : "base-law",
+                                     hits(s) ? "samplers-masked" : "samplers-thinning",
+                                     hits(s) ? "samplers-posterior" : NULL,
+                                     score_of[s->head]};
+    char *text, here[1024];
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    cr_assert(out && getcwd(here, sizeof here));
+    fputs("sedge: 1\ninclude:\n", out);
+    for (size_t i = 0; i < sizeof fragments / sizeof fragments[0]; i++)
+        if (fragments[i])
+            fprintf(out, "  - %s/models/%s.yaml\n", here, fragments[i]);
+    fprintf(out, "params: {vocab: %d, length: %d, cap: 1.5, dropout: 0}\n", s->tokens, s->length);
+    fprintf(out, "process:\n  rate: %s\n", s->rate);
     if (s->base)
-        at += snprintf(text + at, sizeof text - (size_t)at, "  base: %s\n", s->base);
-    at += snprintf(text + at, sizeof text - (size_t)at, NETWORK "%s", heads[s->head]);
-    cr_assert((size_t)at < sizeof text);
+        fprintf(out, "  base: %s\n", s->base);
+    if (s->noise)
+        fprintf(out, "  noise: %s\n", s->noise);
+    else
+        fprintf(out, "  noise: {geometric: {min: %g, max: %g}}\n", s->low, s->high);
+    fprintf(out, NETWORK "%s", heads[s->head]);
+    cr_assert(fclose(out) == 0);
     rig_model_text(&w->rig, text);
+    free(text);
 }
 
 static void open_shipped(struct little *w, const struct little_setup *s)
@@ -121,6 +131,15 @@ static struct plan *compile(struct little *w, const char *name, int64_t batch,
     return rig_compile(&w->rig, &program, NULL);
 }
 
+/* Training on all pairs at a given time, and its gradients. */
+static struct plan *compile_train(struct little *w)
+{
+    static const char *const bind[] = {"x0", "x", "t", NULL};
+    struct rig_program program = {"train", w->clean * w->noisy, bind, NULL};
+    struct compile_options o = {.gradients = true};
+    return rig_compile(&w->rig, &program, &o);
+}
+
 #define SAMPLER_PROGRAMS 4
 static const char *const thinning[] = {"base", "first_noise", "thin", "denoise"};
 static const char *const hitting[] = {"base", "first_noise", "hit", "ancestral_end"};
@@ -159,6 +178,7 @@ void little_open(struct little *w, const struct little_setup *setup)
     plans[1] = compile(w, "bound_reconstruction", w->clean * w->noisy, bind, NULL);
     plans[2] = compile(w, "bound_base", w->clean, NULL, NULL);
     plans[3] = compile(w, "bound_integrand", w->noisy, pair, score);
+    struct plan *train = setup->train ? compile_train(w) : NULL;
     for (int i = 0; setup->batch && i < SAMPLER_PROGRAMS; i++)
         sampler[i] =
             compile(w, names[i], setup->batch, strcmp(names[i], "thin") == 0 ? above : NULL, NULL);
@@ -167,6 +187,8 @@ void little_open(struct little *w, const struct little_setup *setup)
     w->reconstruction = rig_load(&w->rig, plans[1]);
     w->base = rig_load(&w->rig, plans[2]);
     w->scores = rig_load(&w->rig, plans[3]);
+    if (train)
+        w->train = rig_load(&w->rig, train);
     if (setup->batch)
         open_sampler(w, sampler, names);
 }
@@ -183,12 +205,9 @@ void little_close(struct little *w)
 
 double little_sigma(const struct little *w, double t)
 {
-    return w->setup.low * pow(w->setup.high / w->setup.low, t);
-}
-
-double little_time(const struct little *w, double sigma)
-{
-    return log(sigma / w->setup.low) / log(w->setup.high / w->setup.low);
+    double sigma;
+    cr_assert(process_sigma(&w->rig.model->processes[0], t, &sigma));
+    return sigma;
 }
 
 double little_moved(const struct little *w, const struct matrix *p, int x, int x0)
@@ -238,16 +257,17 @@ static void run_at(struct little *w, struct loaded *program, const int32_t *x, d
     rig_run(program, values, 4, 0, NULL);
 }
 
-void little_expect(struct little *w, struct loaded *program, double sigma, const double *p0,
+void little_expect(struct little *w, struct loaded *program, double t, const double *p0,
                    double *out)
 {
+    double sigma = little_sigma(w, t);
     struct matrix p = exponential(w->chain, sigma);
     if (w->setup.scores_given) {
         double noised[LITTLE_NOISY];
         little_noised(w, sigma, p0, noised);
         little_scores(w, noised);
     }
-    run_at(w, program, w->x, little_time(w, sigma));
+    run_at(w, program, w->x, t);
     struct tensor nats = rig_output(program, "nats");
     for (int x0 = 0; x0 < w->clean; x0++) {
         out[x0] = 0;
@@ -258,6 +278,13 @@ void little_expect(struct little *w, struct loaded *program, double sigma, const
     }
 }
 
+double little_train(struct little *w, double t)
+{
+    run_at(w, w->train, w->x, t);
+    struct tensor loss = rig_output(w->train, "loss");
+    return rig_element(&loss, 0);
+}
+
 /* Nodes of Gauss-Legendre quadrature with 8 points on [-1, 1] (Abramowitz and Stegun, table 25.4). */
 static const double nodes[4] = {0.1834346424956498, 0.5255324099163290, 0.7966664774136267,
                                 0.9602898564975363};
@@ -266,16 +293,13 @@ static const double weights[4] = {0.3626837833783620, 0.3137066458778873, 0.2223
 
 void little_integral(struct little *w, int panels, const double *p0, double *out)
 {
-    double from = log(little_sigma(w, w->t_min)), to = log(w->setup.high), one[LITTLE_CLEAN];
-    double half = (to - from) / (2 * panels);
+    double half = (1 - w->t_min) / (2 * panels), one[LITTLE_CLEAN];
     memset(out, 0, (size_t)w->clean * sizeof *out);
     for (int k = 0; k < 8 * panels; k++) {
         double at = k % 2 ? nodes[k % 8 / 2] : -nodes[k % 8 / 2];
-        double sigma = exp(from + half * (2 * (k / 8) + 1 + at));
-        double dt = half * weights[k % 8 / 2] / log(w->setup.high / w->setup.low);
-        little_expect(w, w->integrand, sigma, p0, one);
+        little_expect(w, w->integrand, w->t_min + half * (2 * (k / 8) + 1 + at), p0, one);
         for (int x0 = 0; x0 < w->clean; x0++)
-            out[x0] += dt * one[x0];
+            out[x0] += half * weights[k % 8 / 2] * one[x0];
     }
 }
 
@@ -284,7 +308,7 @@ void little_bound(struct little *w, int panels, double *out)
     double decoder[LITTLE_CLEAN], t[LITTLE_CLEAN];
     int32_t clean[LITTLE_CLEAN * 8];
     little_integral(w, panels, NULL, out);
-    little_expect(w, w->reconstruction, little_sigma(w, w->t_min), NULL, decoder);
+    little_expect(w, w->reconstruction, w->t_min, NULL, decoder);
     for (int i = 0; i < w->clean * w->setup.length; i++)
         clean[i] = digit(i / w->setup.length, w->chain->tokens, i % w->setup.length);
     for (int x0 = 0; x0 < w->clean; x0++)
@@ -299,28 +323,28 @@ void little_bound(struct little *w, int panels, double *out)
 /* --- the law of the sampler ----------------------------------------------------------------- */
 
 struct reverse_rates {
-    double from[LITTLE_NOISY]
-               [LITTLE_NOISY]; /* from[x][y]: of the jump x -> y, a unit of log sigma */
+    double from[LITTLE_NOISY][LITTLE_NOISY]; /* from[x][y]: of the jump x -> y, a unit of t */
     float log_score[LITTLE_NOISY * 8 * STATES_MAX];
 };
 
-static void rates_at(struct little *w, double sigma, struct reverse_rates *out)
+static void rates_at(struct little *w, double t, struct reverse_rates *out)
 {
+    double slope = little_sigma(w, t) * log(w->setup.high / w->setup.low); /* d sigma / d t */
     int length = w->setup.length, states = w->chain->states;
-    run_at(w, w->scores, w->all, little_time(w, sigma));
+    run_at(w, w->scores, w->all, t);
     struct tensor score = rig_output(w->scores, "log_score");
     memcpy(out->log_score, score.data, (size_t)(w->noisy * length * states) * sizeof(float));
     memset(out->from, 0, sizeof out->from);
     for (int k = 0; k < w->noisy * length * states; k++) {
         int x = k / states / length, i = k / states % length, y = k % states;
         int here = digit(x, states, i);
-        double rate = y == here ? 0 : sigma * chain_rate(w->chain, here, y);
+        double rate = y == here ? 0 : slope * chain_rate(w->chain, here, y);
         if (rate > 0)
             out->from[x][replaced(w, x, i, y)] = rate * exp((double)out->log_score[k]);
     }
 }
 
-/* What the reverse jumps do to P in a unit of log sigma. */
+/* What the reverse jumps do to P in a unit of t. */
 static void flow(const struct little *w, const struct reverse_rates *r, const double *p,
                  double *out)
 {
@@ -332,7 +356,7 @@ static void flow(const struct little *w, const struct reverse_rates *r, const do
         }
 }
 
-/* P over a stretch STEP of log sigma, with the rates at its start, middle and end. */
+/* P over a stretch STEP of t, with the rates at its start, middle and end. */
 static void advance(const struct little *w, const struct reverse_rates *r, double step, double *p)
 {
     static const double reach[] = {0, 0.5, 0.5, 1}, share[] = {1, 2, 2, 1};
@@ -386,14 +410,12 @@ static void decode(struct little *w, const double *p, double *out)
 void little_law(struct little *w, int steps, double *out)
 {
     static struct reverse_rates r[3];
-    double least = little_sigma(w, w->t_min), p[LITTLE_NOISY];
-    double step = log(w->setup.high / least) / steps;
-    rates_at(w, w->setup.high, &r[0]);
+    double step = (1 - w->t_min) / steps, p[LITTLE_NOISY];
+    rates_at(w, 1, &r[0]);
     base_law(w, &r[0], p);
     for (int k = 0; k < steps; k++) {
-        double sigma = w->setup.high * exp(-step * k);
-        rates_at(w, sigma * exp(-step / 2), &r[1]);
-        rates_at(w, sigma * exp(-step), &r[2]);
+        rates_at(w, 1 - step * (k + 0.5), &r[1]);
+        rates_at(w, 1 - step * (k + 1), &r[2]);
         advance(w, r, step, p);
         r[0] = r[2];
     }

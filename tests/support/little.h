@@ -23,7 +23,9 @@ struct little_setup {
     const char *rate, *base; /* as in YAML; base NULL: what the chain ends in */
     int tokens, length;
     double low, high;  /* noise: geometric from low to high */
+    const char *noise; /* another schedule, as in YAML, that ends at high; or NULL */
     bool scores_given; /* the test gives the projected scores, by little_scores */
+    bool train;        /* the program `train` is wanted, with gradients */
     int64_t batch;     /* sequences that the sampler draws at once; 0: none is compiled */
 };
 
@@ -36,7 +38,7 @@ struct little {
     int32_t *all;     /* the noisy sequences */
     int32_t *x, *x0;  /* of all pairs: row x0 * noisy + x */
     float *log_score; /* with scores_given: of every row */
-    struct loaded *integrand, *base, *reconstruction, *scores;
+    struct loaded *integrand, *base, *reconstruction, *scores, *train;
     struct looper *looper;
 };
 
@@ -44,7 +46,6 @@ void little_open(struct little *w, const struct little_setup *setup);
 void little_close(struct little *w);
 
 double little_sigma(const struct little *w, double t);
-double little_time(const struct little *w, double sigma);
 /* exp(sigma Q) of all positions, P that of one: from X0 (clean) to X (noisy). */
 double little_moved(const struct little *w, const struct matrix *p, int x, int x0);
 /* Where p0 goes: OUT over the noisy sequences. */
@@ -52,21 +53,25 @@ void little_noised(const struct little *w, double sigma, const double *p0, doubl
 /* Gives all rows the exact log scores of P, a law over the noisy sequences. */
 void little_scores(struct little *w, const double *p);
 
-/* For each x0, the expectation of a program's nats over the noisy sequences at SIGMA. With the law P0
+/* For each x0, the expectation of a program's nats over the noisy sequences at time T. With the law P0
  * of the clean sequences, and scores_given, at its exact score. */
-void little_expect(struct little *w, struct loaded *program, double sigma, const double *p0,
+void little_expect(struct little *w, struct loaded *program, double t, const double *p0,
                    double *out);
-/* The integral by 8-point Gauss-Legendre quadrature on PANELS even stretches of log sigma. */
+/* The integral over [t_min, 1] by 8-point Gauss-Legendre quadrature on PANELS even stretches. */
 void little_integral(struct little *w, int panels, const double *p0, double *out);
 /* Its three terms, by the model's own scores. */
 void little_bound(struct little *w, int panels, double *out);
 
 /* The law of the clean sequences that the model generates: its base, carried back by the reverse rates
- * of its projected scores (Kolmogorov's equation by STEPS steps of Runge and Kutta, even in
- * log sigma), then decoded. */
+ * of its projected scores (Kolmogorov's equation by STEPS steps of Runge and Kutta), then
+ * decoded. Geometric noise. */
 void little_law(struct little *w, int steps, double *out);
 /* How often the loop `exact` ends in each clean sequence, of RUNS batches; rates above the bound of a
  * thinning sampler are asserted not to occur. */
 void little_histogram(struct little *w, int runs, int64_t *count);
+
+/* The mean loss of `train` over all pairs at time T; gradients are in the rows grad/NAME. Needs
+ * `train`. */
+double little_train(struct little *w, double t);
 
 #endif
