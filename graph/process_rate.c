@@ -67,6 +67,70 @@ static int32_t find_symbol(const struct rate_source *s, const char *name)
     return -1;
 }
 
+/* --- CSV ---------------------------------------------------------------------------------- */
+
+/* Which token each column of the header names; the last of one column more is the mask, whatever it
+ * is called. */
+static bool match_header(const struct rate_source *s, const char *const *names, int64_t count,
+                         struct span span, int32_t *state)
+{
+    bool *taken = arena_new_array(s->arena, bool, (size_t)s->tokens);
+    for (int64_t i = 0; i < count; i++) {
+        if (i == s->tokens) {
+            state[i] = s->tokens;
+            continue;
+        }
+        state[i] = find_symbol(s, names[i]);
+        if (state[i] >= 0 && !taken[state[i]]) {
+            taken[state[i]] = true;
+            continue;
+        }
+        diag_error(s->diags, FAULT_CONFIG, span,
+                   state[i] < 0 ? "the header names `%s`, which is no symbol of the data"
+                                : "the header names `%s` twice",
+                   names[i]);
+        for (int32_t x = 0; x < s->tokens; x++)
+            if (state[i] < 0 && !taken[x]) {
+                diag_hint(s->diags, "each symbol has a column: %s is without one so far",
+                          shown_state(s, x));
+                break;
+            }
+        return false;
+    }
+    return true;
+}
+
+/* One number a state, in the order of the states: a row below names, or in any shape without. A title above
+ * a column says nothing. */
+static bool read_numbers(const struct rate_source *s, const struct yaml *name, double **out,
+                         int64_t *count)
+{
+    struct csv *csv = csv_read_file(s->diags, s->arena, beside(s, name), 1 << 24, name->span);
+    if (!csv)
+        return false;
+    bool digits =
+        !csv->header && csv->rows == 2 && csv->columns >= s->tokens; /* names 0, 1, 2, … */
+    int32_t rows = csv->rows - digits;
+    *out = csv->values + (digits ? csv->columns : 0);
+    *count = (int64_t)rows * csv->columns;
+    if (!(csv->header || digits) || csv->columns == 1 || !s->symbols)
+        return true;
+    if (rows != 1 || csv->columns < s->tokens || csv->columns > s->tokens + 1) {
+        diag_error(s->diags, FAULT_CONFIG, name->span,
+                   "below the names of %d states there must be one row of numbers, not %d",
+                   (int)s->tokens, (int)rows);
+        return false;
+    }
+    double *given = *out;
+    int32_t *state = arena_new_array(s->arena, int32_t, (size_t)csv->columns);
+    if (!match_header(s, csv->first, csv->columns, name->span, state))
+        return false;
+    *out = arena_new_array(s->arena, double, (size_t)csv->columns);
+    for (int32_t i = 0; i < csv->columns; i++)
+        (*out)[state[i]] = given[i];
+    return true;
+}
+
 /* --- mixtures and bands ------------------------------------------------------------------- */
 
 static bool read_mix(const struct rate_source *s, const struct yaml *mix, struct chain *out)
@@ -226,10 +290,10 @@ static bool read_groups(const struct rate_source *s, const struct yaml *groups, 
         double *v = arena_new_array(s->arena, double, groups->count);
         good = read_reals(s, groups, v) && number_groups(s, v, groups->count, groups->span, group);
     } else if (groups->kind == YAML_SCALAR && ends_with(groups->text, ".csv")) {
-        struct csv *csv =
-            csv_read_file(s->diags, s->arena, beside(s, groups), CHAIN_TABLE_STATES, groups->span);
-        good = csv && number_groups(s, csv->values, (int64_t)csv->rows * csv->columns, groups->span,
-                                    group);
+        double *v;
+        int64_t count;
+        good =
+            read_numbers(s, groups, &v, &count) && number_groups(s, v, count, groups->span, group);
     } else {
         good = fail(s, groups->span, "groups is a list or a .csv file");
     }
@@ -322,44 +386,13 @@ static bool check_shape(const struct rate_source *s, const struct matrix *m, str
     return false;
 }
 
-/* Which token each column of the header names; the last of one column more is the mask, whatever it
- * is called. */
-static bool match_header(const struct rate_source *s, const struct matrix *m, struct span span,
-                         int32_t *state)
-{
-    bool *taken = arena_new_array(s->arena, bool, (size_t)s->tokens);
-    for (int64_t i = 0; i < m->rows; i++) {
-        if (i == s->tokens) {
-            state[i] = s->tokens;
-            continue;
-        }
-        state[i] = find_symbol(s, m->names[i]);
-        if (state[i] >= 0 && !taken[state[i]]) {
-            taken[state[i]] = true;
-            continue;
-        }
-        diag_error(s->diags, FAULT_CONFIG, span,
-                   state[i] < 0 ? "the header names `%s`, which is no symbol of the data"
-                                : "the header names `%s` twice",
-                   m->names[i]);
-        for (int32_t x = 0; x < s->tokens; x++)
-            if (state[i] < 0 && !taken[x]) {
-                diag_hint(s->diags, "each symbol has a column: %s is without one so far",
-                          shown_state(s, x));
-                break;
-            }
-        return false;
-    }
-    return true;
-}
-
 static bool order_states(const struct rate_source *s, struct matrix *m, struct span span)
 {
     size_t n = (size_t)m->rows;
     if (!m->names || !s->symbols)
         return true;
     int32_t *state = arena_new_array(s->arena, int32_t, n);
-    if (!match_header(s, m, span, state))
+    if (!match_header(s, m->names, m->rows, span, state))
         return false;
     double *q = arena_new_array(s->arena, double, n *n);
     const char **names = arena_new_array(s->arena, const char *, n);
@@ -464,9 +497,9 @@ static bool read_base(const struct rate_source *s, const struct yaml *base,
         return read_reals(s, base, v) && check_law(s, v, base->count, chain, base->span, law);
     }
     if (ends_with(base->text, ".csv")) {
-        struct csv *csv = csv_read_file(s->diags, s->arena, beside(s, base), 1 << 24, base->span);
-        return csv &&
-               check_law(s, csv->values, (int64_t)csv->rows * csv->columns, chain, base->span, law);
+        double *v;
+        int64_t count;
+        return read_numbers(s, base, &v, &count) && check_law(s, v, count, chain, base->span, law);
     }
     if (strcmp(base->text, "uniform") != 0) {
         fail(s, base->span, "this is no base");

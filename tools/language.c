@@ -43,8 +43,10 @@ const struct language_word language_words[] = {
      "  noise: {loglinear: {eps: 1.0e-3}}\n"},
     {"process.base",
      "The law that reverse chains start from, where it is not the stationary law of the rate:\n"
-     "`uniform`, a number for each state, a .csv file of them, or the probability of the mask\n"
-     "(tokens share the rest). All are positive. Needed where the chain ends in one of several\n"
+     "`uniform`, a number for each state, a .csv file of them (its header names the tokens, in "
+     "any\n"
+     "order), or the probability of the mask (tokens share the rest). All are positive. Needed "
+     "where the chain ends in one of several\n"
      "parts, or a state is left for good. A rate from the command line drops the file's base.",
      "process:\n  rate: {groups: [[0, 1], [2, 3]]}\n  base: uniform      # or {mask: 0.99}, "
      "[0.1, …]\n  noise: {loglinear: {eps: 1.0e-3}}\n"},

@@ -131,6 +131,41 @@ Test(process, headers_match_symbols_by_name)
            "                             ^~~~~\n");
 }
 
+/* The same for what has one number a state: a law, and groups. */
+Test(process, headers_match_one_number_a_state)
+{
+    static const char *const symbols[] = {"a", "b", "c"}, *const digits[] = {"2", "0", "1"};
+    static const char base[] = "rate: uniform, base: b.csv, noise: {linear: {max: 5}}";
+    static const char groups[] = "rate: {groups: g.csv}, base: uniform, noise: {linear: {max: 5}}";
+    write_file("b.csv", "c,a,b\n0.5,0.3,0.2\n");
+    const struct chain *c = &read_tokens(3, base, symbols)->chain;
+    cr_assert_eq(c->base[0], 0.3);
+    cr_assert_eq(c->base[1], 0.2);
+    cr_assert_eq(c->base[2], 0.5);
+    cr_assert_eq(read_tokens(3, base, NULL)->chain.base[0], 0.5);
+    write_file("b.csv", "0,1,2\n0.5,0.3,0.2\n"); /* names too: of two rows one is */
+    c = &read_tokens(3, base, digits)->chain;
+    cr_assert_eq(c->base[0], 0.2);
+    cr_assert_eq(c->base[1], 0.5);
+    write_file("b.csv", "probability\n0.5\n0.3\n0.2\n");
+    cr_assert_eq(read_tokens(3, base, symbols)->chain.base[0], 0.5);
+    write_file("b.csv", "c,a,b,[mask]\n0.1,0.3,0.2,0.4\n");
+    c = &read_tokens(3, "rate: absorb, base: b.csv, noise: loglinear", symbols)->chain;
+    cr_assert_eq(c->base[2], 0.1);
+    cr_assert_eq(c->base[3], 0.4);
+    write_file("g.csv", "c,a,b\n1,0,0\n");
+    c = &read_tokens(3, groups, symbols)->chain;
+    cr_assert_gt(rate_of(c->rates, 0, 1), 0);
+    cr_assert_eq(rate_of(c->rates, 0, 2), 0);
+    write_file("g.csv", "c,a,b\n1,0,0\n1,0,0\n");
+    struct model_request request = {.path = "m.yaml", .symbols = symbols, .symbol_count = 3};
+    cr_assert_null(model_read(arena, diags, &ops_table, &request));
+    expect("m.yaml:3:26: error: below the names of 3 states there must be one row of numbers, not "
+           "2\n"
+           "    process: {rate: {groups: g.csv}, base: uniform, noise: {linear: {max: 5}}}\n"
+           "                             ^~~~~\n");
+}
+
 Test(process, tensors_and_groups_that_do_not_fit)
 {
     static const char *const symbols[] = {"a", "b", "c"};
