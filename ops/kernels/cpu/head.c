@@ -56,22 +56,45 @@ static void output_row(const struct transition *p, int32_t x, const float *row, 
         normalise_support(p, x, row, out);
 }
 
-static void x0_output(const struct kernel_call *call)
+/* Position K, by the P of its row. */
+static void output_at(const struct kernel_call *call, const struct transition *p, int64_t k)
 {
-    const struct chain *chain = call->chain;
+    const int64_t n = call->chain->states;
     const float *raw = call->in[0].data;
-    const int32_t *x = call->in[1].data;
-    float *out = call->out[0].data;
-    struct positions at = positions_of(&call->in[1]);
-    const int64_t n = chain->states;
+    output_row(p, ((const int32_t *)call->in[1].data)[k], raw + k * n,
+               (float *)call->out[0].data + k * n);
+}
+
+/* All positions are alike, so that many rows of one position are work for all threads. */
+static void x0_output_flat(const struct kernel_call *call, struct positions at)
+{
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.count * call->chain->states > LAW_PARALLEL)
+    for (int64_t k = 0; k < at.count; k++) {
+        struct transition p = transition_flat(call->chain, time_at(&call->in[2], k / at.length));
+        output_at(call, &p, k);
+    }
+}
+
+static void x0_output_table(const struct kernel_call *call, struct positions at)
+{
     struct transition p = {.sigma = -1};
     for (int64_t row = 0; row < at.rows; row++) {
         next_transition(call, row, time_at(&call->in[2], row), &p);
 #pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.length * n > LAW_PARALLEL)
-        for (int64_t i = row * at.length; i < (row + 1) * at.length; i++)
-            output_row(&p, x[i], raw + i * n, out + i * n);
+    num_threads(call->threads) if (at.length * call->chain->states > LAW_PARALLEL)
+        for (int64_t k = row * at.length; k < (row + 1) * at.length; k++)
+            output_at(call, &p, k);
     }
+}
+
+static void x0_output(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[1]);
+    if (call->chain->kind == CHAIN_FLAT)
+        x0_output_flat(call, at);
+    else
+        x0_output_table(call, at);
 }
 
 static void cavity_output(const struct kernel_call *call)

@@ -115,14 +115,28 @@ static double *table_rows_of(const struct kernel_call *call, int64_t i)
     return (double *)((char *)call->workspace + transition_bytes(call->chain)) + rows;
 }
 
-static void score(const struct kernel_call *call, bool cavity)
+/* All positions are alike, so that many rows of one position are work for all threads. */
+static void score_each(const struct kernel_call *call, struct positions at, bool cavity)
 {
-    const struct chain *chain = call->chain;
+    const int64_t n = call->chain->states;
     const float *log_p = call->in[0].data;
     const int32_t *x = call->in[1].data;
     float *out = call->out[0].data;
-    struct positions at = positions_of(&call->in[1]);
-    const int64_t n = chain->states;
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(call->threads) if (at.count * n > LAW_PARALLEL)
+    for (int64_t k = 0; k < at.count; k++) {
+        struct transition p = transition_flat(call->chain, time_at(&call->in[2], k / at.length));
+        struct flat_row flat = flat_open(&p, log_p + k * n, x[k], cavity);
+        score_flat(&flat, out + k * n);
+    }
+}
+
+static void score_rows(const struct kernel_call *call, struct positions at, bool cavity)
+{
+    const int64_t n = call->chain->states;
+    const float *log_p = call->in[0].data;
+    const int32_t *x = call->in[1].data;
+    float *out = call->out[0].data;
     struct transition p = {.sigma = -1};
     for (int64_t row = 0; row < at.rows; row++) {
         next_transition(call, row, time_at(&call->in[2], row), &p);
@@ -130,15 +144,18 @@ static void score(const struct kernel_call *call, bool cavity)
     num_threads(call->threads) if (at.length * n > LAW_PARALLEL)
         for (int64_t i = 0; i < at.length; i++) {
             int64_t k = row * at.length + i;
-            const float *from = log_p + k * n;
-            if (chain->kind == CHAIN_TABLE) {
-                score_table(&p, from, x[k], cavity, table_rows_of(call, i), out + k * n);
-            } else {
-                struct flat_row flat = flat_open(&p, from, x[k], cavity);
-                score_flat(&flat, out + k * n);
-            }
+            score_table(&p, log_p + k * n, x[k], cavity, table_rows_of(call, i), out + k * n);
         }
     }
+}
+
+static void score(const struct kernel_call *call, bool cavity)
+{
+    struct positions at = positions_of(&call->in[1]);
+    if (call->chain->kind == CHAIN_FLAT)
+        score_each(call, at, cavity);
+    else
+        score_rows(call, at, cavity);
 }
 static void posterior_score(const struct kernel_call *call)
 {
