@@ -112,8 +112,8 @@ static double *ref_row(int64_t count)
     return row;
 }
 
-/* One draw a position; input KEEP, where present, holds positions back. A second result counts the
- * negative weights of each row. */
+/* One draw a position; input KEEP, where present, holds positions back, and the input after it is what
+ * is drawn by. A second result counts the negative weights of each row. */
 static void draw_all(const struct ref_call *call, weights_rule *rule, uint32_t keep)
 {
     const struct chain *chain = call->chain;
@@ -132,7 +132,8 @@ static void draw_all(const struct ref_call *call, weights_rule *rule, uint32_t k
         for (int32_t y = 0; call->out_count > 1 && y < chain->states; y++)
             call->out[1].data[row] += weights[y] < 0;
         call->out[0].data[p] =
-            ref_draw(weights, chain->states, x, ref_uniform(call, row, p % walk.length));
+            ref_draw(weights, chain->states, x,
+                     ref_position_uniform(call, keep + 1, row, p % walk.length, walk.length));
     }
     free(weights);
     free(room);
@@ -189,6 +190,7 @@ static const struct op_input tweedie_inputs[] = {
     {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
     {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
     INPUT_KEEP,
+    SAMPLER_INPUT_U,
     {0},
 };
 static const struct op_attr tweedie_attrs[] = {
@@ -204,7 +206,7 @@ static bool tweedie_inputs_fit(struct op_call *call)
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
            chain_expect_times(call, 2, 0) && chain_expect_times(call, 3, 0) &&
-           chain_expect_keep(call, 4, 0);
+           chain_expect_keep(call, 4, 0) && chain_expect_keep(call, 5, 0);
 }
 
 static bool tweedie_shape(struct op_call *call)
@@ -219,14 +221,14 @@ static void tweedie_reference(const struct ref_call *call)
 }
 
 static const struct op_case tweedie_cases[] = {
-    {"token[2,3] f32[2,3,6] f64[2] f64[2] _", NULL, "absorb 5"},
-    {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7]", "exclude=mask", "absorb 3"},
-    {"token[3,5] f32[3,5,7] f64[] f64[3] bool[3,5]", NULL, "uniform 7"},
-    {"token[11] f32[11,2] f64[11] f64[11] _", NULL, "uniform 2"},
-    {"token[2,5] f32[2,5,5] f64[2] f64[2] _", NULL, "mix 4 0.7 0.3 0"},
-    {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7]", "exclude=mask", "mix 3 0.6 0.5 0.5"},
-    {"token[2,5] f32[2,5,5] f64[2] f64[2] _", NULL, "band 5 1"},
-    {"token[3,7] f32[3,7,5] f64[] f64[] bool[3,7]", "exclude=mask", "table 4 1 3"},
+    {"token[2,3] f32[2,3,6] f64[2] f64[2] _ _", NULL, "absorb 5"},
+    {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7] _", "exclude=mask", "absorb 3"},
+    {"token[3,5] f32[3,5,7] f64[] f64[3] bool[3,5] f64[3,5]", NULL, "uniform 7"},
+    {"token[11] f32[11,2] f64[11] f64[11] _ f64[11]", NULL, "uniform 2"},
+    {"token[2,5] f32[2,5,5] f64[2] f64[2] _ _", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7] _", "exclude=mask", "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] f32[2,5,5] f64[2] f64[2] _ _", NULL, "band 5 1"},
+    {"token[3,7] f32[3,7,5] f64[] f64[] bool[3,7] f64[3,7]", "exclude=mask", "table 4 1 3"},
     {0},
 };
 
@@ -300,6 +302,7 @@ static const struct op_input euler_inputs[] = {
     INPUT_SCORE,
     {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
     INPUT_KEEP,
+    SAMPLER_INPUT_U,
     {0},
 };
 static const struct op_input euler_weights_inputs[] = {
@@ -313,18 +316,19 @@ static bool euler_shape(struct op_call *call)
 {
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
-           chain_expect_times(call, 2, 0) && chain_expect_keep(call, 3, 0);
+           chain_expect_times(call, 2, 0) && chain_expect_keep(call, 3, 0) &&
+           chain_expect_keep(call, 4, 0);
 }
 
 static const struct op_case step_cases[] = {
-    {"token[2,3] f32[2,3,6] f64[2] _", NULL, "absorb 5"},
-    {"token[3,7] f32[3,7,4] f64[] bool[3,7]", NULL, "absorb 3"},
-    {"token[3,5] f32[3,5,7] f64[3] bool[3,5]", NULL, "uniform 7"},
-    {"token[11] f32[11,2] f64[11] _", NULL, "uniform 2"},
-    {"token[2,5] f32[2,5,5] f64[2] _", NULL, "mix 4 0.7 0.3 0"},
-    {"token[3,7] f32[3,7,4] f64[] bool[3,7]", NULL, "mix 3 0.6 0.5 0.5"},
-    {"token[2,5] f32[2,5,5] f64[2] _", NULL, "band 5 1"},
-    {"token[3,7] f32[3,7,5] f64[] bool[3,7]", NULL, "table 4 1 3"},
+    {"token[2,3] f32[2,3,6] f64[2] _ _", NULL, "absorb 5"},
+    {"token[3,7] f32[3,7,4] f64[] bool[3,7] _", NULL, "absorb 3"},
+    {"token[3,5] f32[3,5,7] f64[3] bool[3,5] f64[3,5]", NULL, "uniform 7"},
+    {"token[11] f32[11,2] f64[11] _ f64[11]", NULL, "uniform 2"},
+    {"token[2,5] f32[2,5,5] f64[2] _ _", NULL, "mix 4 0.7 0.3 0"},
+    {"token[3,7] f32[3,7,4] f64[] bool[3,7] _", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,5] f32[2,5,5] f64[2] _ _", NULL, "band 5 1"},
+    {"token[3,7] f32[3,7,5] f64[] bool[3,7] f64[3,7]", NULL, "table 4 1 3"},
     {0},
 };
 
@@ -425,6 +429,7 @@ static const struct op_input denoise_inputs[] = {
     INPUT_SCORE,
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
     INPUT_KEEP,
+    SAMPLER_INPUT_U,
     {0},
 };
 

@@ -96,17 +96,18 @@ static void step_one(const struct kernel_call *call, enum step step, const struc
                      uint32_t keep, int64_t row, int64_t i, int64_t slot)
 {
     const struct chain *chain = call->chain;
-    int64_t at = row * positions_of(&call->in[0]).length + i;
+    int64_t length = positions_of(&call->in[0]).length, at = row * length + i;
     const float *log_score = (const float *)call->in[1].data + at * chain->states;
     int32_t x = ((const int32_t *)call->in[0].data)[at], *out = call->out[0].data;
     double clamped = 0;
+    out[at] = x;
     if (position_kept(call, keep, at) || chain_frozen(chain, x))
-        out[at] = x;
-    else if (chain->kind == CHAIN_TABLE)
-        out[at] = table_step_draw(call, step, p, row, slot, x, log_score, uniform_at(call, row, i),
-                                  &clamped);
+        return;
+    double u = uniform_of(call, keep + 1, row, i, length);
+    if (chain->kind == CHAIN_TABLE)
+        out[at] = table_step_draw(call, step, p, row, slot, x, log_score, u, &clamped);
     else
-        out[at] = step_draw(call, step, row, x, log_score, uniform_at(call, row, i), &clamped);
+        out[at] = step_draw(call, step, row, x, log_score, u, &clamped);
     if (call->out_count > 1 && clamped > 0) {
         double *count = (double *)call->out[1].data + row;
 #pragma omp atomic
@@ -248,12 +249,12 @@ static void categorical(const struct kernel_call *call)
 }
 
 KERNEL_LIST(reverse) = {
-    {"tweedie", "tfdd*>td", tweedie},
+    {"tweedie", "tfdd**>td", tweedie},
     {"tweedie_weights", "tfdd>d", tweedie_weights},
-    {"euler", "tfd*>t", euler},
-    {"euler_linear", "tfd*>td", euler_linear},
+    {"euler", "tfd**>t", euler},
+    {"euler_linear", "tfd**>td", euler_linear},
     {"euler_weights", "tfd>d", euler_weights},
-    {"denoise", "tfd*>t", denoise},
+    {"denoise", "tfd**>t", denoise},
     {"categorical", "f>t", categorical},
     {"categorical", "d>t", categorical},
     {0},
