@@ -26,12 +26,14 @@ static const struct {
 } cases[] = {
     {"absorb", NULL, 3, 2, 40, 7},
     {"absorb", NULL, 3, 2, 2, 7}, /* e^-2 of the tokens are still there: the leak */
+    {"absorb", NULL, 2, 3, 4, 7},
     {"absorb", "{mask: 0.8}", 3, 2, 2, 0},
     {"uniform", NULL, 3, 2, 9, 5},
     {"uniform", NULL, 2, 3, 9, 5},
     {"uniform", "[0.2, 0.3, 0.5]", 3, 2, 3, 0},
     {LEAVES, NULL, 3, 2, 9, 4},
     {STAYS, NULL, 3, 2, 6, 5},
+    {STAYS, NULL, 2, 3, 3, 5},
     {"{band: {width: 1}}", NULL, 3, 2, 9, 5},
     {"{band: {width: 1, ring: true}}", NULL, 5, 2, 8, 5},
     {"{groups: [[0, 1], [2]]}", "[0.25, 0.4, 0.35]", 3, 2, 6, 0},
