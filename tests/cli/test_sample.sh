@@ -76,6 +76,19 @@ sample --template forms
 lines 2 '^a.c'
 lines 2 '^x..z'
 
+# Long steps of Tweedie under a chain of any rates: what is clamped is counted and told; below the limit of
+# the model nothing is.
+sed 's/model: .*/model: ordinal/' recipe.yaml >levels.yaml
+run 0 train levels.yaml -o levels
+run 0 sample levels -n 4 --steps 64 --json tweedie_limit=1e9
+holds 'long steps: negative weights' [ "$(number clamped | cut -d. -f1)" -gt 0 ]
+holds 'long steps: none inserted' [ "$(number steps_inserted)" -eq 0 ]
+run 0 sample levels -n 4 --steps 64 tweedie_limit=1e9
+hints 'negative weights were set to zero'
+run 0 sample levels -n 4 --steps 64 --json
+holds 'limited steps: nothing clamped' [ "$(number clamped)" = 0.0 ]
+holds 'limited steps: some inserted' [ "$(number steps_inserted)" -ge 100 ]
+
 # Beyond the model's length: the context is kept, whatever follows.
 sample --length 40 sample.context=4 sample.block=3 --prefix 'abc'
 hints '4 sequences of 40'
