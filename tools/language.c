@@ -46,8 +46,10 @@ const struct language_word language_words[] = {
      "`uniform`, a number for each state, a .csv file of them (its header names the tokens, in "
      "any\n"
      "order), or the probability of the mask (tokens share the rest). All are positive. Needed "
-     "where the chain ends in one of several\n"
-     "parts, or a state is left for good. A rate from the command line drops the file's base.",
+     "where\n"
+     "the chain ends in one of several parts, or a state is left for good. A rate from the "
+     "command\n"
+     "line drops the file's base.",
      "process:\n  rate: {groups: [[0, 1], [2, 3]]}\n  base: uniform      # or {mask: 0.99}, "
      "[0.1, …]\n  noise: {loglinear: {eps: 1.0e-3}}\n"},
     {"process.noise",
