@@ -372,6 +372,24 @@ static void read_defaults(struct reading *r)
     }
 }
 
+static void check_classes(struct reading *r)
+{
+    const struct data_recipe *d = &r->recipe->data;
+    struct span files = r->recipe->files_span;
+    if (d->classes.count != d->files.count)
+        diag_error(r->diags, FAULT_CONFIG, files,
+                   "data.classes has %u names, and data.files %u files", d->classes.count,
+                   d->files.count);
+    if (d->valid_file)
+        diag_error(r->diags, FAULT_CONFIG, files,
+                   "with data.classes, data.valid is a share, held out from each class");
+    for (uint32_t i = 0; i < d->classes.count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (strcmp(d->classes.items[i], d->classes.items[k]) == 0)
+                diag_error(r->diags, FAULT_CONFIG, files, "data.classes names `%s` twice",
+                           d->classes.items[i]);
+}
+
 static void check_whole(struct reading *r, const struct yaml *root)
 {
     struct recipe *q = r->recipe;
@@ -389,13 +407,8 @@ static void check_whole(struct reading *r, const struct yaml *root)
                  q->train.minutes > 0)
             q->train.steps = 0; /* only the minutes were asked for */
     }
-    if (q->data.classes.count && q->data.classes.count != q->data.files.count)
-        diag_error(r->diags, FAULT_CONFIG, q->files_span,
-                   "data.classes has %u names, and data.files %u files", q->data.classes.count,
-                   q->data.files.count);
-    if (q->data.classes.count && q->data.valid_file)
-        diag_error(r->diags, FAULT_CONFIG, q->files_span,
-                   "with data.classes, data.valid is a share, held out from each class");
+    if (q->data.classes.count)
+        check_classes(r);
     if ((double)q->train.batch * (double)q->train.accumulate > 2e9)
         diag_error(r->diags, FAULT_CONFIG, root->span,
                    "`train.batch` times `train.accumulate` is above 2e9 sequences a step");
