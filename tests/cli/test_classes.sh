@@ -72,6 +72,11 @@ run 0 eval labelled --label first --json --data second.txt
 below "$second + 1" "$(number nats_per_symbol)"
 run 0 eval labelled --given prefix:4
 says 'given prefix:4, told the class of each'
+run 0 eval labelled --json --order left
+says 'told the class of each'
+ordered=$(number nats_per_symbol)
+run 0 eval labelled --json --order left --label none
+below "$ordered" "$(number nats_per_symbol)"
 run 0 eval guided
 hides 'told'
 run 0 compare labelled guided
