@@ -13,8 +13,9 @@ static const struct option_spec options[] = {{0}};
 struct checking {
     struct command_line *line;
     struct session *s;
-    const struct recipe *recipe; /* or NULL */
-    struct writer head, w;       /* printed when all is well */
+    const struct recipe *recipe;         /* or NULL */
+    const struct vocabulary *vocabulary; /* of the recipe's data; NULL: none */
+    struct writer head, w;               /* printed when all is well */
 };
 
 /* --- parameters --------------------------------------------------------------------------- */
@@ -180,12 +181,20 @@ static void write_params(struct checking *c)
     write_text(&c->w, "\n");
 }
 
+/* By token; NULL where no data gives them, or fewer than the chain has. */
+static const char *const *state_names(const struct checking *c, const struct chain *chain)
+{
+    const struct vocabulary *v = c->vocabulary;
+    return v && v->size >= (uint32_t)chain->tokens ? v->symbols : NULL;
+}
+
 static int check_model(struct checking *c)
 {
     struct model *m = c->s->model;
     write_params(c);
     for (uint32_t i = 0; i < m->process_count; i++)
-        process_show(&c->w, &m->processes[i], section_find(&m->programs, "bound_base") != NULL);
+        process_show(&c->w, &m->processes[i], state_names(c, &m->processes[i].chain),
+                     section_find(&m->programs, "bound_base") != NULL);
     check_programs(c);
     check_loops(c);
     int code = diags_exit_code(c->line->diags);
@@ -203,6 +212,7 @@ static int check_recipe(struct checking *c, const char *path)
         return diags_exit_code(c->line->diags);
     c->s = &p.s;
     c->recipe = p.recipe;
+    c->vocabulary = p.vocabulary;
     if (p.data)
         write_text(&c->head, "%s: recipe of %s\ndata: %s\n", path, p.s.model->path,
                    dataset_description(p.data));

@@ -4,6 +4,7 @@
 #include "ops/kernels/transition.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 #define HEIGHT 4
 /* Beyond this many states computing exp(sigma Q) for a picture would take seconds. */
 #define DRAWN_STATES 256
+/* At most so many states are shown one by one. */
+#define TABLED_STATES 8
 
 /* --- pictures ----------------------------------------------------------------------------- */
 
@@ -145,7 +148,54 @@ static void show_base(struct writer *w, const struct chain *chain, double sigma,
         write_text(w, "    without a program `bound_base`, a pure mask would make it infinite\n");
 }
 
-void process_show(struct writer *w, const struct process *process, bool base_program)
+/* --- tables of a small chain -------------------------------------------------------------- */
+
+static const char *state_name(const struct chain *chain, const char *const *symbols, int32_t x,
+                              char buffer[16])
+{
+    if (x == chain->mask)
+        return "mask";
+    if (symbols)
+        return symbols[x];
+    snprintf(buffer, 16, "%d", (int)x);
+    return buffer;
+}
+
+/* Q, or where P is given exp(sigma Q): a column for each state that is left, a row for each that is
+ * reached. */
+static void show_matrix(struct writer *w, const struct chain *chain, const char *const *symbols,
+                        const struct transition *p)
+{
+    char name[16];
+    write_text(w, "  %8s", "");
+    for (int32_t x = 0; x < chain->states; x++)
+        write_text(w, " %9.8s", state_name(chain, symbols, x, name));
+    write_text(w, "\n");
+    for (int32_t y = 0; y < chain->states; y++) {
+        write_text(w, "  %8.8s", state_name(chain, symbols, y, name));
+        for (int32_t x = 0; x < chain->states; x++) {
+            double v = p ? transition_at(p, y, x) : chain_rate(chain, y, x);
+            write_text(w, " %9.4g", v == 0 ? 0 : v); /* no -0 */
+        }
+        write_text(w, "\n");
+    }
+}
+
+static void show_tables(struct writer *w, const struct view *v, const char *const *symbols,
+                        double end)
+{
+    const double sigmas[] = {0.1, 0.5, end};
+    write_text(w, "  Q, from the state above to the one on the left\n");
+    show_matrix(w, v->chain, symbols, NULL);
+    for (size_t i = 0; i < sizeof sigmas / sizeof *sigmas; i++) {
+        struct transition p = view_at(v, sigmas[i]);
+        write_text(w, "  exp(sigma Q) at sigma %.4g\n", sigmas[i]);
+        show_matrix(w, v->chain, symbols, &p);
+    }
+}
+
+void process_show(struct writer *w, const struct process *process, const char *const *symbols,
+                  bool base_program)
 {
     const struct chain *chain = &process->chain;
     struct arena *work = arena_new();
@@ -180,5 +230,7 @@ void process_show(struct writer *w, const struct process *process, bool base_pro
     if (drawn)
         show_mixing(w, &view, end);
     show_base(w, chain, end, base_program);
+    if (chain->states <= TABLED_STATES)
+        show_tables(w, &view, symbols, end);
     arena_free(work);
 }

@@ -5,7 +5,9 @@
 #include "graph/process.h"
 #include "graph/writer.h"
 
-/* BASE_PROGRAM: the model has a program `bound_base`, which draws a leak from the network. */
-void process_show(struct writer *w, const struct process *process, bool base_program);
+/* SYMBOLS: names of the tokens, NULL where no data gives them. BASE_PROGRAM: the model has a program
+ * `bound_base`, which draws a leak from the network. */
+void process_show(struct writer *w, const struct process *process, const char *const *symbols,
+                  bool base_program);
 
 #endif

@@ -1,0 +1,69 @@
+#!/bin/sh
+# Every recipe that ships, with a network of a few thousand parameters: it trains, what it learns shows in
+# the bound, and each sampler of its model draws from it in a few steps.
+#   SEDGE=build/release/sedge sh tests/cli/test_recipes.sh
+# The last line counts.
+# shellcheck source=tests/cli/harness
+. "$(dirname "$0")/harness"
+export OMP_NUM_THREADS=1
+models=$(pwd)/models
+cd "$top" || exit 1
+small='dim=16 heads=2 layers=1 length=8 train.minutes=0 train.eval_every=0 train.batch=16 train.warmup=5'
+small="$small train.schedule=constant train.lr=0.01 eval.sequences=64 eval.times=4"
+
+# bound RUN: of the weights themselves; nats a symbol, in $nats.
+bound() {
+    run 0 eval "$1" --raw --json
+    nats=$(number nats_per_symbol)
+}
+# learns NAME RECIPE SETTINGS…: the bound after 40 updates lies below that after one.
+learns() {
+    name=$1
+    shift
+    # shellcheck disable=SC2086
+    run 0 train "$@" $small train.steps=1 -o "$name-1"
+    # shellcheck disable=SC2086
+    run 0 train "$@" $small train.steps=40 -o "$name"
+    bound "$name-1"
+    untrained=$nats
+    bound "$name"
+    holds "$name: a bound of $nats after 40 updates, $untrained after one" \
+        awk "BEGIN {exit !($nats > 0 && $nats < $untrained)}"
+    run 0 eval "$name" --raw --given but-one --json
+    holds "$name: a missing word has a true law" awk "BEGIN {exit !($(number truth) > 0)}"
+    run 0 sample "$name" -n 2 --steps 4 --sampler tweedie
+    holds "$name: draws two texts" test "$(wc -l <"$top/out")" -ge 2
+}
+
+for recipe in "$models"/recipes/quickstart*.yaml; do
+    name=$(basename "$recipe" .yaml)
+    learns "$name" "$name"
+done
+# The language of the others, too, has an order in which neighbours can be jumped to.
+learns words quickstart-ordinal data.files=grammars/quickstart.yaml
+
+# Chains small enough are shown, by the names of the data. The numbers are those of the closed forms: three
+# states with rates 1, (1 + 2 exp(-3 sigma)) / 3 stay and (1 - exp(-3 sigma)) / 3 go to either other; under
+# masking exp(-sigma) stay.
+run 0 check quickstart-three-states
+says '                   a         b         c'
+says '         b         1        -2         1'
+says '         a    0.8272   0.08639   0.08639'
+says '         c     0.259     0.259    0.4821'
+run 0 check quickstart-four-states
+says '                   a         b         c      mask'
+says '         c         0         0        -1         0'
+says '         c         0         0    0.9048         0'
+says '      mask    0.3935    0.3935    0.3935         1'
+run 0 check quickstart
+hides 'exp(sigma Q)'
+# Without data the states have numbers.
+run 0 check mix preset=tiny vocab=2 length=8
+says '                   0         1      mask'
+
+# Exactly, without steps: what each model gives a bound on its rates.
+for name in quickstart-mdlm quickstart-radd quickstart-udlm; do
+    run 0 sample "$name" -n 2 --sampler exact
+done
+
+count_up
