@@ -45,14 +45,16 @@ extern const struct op op_score_output, op_score_output_backward, op_score_entro
 extern const struct op op_noise;
 /* perturb.c: draws of the forward chain */
 extern const struct op op_perturb, op_stationary;
-/* reverse.c: reverse steps, their weights for tests and other programs, and categorical draws */
+/* reverse.c: reverse steps, and their weights for tests and other programs */
 extern const struct op op_tweedie, op_tweedie_weights, op_euler, op_euler_linear, op_euler_weights,
-    op_denoise, op_categorical;
+    op_denoise;
+/* draw.c: draws from weights or their logarithms */
+extern const struct op op_categorical, op_draw_law;
 /* bound.c: what the likelihood bound needs besides the integrand */
 extern const struct op op_base_cost, op_base_draw, op_reconstruction;
 /* ancestral.c, event.c, corrector.c, reveal.c, restrict.c: samplers */
 extern const struct op op_ancestral, op_first_hit, op_reveal_one, op_masked_one, op_thin_next,
-    op_thin_jump, op_corrector, op_remask, op_confidence, op_reveal, op_draw_law, op_restrict;
+    op_thin_jump, op_corrector, op_remask, op_confidence, op_reveal, op_restrict;
 /* head.c, head_score.c: laws of the clean token, and their scores */
 extern const struct op op_x0_output, op_x0_output_backward, op_cavity_output, op_score_posterior,
     op_posterior_score, op_posterior_score_backward, op_cavity_score, op_cavity_score_backward;

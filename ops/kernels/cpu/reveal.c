@@ -119,27 +119,9 @@ static void reveal(const struct kernel_call *call)
     }
 }
 
-static void draw_law(const struct kernel_call *call)
-{
-    struct positions at = positions_of(&call->out[0]);
-    const int64_t n = call->in[0].dim[call->in[0].rank - 1];
-    int32_t *out = call->out[0].data;
-#pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.count * n > LAW_PARALLEL)
-    for (int64_t p = 0; p < at.count; p++) {
-        const float *log_p = (const float *)call->in[0].data + p * n;
-        struct weight_row weights = row_of_logs(log_p, n);
-        struct block_sums sums;
-        sum_law(&weights, &sums);
-        out[p] =
-            draw_row(&weights, &sums, uniform_of(call, 1, p / at.length, p % at.length, at.length));
-    }
-}
-
 KERNEL_LIST(reveal) = {
     {"remask", "tfddd**>t", remask},
     {"confidence", "tf*>d", confidence},
     {"reveal", "ttdd>t", reveal},
-    {"draw_law", "f*>t", draw_law},
     {0},
 };

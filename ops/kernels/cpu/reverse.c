@@ -1,4 +1,4 @@
-/* Reverse steps, their weights, and categorical draws; ops/reverse.c says of what. A position is
+/* Reverse steps and their weights; ops/reverse.c says of what. A position is
  * one thread's; its score row is read once for the sums, and a block of it again where it moves. */
 #include "ops/kernels/cpu/law.h"
 
@@ -228,26 +228,6 @@ static void euler_weights(const struct kernel_call *call)
     weights_all(call, STEP_EULER_LINEAR);
 }
 
-static void categorical(const struct kernel_call *call)
-{
-    const struct tensor *in = &call->in[0];
-    int32_t *out = call->out[0].data;
-    struct positions at = positions_of(&call->out[0]);
-    int64_t count = in->dim[in->rank - 1];
-#pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.count * count > LAW_PARALLEL)
-    for (int64_t p = 0; p < at.count; p++) {
-        struct weight_row weights = row_of_array(NULL, count, -1);
-        if (in->dtype == DT_F32)
-            weights.f32 = (const float *)in->data + p * count;
-        else
-            weights.f64 = (const double *)in->data + p * count;
-        struct block_sums sums;
-        sum_array(&weights, &sums);
-        out[p] = draw_row(&weights, &sums, uniform_at(call, p / at.length, p % at.length));
-    }
-}
-
 KERNEL_LIST(reverse) = {
     {"tweedie", "tfdd**>td", tweedie},
     {"tweedie_weights", "tfdd>d", tweedie_weights},
@@ -255,7 +235,5 @@ KERNEL_LIST(reverse) = {
     {"euler_linear", "tfd**>td", euler_linear},
     {"euler_weights", "tfd>d", euler_weights},
     {"denoise", "tfd**>t", denoise},
-    {"categorical", "f>t", categorical},
-    {"categorical", "d>t", categorical},
     {0},
 };
