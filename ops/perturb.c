@@ -4,23 +4,29 @@
 #include "ops/ops.h"
 #include "ops/rules.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static const char *const result_x[] = {"x", NULL};
 
 /* perturb: x ~ P_sigma[. | x0] at each position by itself, from one 53-bit uniform.
  *   absorb   the mask with probability 1 - exp(-sigma), else x0
- *   uniform  with probability 1 - exp(-sigma) a token redrawn among all N (x0 too), else x0 */
+ *   uniform  with probability 1 - exp(-sigma) a token redrawn among all N (x0 too), else x0
+ * With turn the numbers are u + turn less its whole part, uniform too: several noisy copies from the
+ * same u (one iteration) that need not be independent of each other. */
 static const struct op_input perturb_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens (a mask stays a mask)", DOMAIN_ANY},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"turn", IN_F64, INPUT_OPTIONAL | INPUT_NAMED,
+     "f64 [rows] or []: added to the uniform numbers, around the unit circle", DOMAIN_UNIT},
     {0},
 };
 
 static bool perturb_shape(struct op_call *call)
 {
     call->out[0] = call->in[0];
-    return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0);
+    return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
+           (!op_has(call, 2) || chain_expect_times(call, 2, 0));
 }
 
 static void perturb_cost(const struct op_call *call, struct op_cost *out)
@@ -37,13 +43,16 @@ static void perturb_reference(const struct ref_call *call)
         int32_t x0 = (int32_t)call->in[0].data[p];
         struct transition at =
             transition_make(call->chain, ref_time(&call->in[1], row), &x0, 1, room, 1);
-        call->out[0].data[p] = transition_draw(&at, x0, ref_uniform(call, row, p % walk.length));
+        double u = ref_uniform(call, row, p % walk.length);
+        u = ref_has(call, 2) ? u + ref_time(&call->in[2], row) : u;
+        call->out[0].data[p] = transition_draw(&at, x0, u - floor(u));
     }
     free(room);
 }
 
 static const struct op_case perturb_cases[] = {
     {"token[3,5] f64[3]", NULL, "absorb 5"},
+    {"token[3,5] f64[3] f64[3]", NULL, "absorb 5"},
     {"token[1,7] f64[]", NULL, "absorb 1"},
     {"token[2,11] f64[2]", NULL, "uniform 7"},
     {"token[5] f64[5]", NULL, "uniform 3"},
@@ -51,6 +60,7 @@ static const struct op_case perturb_cases[] = {
     {"token[3,5] f64[3]", NULL, "mix 3 0.6 0.5 0.5"},
     {"token[3,5] f64[3]", NULL, "band 5 1"},
     {"token[2,7] f64[]", NULL, "table 4 1 3"},
+    {"token[2,7] f64[2] f64[]", NULL, "table 4 1 3"},
     {0},
 };
 

@@ -28,8 +28,8 @@ static double place_random(double u, int64_t k, int64_t n)
 }
 
 const struct estimator estimators[] = {
-    {.name = "stratified", .place = place_stratified},
-    {.name = "quadrature", .place = place_quadrature, .shared = true},
+    {.name = "stratified", .place = place_stratified, .turned = true},
+    {.name = "quadrature", .place = place_quadrature, .shared = true, .turned = true},
     {.name = "random", .place = place_random, .even = true},
     {.name = "exact-k", .place = place_stratified, .counts = true},
     {.name = "published", .place = place_random, .even = true, .published = true},

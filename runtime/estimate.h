@@ -5,6 +5,12 @@
  * differ in variance. A place is then a time, by the clock below, or, for estimators that COUNT, a
  * number of masked positions, 1 + floor(free place), FREE being the positions that are not given.
  *
+ * Estimators that are TURNED share one uniform number for each position of a sequence between its draws.
+ * Draw k adds to it, around the unit circle, minus the sum of the noised shares 1 - alpha of the
+ * draws before it; as it is small numbers that noise, each position is then noised about as often as
+ * the mean says, at noises that are spread evenly: systematic sampling (Madow 1949). Every draw by
+ * itself has the law of independent noise, so that nothing is biased.
+ *
  * By times (Lou, Meng, Ermon 2024):  integral over [low, 1] of g(t) E[score entropy] dt
  * By counts (Ou et al. 2024, RADD):  L E_k[(1/k) sum over exactly k masked of -log p(x0 | x)], the
  *   cost of the sampler that reveals one masked position after the other, chosen uniformly. It is the
@@ -23,6 +29,7 @@ struct estimator {
     bool shared;    /* one u for all draws of a sequence and replicate */
     bool counts;    /* draws numbers of masked positions */
     bool even;      /* places are times, without a clock */
+    bool turned;    /* draws of a sequence share their noise, turned */
     bool published; /* the protocol of the reference code: no strict bound */
 };
 extern const struct estimator estimators[]; /* the first is the default */

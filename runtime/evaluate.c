@@ -19,12 +19,14 @@ struct evaluation {
     /* One batch of inputs. */
     int32_t *x0, *label;
     bool *fixed, *hidden, *scored;
-    double *t, *sigma, *scale;
+    double *t, *turn, *sigma, *scale;
     /* Per sequence. */
     double *integral[REPLICATES], *base, *reconstruction[REPLICATES], *truth;
     double *position; /* sums over sequences and replicates; NULL: not asked for */
     int64_t free;
     bool known;
+    bool turned;   /* draws of a sequence share the numbers that noise it */
+    double *share; /* noised at the last time of each sequence of a batch */
 };
 
 static const void *input_named(const struct evaluation *e, const char *name)
@@ -32,9 +34,9 @@ static const void *input_named(const struct evaluation *e, const char *name)
     const struct {
         const char *name;
         const void *data;
-    } inputs[] = {{"x0", e->x0},         {"t", e->t},           {"fixed", e->fixed},
-                  {"hidden", e->hidden}, {"scored", e->scored}, {"sigma", e->sigma},
-                  {"label", e->label}};
+    } inputs[] = {{"x0", e->x0},       {"t", e->t},           {"turn", e->turn},
+                  {"fixed", e->fixed}, {"hidden", e->hidden}, {"scored", e->scored},
+                  {"sigma", e->sigma}, {"label", e->label}};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (strcmp(inputs[i].name, name) == 0)
             return inputs[i].data;
@@ -132,9 +134,11 @@ static void draw_times(struct evaluation *e, int64_t count, int64_t first, int r
     for (int64_t i = 0; i < count; i++) {
         double at =
             estimator_place(e->estimator, e->key, (uint32_t)r, (uint32_t)(first + i), k, c->times);
-        double slope;
+        double slope, turn = k > 0 ? e->turn[i] - e->share[i] : 0;
         e->t[i] = clock_time(&e->clock, at, &slope);
         e->scale[i] = e->estimator->published ? 1 : slope / (double)c->times;
+        e->turn[i] = turn < 0 ? turn + 1 : turn;
+        e->share[i] = e->turned ? c->noised(c->noised_context, e->t[i]) : 0;
     }
 }
 
@@ -146,8 +150,8 @@ static bool integrate_times(struct evaluation *e, int64_t first, int64_t count, 
         if (stopped(e))
             return false;
         draw_times(e, count, first, r, k);
-        add_nats(e, e->plans->integrand, count, first, (uint32_t)(r * draws + k), 1.0 / REPLICATES,
-                 e->integral[r]);
+        add_nats(e, e->plans->integrand, count, first, (uint32_t)(e->turned ? r : r * draws + k),
+                 1.0 / REPLICATES, e->integral[r]);
     }
     if (e->estimator->published)
         return true;
@@ -331,7 +335,9 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     int64_t tokens = c->batch * c->length;
     e->estimator = c->estimator ? c->estimator : &estimators[0];
     clock_init(&e->clock, e->estimator->published ? PUBLISHED_FROM : c->t_min,
-               e->estimator->even ? NULL : c->noised, c->noised_context);
+               e->estimator->even || c->evenly ? NULL : c->noised, c->noised_context);
+    e->turned = e->estimator->turned && c->noised && e->plans->integrand &&
+                plan_input(executor_plan(e->plans->integrand), "turn");
     e->key = random_key(c->seed, "eval");
     e->x0 = arena_new_array(arena, int32_t, tokens);
     e->label = arena_new_array(arena, int32_t, c->batch);
@@ -339,6 +345,8 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->hidden = arena_new_array(arena, bool, tokens);
     e->scored = arena_new_array(arena, bool, tokens);
     e->t = arena_new_array(arena, double, c->batch);
+    e->turn = arena_new_array(arena, double, c->batch);
+    e->share = arena_new_array(arena, double, c->batch);
     e->sigma = arena_new_array(arena, double, c->batch);
     e->scale = arena_new_array(arena, double, c->batch);
     e->base = arena_new_array(arena, double, c->sequences);

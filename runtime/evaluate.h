@@ -17,7 +17,8 @@
 #include "runtime/executor.h"
 
 struct bound_plans {
-    /* Inputs x0 and t, fixed where something is given, label where one is told; output nats, and by_position if wanted. */
+    /* Inputs x0 and t, fixed where something is given, label where one is told, and turn where there is
+     * one; output nats, and by_position if wanted. */
     struct loaded *integrand;
     struct loaded *base;           /* at t = 1 */
     struct loaded *reconstruction; /* at t = t_min */
@@ -38,9 +39,10 @@ struct bound_config {
     bool
         but_one; /* instead: given is all but one position, which moves from sequence to sequence */
     bool by_position;
-    /* 1 - alpha at a time, which says where times are best placed; NULL: evenly. */
+    /* 1 - alpha at a time, which says where times are best placed; NULL: not known. */
     double (*noised)(void *context, double t);
     void *noised_context;
+    bool evenly; /* times are placed evenly all the same */
 };
 
 /* Means a symbol, in nats, each with its standard error over sequences where that is known. */

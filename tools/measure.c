@@ -283,8 +283,9 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
                              .given = m->given,
                              .but_one = m->but_one,
                              .by_position = by_position,
-                             .noised = has_clock(p) ? project_noised : NULL,
-                             .noised_context = p};
+                             .noised = project_noised,
+                             .noised_context = p,
+                             .evenly = !has_clock(p)};
     struct bound_source source = project_valid_source(p, c.sequences);
     source.stop = stop;
     if (m->order)

@@ -298,7 +298,7 @@ static struct plan *bound_plan(struct project *p, const char *program, int64_t b
                                const struct bound_wish *wish)
 {
     static const char *const want[] = {"by_position"};
-    const char *bind[2];
+    const char *bind[3];
     uint32_t bind_count = 0;
     const struct section *section = section_find(&p->s.model->programs, program);
     bool step = strcmp(program, "order_step") == 0, fixed = wish->given && !step;
@@ -320,6 +320,8 @@ static struct plan *bound_plan(struct project *p, const char *program, int64_t b
         bind[bind_count++] = "fixed";
     if (wish->label && takes_input(p, program, "label"))
         bind[bind_count++] = "label";
+    if (takes_input(p, program, "turn"))
+        bind[bind_count++] = "turn";
     return compile_named(p,
                          &(struct elaborate_request){.program = program,
                                                      .bind = bind,

@@ -124,6 +124,8 @@ static const char *const small[] = {"dim=8",    "heads=2", "layers=1",  "cond=4"
 static struct loaded *load(struct world *w, const char *name, int64_t batch, bool pairs)
 {
     const char *bind[3] = {"fixed", pairs ? "x" : NULL, NULL};
+    if (!pairs && strcmp(name, "bound_integrand") == 0)
+        bind[1] = "turn";
     struct rig_program program = {name, batch, bind, NULL};
     struct plan *plan = rig_compile(&w->rig, &program, NULL);
     if (!w->rig.engine.state) {
@@ -246,6 +248,27 @@ static void check_means(const char *name, const double *per_sequence, const doub
     }
 }
 
+/* Checks that the stated Monte Carlo error is that of repeated evaluations: the mean of its squares
+ * against the variance, both over REPEATS of each sequence and added up, within 25%, three standard
+ * errors of a ratio of two such variances of the heaviest tail here. */
+static void check_noise(const char *name, const struct bound *b)
+{
+    double stated = 0, spread = 0;
+    for (int x0 = 0; x0 < CLEAN; x0++) {
+        double sum = 0, squares = 0;
+        for (int r = 0; r < REPEATS; r++) {
+            double nats = b->per_sequence[r * CLEAN + x0];
+            double noise = b->per_sequence_noise[r * CLEAN + x0];
+            sum += nats;
+            squares += nats * nats;
+            stated += noise * noise / REPEATS;
+        }
+        spread += (squares - sum * sum / REPEATS) / (REPEATS - 1);
+    }
+    cr_expect(fabs(stated / spread - 1) < 0.25, "%s: variance %g is said to be %g", name, spread,
+              stated);
+}
+
 /* --- by times ------------------------------------------------------------------------------- */
 
 static void expected_bound(struct world *w, double *out)
@@ -291,6 +314,7 @@ static void check_times(bool absorb, bool first_given)
                                  .noised_context = &w};
         cr_assert(bound_evaluate(w.rig.diags, w.rig.arena, &w.plans, &c, &all, &b));
         check_means(names[i], b.per_sequence, i == 3 ? published : strict);
+        check_noise(names[i], &b);
         cr_expect_eq(b.free, first_given ? 1 : 2);
         cr_expect_eq(b.calls, i == 3 ? 2 : 10);
         cr_expect(!b.known && b.integral_error > 0 && b.integral_noise > 0);
@@ -376,6 +400,7 @@ Test(estimators, an_order_is_a_law_and_counts_are_the_mean_of_orders)
     c.estimator = estimator_find("exact-k");
     cr_assert(bound_evaluate(rig.diags, rig.arena, &plans, &c, &all, &b));
     check_means("exact-k", b.per_sequence, mean);
+    check_noise("exact-k", &b);
     cr_assert(b.calls == 4 && b.base == 0 && b.reconstruction == 0);
     rig_quiet(&rig);
     rig_close(&rig);

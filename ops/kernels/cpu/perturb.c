@@ -9,7 +9,12 @@ static void perturb_one(const struct kernel_call *call, const struct transition 
 {
     const int32_t *x0 = call->in[0].data;
     int32_t *x = call->out[0].data;
-    x[at] = transition_draw(p, x0[at], uniform_at(call, row, i));
+    double u = uniform_at(call, row, i);
+    if (call_has(call, 2)) {
+        u += time_at(&call->in[2], row);
+        u -= floor(u);
+    }
+    x[at] = transition_draw(p, x0[at], u);
 }
 
 /* A row of a table chain needs P at the tokens that it holds. */
@@ -51,7 +56,8 @@ static void stationary(const struct kernel_call *call)
 }
 
 KERNEL_LIST(perturb) = {
-    {"perturb", "td>t", perturb},
+    {"perturb", "td_>t", perturb},
+    {"perturb", "tdd>t", perturb},
     {"stationary", ">t", stationary},
     {0},
 };
