@@ -31,6 +31,22 @@ static inline double *room_row(void *room, const struct chain *chain, int64_t sl
                       (slot * ROOM_ROWS + i) * row);
 }
 
+/* The states among the COUNT of X0, ascending, in room of a table chain; returns how many. */
+static inline int32_t room_columns(const struct chain *chain, const int32_t *x0, int64_t count,
+                                   void *room, int32_t **columns)
+{
+    int32_t *list = (int32_t *)((char *)room + room_round(transition_bytes(chain)));
+    int32_t *found = list + chain->states, n = 0;
+    memset(found, 0, (size_t)chain->states * sizeof *found);
+    for (int64_t i = 0; i < count; i++)
+        found[x0[i]] = 1;
+    for (int32_t y = 0; y < chain->states; y++)
+        if (found[y])
+            list[n++] = y;
+    *columns = list;
+    return n;
+}
+
 /* P at SIGMA, with the columns of the COUNT states of X0 (NULL: with all). */
 static inline struct transition room_transition(const struct chain *chain, double sigma,
                                                 const int32_t *x0, int64_t count, void *room,
@@ -38,15 +54,23 @@ static inline struct transition room_transition(const struct chain *chain, doubl
 {
     if (chain->kind == CHAIN_FLAT || !x0)
         return transition_make(chain, sigma, NULL, 0, room, threads);
-    int32_t *columns = (int32_t *)((char *)room + room_round(transition_bytes(chain)));
-    int32_t *found = columns + chain->states, n = 0;
-    memset(found, 0, (size_t)chain->states * sizeof *found);
-    for (int64_t i = 0; i < count; i++)
-        found[x0[i]] = 1;
-    for (int32_t y = 0; y < chain->states; y++)
-        if (found[y])
-            columns[n++] = y;
+    int32_t *columns, n = room_columns(chain, x0, count, room, &columns);
     return transition_make(chain, sigma, columns, n, room, threads);
+}
+
+/* d P / d sigma = Q P in the same columns, where a table transition has room to spare: [y] at
+ * [x0 * states + y]. A position by itself would multiply by Q once more for every state it has. */
+static inline const double *room_slopes(const struct transition *p, const int32_t *x0,
+                                        int64_t count, void *room, int threads)
+{
+    const struct chain *chain = p->chain;
+    int32_t *columns, n = room_columns(chain, x0, count, room, &columns);
+#pragma omp parallel for schedule(static) num_threads(threads) if (n > 64)
+    for (int32_t c = 0; c < n; c++) {
+        int64_t at = (int64_t)columns[c] * chain->states;
+        table_multiply(chain->rates, p->p + at, p->scratch + at);
+    }
+    return p->scratch;
 }
 
 #endif

@@ -259,23 +259,25 @@ static double flat_slope(const struct transition *p, const float *row, double g,
     return dsigma;
 }
 
-/* The row of the scores may be that of the slopes: it is read into SCORE first. */
-static double table_slopes(const struct transition *p, const float *row, double g, int32_t x,
-                           int32_t x0, double *score, float *slope)
+/* MOVED: column X0 of dP / dsigma. The row of the scores may be that of the slopes: it is read into
+ * SCORE first. */
+static double table_slopes(const struct transition *p, const double *moved, const float *row,
+                           double g, int32_t x, int32_t x0, double *score, float *slope)
 {
     const struct chain *chain = p->chain;
     const struct rates *rates = chain->rates;
     const double *column = p->p + (int64_t)x0 * chain->states;
-    double sum = 0;
+    double sum = 0, at_x = moved[x] / column[x];
     for (int32_t y = 0; y < chain->states; y++) {
         score[y] = (double)row[y];
         slope[y] = 0;
     }
     for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
         int32_t y = rates->of[k];
-        double rate = rates->into_rate[k];
-        slope[y] = (float)(g * rate * (exp(score[y]) - column[y] / column[x]));
-        sum += pair_time_slope(p, rate, score[y], y, x, x0);
+        double rate = rates->into_rate[k], rho = column[y] / column[x];
+        slope[y] = (float)(g * rate * (exp(score[y]) - rho));
+        if (rho > 0)
+            sum += rate * (log(rho) - score[y]) * rho * (moved[y] / column[y] - at_x);
     }
     return g * sum;
 }
@@ -293,13 +295,15 @@ static void table_entropy_backward(const struct kernel_call *call, struct positi
         int64_t first = row * at.length;
         struct transition p = room_transition(chain, time_at(&call->in[3], row), x0 + first,
                                               at.length, call->workspace, call->threads);
+        const double *moved =
+            room_slopes(&p, x0 + first, at.length, call->workspace, call->threads);
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.length * states > LAW_PARALLEL)
         for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
             for (int64_t i = first + slot; i < first + at.length; i += ROOM_SLOTS)
-                dsigma[i] =
-                    table_slopes(&p, log_score + i * states, dloss[i], x[i], x0[i],
-                                 room_row(call->workspace, chain, slot, 0), out + i * states);
+                dsigma[i] = table_slopes(
+                    &p, moved + x0[i] * states, log_score + i * states, dloss[i], x[i], x0[i],
+                    room_row(call->workspace, chain, slot, 0), out + i * states);
     }
 }
 
