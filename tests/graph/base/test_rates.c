@@ -211,6 +211,30 @@ Test(rates, stationary_law_is_kept_by_q)
     cr_assert_gt(tried, 50);
 }
 
+/* More states than are taken out or gone through at once, by a number that divides into neither. */
+Test(rates, stationary_law_of_many_states)
+{
+    enum { MANY = 701 };
+    struct random_key key = random_key(4, "many");
+    double *q = arena_new_array(arena, double, MANY *MANY);
+    double *law = arena_new_array(arena, double, MANY), sum = 0;
+    for (uint32_t x = 0; x < MANY; x++) {
+        double leave = 0;
+        for (uint32_t y = 0; y < MANY; y++)
+            leave += q[y * MANY + x] = y == x ? 0 : random_uniform(key, 0, 0, x, y);
+        q[x * MANY + x] = -leave;
+    }
+    rates_stationary(arena, rates_dense(diags, arena, q, MANY, NULL, "", (struct span){0}), law);
+    for (int y = 0; y < MANY; y++) {
+        double slope = 0;
+        for (int x = 0; x < MANY; x++)
+            slope += q[y * MANY + x] * law[x];
+        cr_assert_float_eq(slope, 0, 1e-12 * law[y] * -q[y * MANY + y]);
+        sum += law[y];
+    }
+    cr_assert_float_eq(sum, 1, 1e-13);
+}
+
 /* Of the cyclic chain in proportion to 1 / rate of leaving; of a band uniform. */
 Test(rates, stationary_laws_that_are_known)
 {
