@@ -20,6 +20,11 @@ static const struct option_spec options[] = {
      NULL},
     {"estimators", 0, OPTION_FLAG, NULL,
      "of a run: how many network calls each estimator of the bound needs", NULL},
+    {"sampling", 0, OPTION_FLAG, NULL,
+     "of each program that loops call: the share of its time in the network", NULL},
+    {"chain", 0, OPTION_TEXT, "RATE",
+     "what a training step costs with this `process.rate`, or `dense`, a random one, in its place",
+     NULL},
     {0}};
 
 #define WARM_STEPS 2
@@ -33,20 +38,13 @@ struct product { /* shape of a matrix product, and how much of a step's work has
 };
 
 struct job {
-    struct session s;
-    int64_t batch, length, tokens; /* TOKENS: of the alphabet without mask */
-    struct plan *gradient, *update;
-    struct loaded *run_gradient, *run_update;
-    int64_t step;
-    int32_t *x0;
-    double *gradient_seconds, *update_seconds; /* per step of the plans */
+    struct training t;
     struct product products[SHAPES_MAX];
     uint32_t product_count;
     double gemm;    /* FLOP a second on these shapes */
     double seconds; /* median of a training step */
     int64_t steps;
     double model_flop; /* of one training step */
-    double compile_ms;
 };
 
 /* --- work --------------------------------------------------------------------------------- */
@@ -73,12 +71,12 @@ static int64_t rows_of(const struct type *t)
  * forward once and backward twice. */
 static void count_work(struct job *j)
 {
-    for (uint32_t i = 0; i < j->gradient->step_count; i++) {
-        const struct plan_step *s = &j->gradient->steps[i];
+    for (uint32_t i = 0; i < j->t.gradient->step_count; i++) {
+        const struct plan_step *s = &j->t.gradient->steps[i];
         if (!s->in_count || !s->out_count)
             continue;
-        const struct type *in = &j->gradient->tensors[s->in[0]].type;
-        const struct type *out = &j->gradient->tensors[s->out[0]].type;
+        const struct type *in = &j->t.gradient->tensors[s->in[0]].type;
+        const struct type *out = &j->t.gradient->tensors[s->out[0]].type;
         if (strcmp(s->op, "linear") == 0) {
             add_product(j, rows_of(in), out->dim[out->rank - 1].size, in->dim[in->rank - 1].size);
             j->model_flop += s->flop;
@@ -111,7 +109,7 @@ static void measure_gemm(struct job *j)
         for (int turn = 0; turn < 7; turn++) {
             double start = clock_seconds();
             blas_sgemm(p->m, p->n, p->k, 1, (struct blas_matrix){a, p->k, false},
-                       (struct blas_matrix){b, p->n, false}, 0, c, p->n, j->s.engine.threads);
+                       (struct blas_matrix){b, p->n, false}, 0, c, p->n, j->t.s.engine.threads);
             double took = clock_seconds() - start;
             best = took < best ? took : best;
         }
@@ -124,97 +122,17 @@ static void measure_gemm(struct job *j)
 
 /* --- running ------------------------------------------------------------------------------ */
 
-static bool compile(struct job *j, struct command_line *line)
-{
-    struct model *m = j->s.model;
-    struct elaborate_request q = {.program = "train"};
-    struct compile_options o = {.gradients = true};
-    struct update_options u = {.beta1 = 0.9,
-                               .beta2 = 0.999,
-                               .eps = 1e-8,
-                               .clip = 1,
-                               .scale = 1,
-                               .ema = option_given(line, "ema") ? 0.999 : 0};
-    double start = clock_seconds();
-    j->gradient = session_compile(&j->s, &q, &o);
-    j->update = j->gradient ? compile_graph(update_graph(m, &u), NULL) : NULL;
-    j->compile_ms = 1000 * (clock_seconds() - start);
-    if (!j->update)
-        return false;
-    uint32_t x0 = plan_input(j->gradient, "x0");
-    const struct type *t = &j->gradient->tensors[x0].type;
-    if (!x0 || t->rank != 2 || !m->process_count || j->gradient->input_count != 1) {
-        diag_error(j->s.diags, FAULT_CONFIG, (struct span){0},
-                   "`bench` runs models whose program `train` takes x0 [batch, length]");
-        return false;
-    }
-    j->batch = t->dim[0].size;
-    j->length = t->dim[1].size;
-    j->tokens = m->processes[0].chain.tokens;
-    return true;
-}
-
-static bool load(struct job *j)
-{
-    struct session *s = &j->s;
-    const struct state_table *table = &s->model->states;
-    bool *used = arena_new_array(s->arena, bool, table->count + 1);
-    for (uint32_t r = 0; r < table->count; r++)
-        used[r] = (r < j->gradient->row_count && j->gradient->reads[r]) ||
-                  (r < j->update->row_count && j->update->reads[r]);
-    if (!session_machine(s) || !state_open(s->diags, s->arena, table, used, &s->state))
-        return false;
-    s->engine.state = &s->state;
-    state_init(&s->state, 1);
-    j->run_gradient = executor_load(s->diags, s->arena, &s->engine, j->gradient);
-    j->run_update =
-        j->run_gradient ? executor_load(s->diags, s->arena, &s->engine, j->update) : NULL;
-    j->x0 = arena_new_array(s->arena, int32_t, j->batch * j->length);
-    j->gradient_seconds = arena_new_array(s->arena, double, j->gradient->step_count + 1);
-    j->update_seconds = arena_new_array(s->arena, double, j->update->step_count + 1);
-    return j->run_update != NULL;
-}
-
-static double train_step(struct job *j, bool measured)
-{
-    struct random_key key = random_key(1, "bench");
-    double step = (double)++j->step, lr = 3e-4;
-    for (int64_t i = 0; i < j->batch * j->length; i++)
-        j->x0[i] = (int32_t)(random_uniform(key, (uint32_t)j->step, 0, 0, (uint32_t)i) *
-                             (double)j->tokens);
-    const void *data[] = {j->x0}, *scalars[2];
-    for (uint32_t i = 0; i < 2; i++)
-        scalars[i] = strcmp(j->update->inputs[i].name, "lr") == 0 ? &lr : &step;
-    struct run gradient = {.inputs = data,
-                           .key = key,
-                           .iteration = (uint32_t)j->step,
-                           .seconds = measured ? j->gradient_seconds : NULL};
-    struct run update = {.inputs = scalars, .seconds = measured ? j->update_seconds : NULL};
-    uint32_t unused;
-    double start = clock_seconds();
-    executor_run(j->run_gradient, &gradient, &unused);
-    executor_run(j->run_update, &update, &unused);
-    return clock_seconds() - start;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 static void measure_training(struct job *j, double seconds)
 {
     double took[MOST_STEPS], total = 0;
     for (int i = 0; i < WARM_STEPS; i++)
-        train_step(j, false);
+        training_step(&j->t, false);
     while (j->steps < MOST_STEPS && (j->steps < LEAST_STEPS || total < seconds) &&
            !signals_caught()) {
-        took[j->steps] = train_step(j, true);
+        took[j->steps] = training_step(&j->t, true);
         total += took[j->steps++];
     }
-    qsort(took, (size_t)j->steps, sizeof *took, compare);
-    j->seconds = j->steps ? took[j->steps / 2] : 0;
+    j->seconds = bench_median(took, j->steps);
 }
 
 /* --- printing ----------------------------------------------------------------------------- */
@@ -248,8 +166,8 @@ static uint32_t add_totals(const struct plan *p, const double *seconds, int64_t 
 
 static uint32_t op_totals(const struct job *j, struct op_total *out)
 {
-    uint32_t n = add_totals(j->gradient, j->gradient_seconds, j->steps, out, 0);
-    n = add_totals(j->update, j->update_seconds, j->steps, out, n);
+    uint32_t n = add_totals(j->t.gradient, j->t.gradient_seconds, j->steps, out, 0);
+    n = add_totals(j->t.update, j->t.update_seconds, j->steps, out, n);
     qsort(out, n, sizeof *out, slowest_first);
     return n;
 }
@@ -263,7 +181,7 @@ static double peak_mib(void)
 
 static double tokens_per_s(const struct job *j)
 {
-    return (double)(j->batch * j->length) / j->seconds;
+    return (double)(j->t.batch * j->t.length) / j->seconds;
 }
 
 static double share_of_gemm(const struct job *j)
@@ -274,20 +192,20 @@ static double share_of_gemm(const struct job *j)
 static void print_steps(const struct job *j)
 {
     printf("\nslowest steps, by the line of YAML they come from\n");
-    bool *shown = arena_new_array(j->s.arena, bool, j->gradient->step_count + 1);
+    bool *shown = arena_new_array(j->t.s.arena, bool, j->t.gradient->step_count + 1);
     for (int row = 0; row < 8; row++) {
-        uint32_t best = j->gradient->step_count;
-        for (uint32_t i = 0; i < j->gradient->step_count; i++)
-            if (!shown[i] && (best == j->gradient->step_count ||
-                              j->gradient_seconds[i] > j->gradient_seconds[best]))
+        uint32_t best = j->t.gradient->step_count;
+        for (uint32_t i = 0; i < j->t.gradient->step_count; i++)
+            if (!shown[i] && (best == j->t.gradient->step_count ||
+                              j->t.gradient_seconds[i] > j->t.gradient_seconds[best]))
                 best = i;
-        if (best == j->gradient->step_count)
+        if (best == j->t.gradient->step_count)
             return;
         shown[best] = true;
-        const struct plan_step *s = &j->gradient->steps[best];
+        const struct plan_step *s = &j->t.gradient->steps[best];
         printf("  %8.3f ms  %-22s %-30s %s:%u\n",
-               1000 * j->gradient_seconds[best] / (double)j->steps, s->op,
-               s->name ? s->name : "(a gradient)", diags_file_name(j->s.diags, s->span.file),
+               1000 * j->t.gradient_seconds[best] / (double)j->steps, s->op,
+               s->name ? s->name : "(a gradient)", diags_file_name(j->t.s.diags, s->span.file),
                s->span.line);
     }
 }
@@ -298,16 +216,16 @@ static void print_text(const struct job *j)
     uint32_t n = op_totals(j, ops);
     bool generic;
     const char *blis = blas_name(&generic);
-    printf("%s, batch %lld x %lld, %s kernels, BLIS %s%s, %d thread%s\n", j->s.model->path,
-           (long long)j->batch, (long long)j->length, j->s.engine.isa, blis,
+    printf("%s, batch %lld x %lld, %s kernels, BLIS %s%s, %d thread%s\n", j->t.s.model->path,
+           (long long)j->t.batch, (long long)j->t.length, j->t.s.engine.isa, blis,
            generic ? " (portable: about three times slower; set BLIS_ARCH_TYPE)" : "",
-           j->s.engine.threads, j->s.engine.threads == 1 ? "" : "s");
+           j->t.s.engine.threads, j->t.s.engine.threads == 1 ? "" : "s");
     printf("matrix products of these shapes: %.1f GFLOP/s\n", j->gemm / 1e9);
     printf("train: %.1f tokens/s, %.2f ms a step (median of %lld), %.0f MiB resident at most\n",
            tokens_per_s(j), 1000 * j->seconds, (long long)j->steps, peak_mib());
     printf("       %.1f GFLOP/s of the model's own work: %.1f%% of the matrix products\n",
            j->model_flop / j->seconds / 1e9, 100 * share_of_gemm(j));
-    printf("       compiled in %.1f ms\n\n", j->compile_ms);
+    printf("       compiled in %.1f ms\n\n", j->t.compile_ms);
     printf("%-24s %10s %7s %10s %10s\n", "op", "ms a step", "share", "GFLOP/s", "GB/s");
     for (uint32_t i = 0; i < n && i < 24; i++)
         printf("%-24s %10.3f %6.1f%% %10.1f %10.1f\n", ops[i].op, 1000 * ops[i].seconds,
@@ -327,11 +245,11 @@ static void print_json(const struct job *j)
                                               ops[i].bytes));
     json_t *o = json_pack(
         "{s:s, s:I, s:I, s:s, s:s, s:i, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:I}, s:o}", "model",
-        j->s.model->path, "batch", (json_int_t)j->batch, "length", (json_int_t)j->length, "isa",
-        j->s.engine.isa, "blis", blas_name(NULL), "threads", j->s.engine.threads, "gemm_gflops",
-        j->gemm / 1e9, "compile_ms", j->compile_ms, "train", "tokens_per_s", tokens_per_s(j),
-        "peak_rss_mib", peak_mib(), "share_of_gemm", share_of_gemm(j), "ms_per_step",
-        1000 * j->seconds, "steps", (json_int_t)j->steps, "ops", list);
+        j->t.s.model->path, "batch", (json_int_t)j->t.batch, "length", (json_int_t)j->t.length,
+        "isa", j->t.s.engine.isa, "blis", blas_name(NULL), "threads", j->t.s.engine.threads,
+        "gemm_gflops", j->gemm / 1e9, "compile_ms", j->t.compile_ms, "train", "tokens_per_s",
+        tokens_per_s(j), "peak_rss_mib", peak_mib(), "share_of_gemm", share_of_gemm(j),
+        "ms_per_step", 1000 * j->seconds, "steps", (json_int_t)j->steps, "ops", list);
     char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     puts(text ? text : "{}");
     free(text);
@@ -351,7 +269,13 @@ static int run(struct command_line *line)
                    "--seconds is a number of seconds above 0, not `%s`", seconds);
         return 2;
     }
-    if (!session_model(&j->s, line, line->positional[0]) || !compile(j, line) || !load(j))
+    if (option_given(line, "estimators"))
+        return bench_estimators(line);
+    if (option_given(line, "sampling"))
+        return bench_sampling(line, limit);
+    if (option_given(line, "chain"))
+        return bench_chain(line, limit);
+    if (!training_open(&j->t, line))
         return diags_exit_code(line->diags);
     signals_catch(NULL);
     count_work(j);
@@ -363,7 +287,7 @@ static int run(struct command_line *line)
         print_json(j);
     else
         print_text(j);
-    state_close(&j->s.state);
+    state_close(&j->t.s.state);
     return 0;
 }
 
@@ -374,7 +298,10 @@ const struct command command_bench = {
     .detail =
         "Trains on random tokens. The peak is that of the matrix products of the model's own\n"
         "shapes, measured in the same run; the share counts only the model's own work (six FLOP\n"
-        "per weight and row, and attention).",
+        "per weight and row, and attention).\n\n"
+        "Three questions of their own: `bench RUN --estimators`, `bench MODEL --sampling` and\n"
+        "`bench MODEL --chain RATE`. With --chain steps of both chains alternate. `dense` is a\n"
+        "matrix of random rates between any two states, each state left at rate 1.",
     .least = 1,
     .most = 1,
     .overrides = true,

@@ -278,6 +278,22 @@ says 'program step (batch <= 5)'
 run 0 plan my.yaml bound_integrand eval.batch=6
 says 'program bound_integrand (batch <= 6)'
 
+# --- bench ----------------------------------------------------------------------------------
+# shellcheck disable=SC2086
+run 0 bench sedd-uniform $small --sampling --seconds 0.01
+says 'in the network'
+says 'euler_linear'
+hides first_noise
+# shellcheck disable=SC2086
+run 0 bench sedd-uniform $small --sampling --seconds 0.01 --json
+says '"share_of_network"'
+# shellcheck disable=SC2086
+run 0 bench sedd-uniform $small --chain dense --seconds 0.01
+says 'a step with dense costs'
+# shellcheck disable=SC2086
+run 0 bench sedd-uniform $small --chain '{band: {width: 1}}' --seconds 0.01 --json
+says '"ratio"'
+
 # --- new ------------------------------------------------------------------------------------
 mkdir "$top/new"
 cd "$top/new" || exit 1

@@ -34,6 +34,8 @@ says 'published - strict'
 says 'published, 2 network calls a sequence'
 run 0 eval a $N --estimator exact-k
 says 'exact-k (sigma_k), 16 network calls a sequence'
+run 0 bench a $N --estimators --json
+says '"share_of_calls"'
 run 0 eval uniform $N
 run 2 eval uniform $N --estimator exact-k
 hints 'exact-k counts masked positions'
