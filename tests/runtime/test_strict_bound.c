@@ -135,3 +135,40 @@ Test(strict_bound, holds_for_shipped_models)
         little_close(&w);
     }
 }
+
+/* The bound of the second token given the first: for each first token, exp(-bound) adds up to at most 1
+ * over the second, and to 1 where the weights are zero. */
+static void check_given(enum little_head head, const char *rate, double high)
+{
+    struct little w;
+    struct little_setup setup = {.head = head,
+                                 .rate = rate,
+                                 .tokens = 3,
+                                 .length = 2,
+                                 .low = 0.02,
+                                 .high = high,
+                                 .first_known = true};
+    little_open(&w, &setup);
+    for (int k = 0; k < 2; k++) {
+        double bound[LITTLE_CLEAN], total[3] = {0};
+        rig_fill(&w.rig, k * 0.5);
+        little_bound(&w, 12, bound);
+        for (int x0 = 0; x0 < w.clean; x0++)
+            total[x0 % 3] += exp(-bound[x0]);
+        for (int first = 0; first < 3; first++) {
+            cr_assert(total[first] > 0.1 && total[first] < 1 + 1e-6, "%s: %g", rate, total[first]);
+            if (k == 0)
+                cr_assert_float_eq(total[first], 1, 1e-6, "%s: %.9f", rate, total[first]);
+        }
+    }
+    little_close(&w);
+}
+
+Test(strict_bound, holds_for_a_part_given_the_rest)
+{
+    check_given(HEAD_POSTERIOR, "absorb", 2);
+    check_given(HEAD_SCORE, "absorb", 4);
+    check_given(HEAD_CAVITY, "uniform", 9);
+    check_given(HEAD_CAVITY, STAYS, 6);
+    check_given(HEAD_CAVITY, CYCLE, 9);
+}

@@ -111,6 +111,7 @@ static void set_pairs(struct little *w)
     int length = w->setup.length, rows = w->clean * w->noisy;
     w->x = arena_new_array(w->rig.arena, int32_t, (size_t)(rows * length));
     w->x0 = arena_new_array(w->rig.arena, int32_t, (size_t)(rows * length));
+    w->fixed = arena_new_array(w->rig.arena, uint8_t, (size_t)(rows * length));
     w->log_score = arena_new_array(w->rig.arena, float, (size_t)(rows * length * w->chain->states));
     w->all = arena_new_array(w->rig.arena, int32_t, (size_t)(w->noisy * length));
     for (int i = 0; i < w->noisy * length; i++)
@@ -120,7 +121,8 @@ static void set_pairs(struct little *w)
         int x0 = digit(i / length / w->noisy, w->chain->tokens, i % length);
         int x = digit(i / length % w->noisy, w->chain->states, i % length);
         w->x0[i] = x0;
-        w->x[i] = p.at[x][x0] > 0 ? x : x0;
+        w->fixed[i] = w->setup.first_known && i % length == 0;
+        w->x[i] = p.at[x][x0] > 0 && !w->fixed[i] ? x : x0;
     }
 }
 
@@ -160,8 +162,10 @@ void little_open(struct little *w, const struct little_setup *setup)
 {
     static const char *const score[] = {"log_score", NULL}, *const pair[] = {"x0", "t", "x", NULL};
     static const char *const pair_score[] = {"x0", "t", "x", "log_score", NULL};
-    static const char *const above[] = {"violations", NULL};
+    static const char *const above[] = {"violations", NULL}, *const fixed[] = {"fixed", NULL};
+    static const char *const pair_known[] = {"x0", "t", "x", "fixed", NULL};
     const char *const *bind = setup->scores_given ? pair_score : pair;
+    bind = setup->first_known ? pair_known : bind;
     const char *const *names = hits(setup) ? hitting : thinning;
     struct plan *plans[4], *sampler[SAMPLER_PROGRAMS];
     *w = (struct little){.setup = *setup, .t_min = 1e-5};
@@ -176,7 +180,7 @@ void little_open(struct little *w, const struct little_setup *setup)
     set_pairs(w);
     plans[0] = compile(w, "bound_integrand", w->clean * w->noisy, bind, NULL);
     plans[1] = compile(w, "bound_reconstruction", w->clean * w->noisy, bind, NULL);
-    plans[2] = compile(w, "bound_base", w->clean, NULL, NULL);
+    plans[2] = compile(w, "bound_base", w->clean, setup->first_known ? fixed : NULL, NULL);
     plans[3] = compile(w, "bound_integrand", w->noisy, pair, score);
     struct plan *train = setup->train ? compile_train(w) : NULL;
     for (int i = 0; setup->batch && i < SAMPLER_PROGRAMS; i++)
@@ -213,7 +217,9 @@ double little_sigma(const struct little *w, double t)
 double little_moved(const struct little *w, const struct matrix *p, int x, int x0)
 {
     double moved = 1;
-    for (int i = 0; i < w->setup.length; i++)
+    if (w->setup.first_known && digit(x, w->chain->states, 0) != digit(x0, w->chain->tokens, 0))
+        return 0;
+    for (int i = w->setup.first_known; i < w->setup.length; i++)
         moved *= p->at[digit(x, w->chain->states, i)][digit(x0, w->chain->tokens, i)];
     return moved;
 }
@@ -251,10 +257,10 @@ static void run_at(struct little *w, struct loaded *program, const int32_t *x, d
 {
     static double times[LITTLE_CLEAN * LITTLE_NOISY];
     struct rig_value values[] = {
-        {"x0", w->x0}, {"x", x}, {"t", times}, {"log_score", w->log_score}};
+        {"x0", w->x0}, {"x", x}, {"t", times}, {"log_score", w->log_score}, {"fixed", w->fixed}};
     for (int i = 0; i < w->clean * w->noisy; i++)
         times[i] = t;
-    rig_run(program, values, 4, 0, NULL);
+    rig_run(program, values, 5, 0, NULL);
 }
 
 void little_expect(struct little *w, struct loaded *program, double t, const double *p0,
@@ -313,8 +319,8 @@ void little_bound(struct little *w, int panels, double *out)
         clean[i] = digit(i / w->setup.length, w->chain->tokens, i % w->setup.length);
     for (int x0 = 0; x0 < w->clean; x0++)
         t[x0] = 1;
-    struct rig_value values[] = {{"x0", clean}, {"t", t}};
-    rig_run(w->base, values, 2, 0, NULL);
+    struct rig_value values[] = {{"x0", clean}, {"t", t}, {"fixed", w->fixed}};
+    rig_run(w->base, values, 3, 0, NULL);
     struct tensor base = rig_output(w->base, "nats");
     for (int x0 = 0; x0 < w->clean; x0++)
         out[x0] += decoder[x0] + rig_element(&base, x0);

@@ -25,6 +25,7 @@ struct little_setup {
     double low, high;  /* noise: geometric from low to high */
     const char *noise; /* another schedule, as in YAML, that ends at high; or NULL */
     bool scores_given; /* the test gives the projected scores, by little_scores */
+    bool first_known;  /* the first position is given: the bound is that of the others */
     bool train;        /* the program `train` is wanted, with gradients */
     int64_t batch;     /* sequences that the sampler draws at once; 0: none is compiled */
 };
@@ -37,6 +38,7 @@ struct little {
     double t_min;     /* where the integral ends */
     int32_t *all;     /* the noisy sequences */
     int32_t *x, *x0;  /* of all pairs: row x0 * noisy + x */
+    uint8_t *fixed;   /* of those rows: positions that are given */
     float *log_score; /* with scores_given: of every row */
     struct loaded *integrand, *base, *reconstruction, *scores, *train;
     struct looper *looper;
