@@ -196,6 +196,13 @@ static void add_processes(struct reader *r, const struct yaml *body)
         return;
     }
     struct sections *to = &m->process_bodies;
+    if (to->count) {
+        diag_error(m->diags, FAULT_CONFIG, body->span, "the process is defined twice");
+        diag_trail(m->diags, to->items[0].span, "first defined here");
+        diag_hint(m->diags, "a model takes the process of what it includes: move what both need "
+                            "into a file without one");
+        return;
+    }
     to->items = arena_grow(m->arena, to->items, to->count, &to->capacity, sizeof *to->items);
     to->items[to->count++] = (struct section){"main", body, body->span};
 }
