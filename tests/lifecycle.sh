@@ -87,6 +87,19 @@ until_there() {
         tries=$((tries + 1))
     done
 }
+# until_caught PID: waits until the process has its handler of SIGINT, ten seconds at most: what a shell
+# starts behind it ignores Ctrl-C until then.
+until_caught() {
+    tries=0
+    while [ $tries -lt 200 ]; do
+        caught=$(sed -n 's/^SigCgt:.*\(.\)$/\1/p' "/proc/$1/status" 2>/dev/null)
+        case $caught in
+        [2367abefABEF]) return ;; # bit 1
+        esac
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+}
 
 # --- killed at any moment -------------------------------------------------------------------
 # A checkpoint after each step, so that most of the time is spent in writing one.
@@ -199,6 +212,7 @@ interrupt() {
     what="sedge $* and SIG$signal"
     "$SEDGE" "$@" >"$top/out" 2>"$top/err" </dev/null &
     child=$!
+    until_caught $child
     sleep 0.5
     kill "-$signal" $child
     wait $child
@@ -212,6 +226,7 @@ interrupt TERM 75 sample base --steps 10000000
 "$SEDGE" eval base eval.batch=1000000 eval.sequences=1000000 params.dim=16 >"$top/out" \
     2>"$top/err" </dev/null &
 child=$!
+until_caught $child
 sleep 0.5
 kill -INT $child 2>/dev/null
 kill -INT $child 2>/dev/null

@@ -51,8 +51,10 @@ static inline struct total_limits table_limits(const struct transition *p, int32
         const double *column = p->p + (int64_t)x0 * chain->states;
         if (!(column[x] > 0))
             continue;
+        const double own = 1 / column[x];
+#pragma omp simd
         for (int32_t y = 0; y < chain->states; y++) {
-            double ratio = column[y] / column[x];
+            double ratio = column[y] * own;
             low[y] = ratio < low[y] ? ratio : low[y];
             high[y] = ratio > high[y] ? ratio : high[y];
         }

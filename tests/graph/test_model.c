@@ -424,8 +424,8 @@ Test(model, noise_is_a_schedule_that_grows)
     refuse("sedge: 1\n"
            "params: {vocab: 5}\n"
            "process: {rate: absorb, noise: {sigma: \"1 - t\"}}\n",
-           "m.yaml:3:32: error: the noise must grow with t: sigma(0.002) = 0.998 after "
-           "sigma(0.001) = 0.999\n"
+           "m.yaml:3:32: error: the noise must grow with t: sigma(0.001) = 0.999 after "
+           "sigma(1e-05) = 0.99999\n"
            "    process: {rate: absorb, noise: {sigma: \"1 - t\"}}\n"
            "                                   ^\n");
     refuse("sedge: 1\n"
