@@ -183,7 +183,9 @@ const struct language_word language_words[] = {
      "                    tokens: exact only where it is linear in them, gamma is 1 and it is\n"
      "                    log p(what is wanted | noisy tokens); a heuristic otherwise\n"
      "  --temperature, --top-p, --top-k\n"
-     "                    a heuristic: they change the law of each token, not that of the text\n"
+     "                    a heuristic: they change the law of each token, not that of the text.\n"
+     "                    For samplers that draw from a law of the clean token (ancestral,\n"
+     "                    remask, first hitting, confidence-…); samplers by scores refuse them\n"
      "  --length          beyond the model's own a heuristic: a block sees only its context\n"
      "The samplers named by confidence choose where to go on by what the network is sure of;\n"
      "`confidence-keep-best` is not exact even where the network is.",
