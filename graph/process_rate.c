@@ -42,12 +42,12 @@ static bool read_mix(const struct rate_source *s, const struct yaml *mix, struct
     return true;
 }
 
-static bool check_table(const struct rate_source *s, struct span span)
+static bool check_table(const struct rate_source *s, int64_t states, struct span span)
 {
-    if (s->tokens <= CHAIN_TABLE_STATES)
+    if (states <= CHAIN_TABLE_STATES)
         return true;
     diag_error(s->diags, FAULT_CONFIG, span,
-               "%d tokens are too many for a table of rates: at most %d", (int)s->tokens,
+               "%lld states are too many for a table of rates: at most %d", (long long)states,
                CHAIN_TABLE_STATES);
     return false;
 }
@@ -58,7 +58,7 @@ static bool read_band(const struct rate_source *s, const struct yaml *band, stru
     double width = 1;
     bool ring = false;
     if (!yaml_expect(s->diags, band, YAML_MAP, "band") ||
-        !yaml_closed(s->diags, band, keys, "band") || !check_table(s, band->span))
+        !yaml_closed(s->diags, band, keys, "band") || !check_table(s, s->tokens, band->span))
         return false;
     const struct yaml *node = yaml_get(band, "width");
     if (node && !source_real(s, node, &width))
@@ -148,7 +148,7 @@ static bool number_groups(const struct rate_source *s, const double *v, int64_t 
 
 static bool read_groups(const struct rate_source *s, const struct yaml *groups, struct chain *out)
 {
-    if (!check_table(s, groups->span))
+    if (!check_table(s, s->tokens, groups->span))
         return false;
     int32_t *group = arena_new_array(s->arena, int32_t, (size_t)s->tokens);
     bool good;
@@ -280,7 +280,7 @@ static bool read_matrix(const struct rate_source *s, const struct yaml *rate, st
     const struct yaml *from = yaml_get(rate, "matrix");
     struct matrix m = {0};
     bool rows = false, good;
-    if (!source_flag(s, rate, "rows", &rows) || !check_table(s, from->span))
+    if (!source_flag(s, rate, "rows", &rows) || !check_table(s, s->tokens, from->span))
         return false;
     if (from->kind == YAML_LIST)
         good = read_inline(s, from, &m);
@@ -291,7 +291,8 @@ static bool read_matrix(const struct rate_source *s, const struct yaml *rate, st
     else
         good =
             source_fail(s, from->span, "matrix is a list of rows, or a .csv or .safetensors file");
-    if (!good || !check_shape(s, &m, from->span) || !order_states(s, &m, from->span))
+    if (!good || !check_shape(s, &m, from->span) || !check_table(s, m.rows, from->span) ||
+        !order_states(s, &m, from->span))
         return false;
     const char *text =
         from->kind == YAML_LIST

@@ -6,6 +6,10 @@
 #include "ops/rules.h"
 #include "ops/sampler.h"
 
+#include "graph/base/check.h"
+
+#include <stdlib.h>
+
 static const char *const result_log_p[] = {"log_p", NULL};
 static const char *const result_draw[] = {"draw", NULL};
 
@@ -62,7 +66,8 @@ static void x0_output_reference(const struct ref_call *call)
 {
     const struct chain *chain = call->chain;
     struct chain_walk walk = ref_walk(&call->in[1]);
-    bool counts[CHAIN_TABLE_STATES];
+    bool *counts = calloc((size_t)chain->states, sizeof *counts);
+    BUG_ON(!counts);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         struct transition noise = ref_transition(chain, ref_time(&call->in[2], p / walk.length));
         int32_t x = (int32_t)call->in[1].data[p];
@@ -72,6 +77,7 @@ static void x0_output_reference(const struct ref_call *call)
                       call->out[0].data + p * chain->states);
         ref_transition_release(&noise);
     }
+    free(counts);
 }
 
 static const struct op_case x0_output_cases[] = {
@@ -120,11 +126,13 @@ static bool cavity_output_shape(struct op_call *call)
 static void cavity_output_reference(const struct ref_call *call)
 {
     const struct chain *chain = call->chain;
-    bool counts[CHAIN_TABLE_STATES];
+    bool *counts = calloc((size_t)chain->states, sizeof *counts);
+    BUG_ON(!counts);
     for (int32_t y = 0; y < chain->states; y++)
         counts[y] = y < chain->tokens;
     for (int64_t at = 0; at < ref_size(&call->in[0]); at += chain->states)
         normalise_row(call->in[0].data + at, counts, chain->states, call->out[0].data + at);
+    free(counts);
 }
 
 static const struct op_case cavity_output_cases[] = {

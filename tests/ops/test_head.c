@@ -301,3 +301,24 @@ Test(head, exactly_k_masks_are_any_k)
     free(x);
     free(x0);
 }
+
+/* As many tokens as a language has: chains without a table have any number of states. */
+Test(head, laws_over_a_large_vocabulary)
+{
+    struct chain chain = chain_uniform(50257);
+    size_t states = (size_t)chain.states;
+    float *row = malloc(states * sizeof *row);
+    double *out = malloc(states * sizeof *out), sum = 0;
+    for (size_t y = 0; y < states; y++) {
+        row[y] = (float)sin((double)y);
+        sum += exp((double)row[y]);
+    }
+    for (int way = 0; way < 3; way++) {
+        head_run(way == 2 ? &op_cavity_output : &op_x0_output, &chain, row, 7, 0.5, way == 0, out);
+        for (size_t y = 0; y < states; y++)
+            cr_assert_float_eq(out[y], (double)row[y] - log(sum), 1e-5, "way %d, token %zu: %g",
+                               way, y, out[y]);
+    }
+    free(row);
+    free(out);
+}
