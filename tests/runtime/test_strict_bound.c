@@ -118,7 +118,7 @@ Test(strict_bound, holds_for_shipped_models)
     } shipped[] = {
         {"sedd-absorb", "absorb", HEAD_SCORE, 5}, {"sedd-uniform", "uniform", HEAD_SCORE, 6},
         {"mdlm", "absorb", HEAD_POSTERIOR, 5},    {"radd", "absorb", HEAD_POSTERIOR, 5},
-        {"udlm", "uniform", HEAD_CAVITY, 6},      {"mix", "mix", HEAD_POSTERIOR, 6},
+        {"udlm", "uniform", HEAD_CAVITY, 6},      {"mix", "mix", HEAD_CAVITY, 6},
         {"ordinal", "band", HEAD_POSTERIOR, 6},
     };
     for (size_t i = 0; i < sizeof shipped / sizeof shipped[0]; i++) {
