@@ -39,7 +39,6 @@ bool source_reals(const struct rate_source *s, const struct yaml *list, double *
     return true;
 }
 
-/* NAME as it is, else beside the file that names it. */
 char *source_path(const struct rate_source *s, const struct yaml *name)
 {
     const char *from = diags_file_name(s->diags, name->span.file), *slash = strrchr(from, '/');
@@ -72,8 +71,6 @@ int32_t source_symbol(const struct rate_source *s, const char *name)
 
 /* --- CSV ---------------------------------------------------------------------------------- */
 
-/* Which token each column of the header names; the last of one column more is the mask, whatever it
- * is called. */
 bool source_header(const struct rate_source *s, const char *const *names, int64_t count,
                    struct span span, int32_t *state)
 {

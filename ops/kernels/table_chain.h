@@ -6,7 +6,7 @@
  *                     1953), by Horner's rule for each column that is asked for
  *   squaring          the same series at sigma / 2^m, then m squarings of the dense matrix, each
  *                     column divided by its sum so that errors do not double with each of them
- * What the Poisson law has beyond 1e-30 of its peak is left out: entries below 1e-30 are lost. */
+ * Poisson weights below 1e-32 of the largest are left out: entries below 1e-30 are lost. */
 #ifndef SEDGE_TABLE_CHAIN_H
 #define SEDGE_TABLE_CHAIN_H
 
@@ -111,7 +111,7 @@ static inline void table_multiply(const struct rates *rates, const double *v, do
         out[y] = table_slope(rates, v, y);
 }
 
-/* The largest K whose Poisson weight is above 1e-32 of the largest at mean LAMBDA, and that weight
+/* The first K past the mean LAMBDA whose Poisson weight is at most 1e-32 of the largest, and that weight
  * over the largest. */
 static inline int64_t table_terms(double lambda, double *last)
 {
