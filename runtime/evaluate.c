@@ -22,7 +22,8 @@ struct evaluation {
     double *t, *turn, *sigma, *scale;
     /* Per sequence. */
     double *integral[REPLICATES], *base, *reconstruction[REPLICATES], *truth;
-    double *position; /* sums over sequences and replicates; NULL: not asked for */
+    double *position;  /* sums over sequences and replicates; NULL: not asked for */
+    int64_t *scorings; /* sequences in which each position is not given */
     int64_t free;
     bool known;
     bool turned;   /* draws of a sequence share the numbers that noise it */
@@ -118,6 +119,8 @@ static void read_batch(struct evaluation *e, int64_t first, int64_t count)
         double nats;
         e->source->window(e->source->context, first + i, e->x0 + i * e->config->length);
         mark_given(e->config, first + i, e->fixed + i * e->config->length);
+        for (int64_t p = 0; p < e->config->length; p++)
+            e->scorings[p] += !e->fixed[i * e->config->length + p];
         if (e->source->label)
             e->label[i] = e->source->label(e->source->context, first + i);
         e->known = read_truth(e, i, &nats);
@@ -326,7 +329,7 @@ static void summarise(struct evaluation *e, struct arena *arena, struct bound *b
     b->base_error = standard_error(e->base, c->sequences) / symbols;
     b->nats = b->integral + b->base + b->reconstruction;
     for (int64_t p = 0; e->position && p < c->length; p++)
-        e->position[p] /= (double)c->sequences;
+        e->position[p] = e->scorings[p] ? e->position[p] / (double)e->scorings[p] : NAN;
 }
 
 static void evaluation_init(struct evaluation *e, struct arena *arena)
@@ -352,6 +355,7 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->base = arena_new_array(arena, double, c->sequences);
     e->truth = arena_new_array(arena, double, c->sequences);
     e->position = c->by_position ? arena_new_array(arena, double, c->length) : NULL;
+    e->scorings = arena_new_array(arena, int64_t, c->length);
     e->known = e->source->label ? e->source->class_truth != NULL : e->source->truth != NULL;
     e->free = c->length;
     mark_given(c, 0, e->fixed);

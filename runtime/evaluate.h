@@ -64,7 +64,9 @@ struct bound {
     double *per_sequence;       /* nats a sequence, SEQUENCES of them */
     double *per_sequence_noise; /* standard errors of noise of these */
     double *truths;             /* per sequence; meaningful where KNOWN */
-    double *per_position;       /* mean nats, LENGTH of them; NULL: not asked for */
+    /* Mean nats over the sequences in which the position is not given, LENGTH of them; NAN: there is
+     * none. NULL: not asked for. */
+    double *per_position;
 };
 
 /* Where the sequences come from. TRUTH is that of what is not GIVEN (NULL: nothing is); it may be

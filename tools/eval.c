@@ -124,7 +124,7 @@ static bool write_positions(const struct job *j)
         return !path;
     fprintf(file, "position\tnats\n");
     for (int64_t i = 0; i < m->b.length; i++)
-        if (!m->given || !m->given[i])
+        if (!isnan(m->b.per_position[i])) /* else it is given in all sequences */
             fprintf(file, "%lld\t%.9g\n", (long long)i, m->b.per_position[i]);
     return close_table(j, path, file);
 }

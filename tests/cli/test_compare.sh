@@ -67,6 +67,13 @@ says '"protocol": "20 held-out windows of 8, spread over all, each on its own, g
 says '"integral_stderr_noise": 0.0' # one position is masked in every draw: the law itself
 holds 'a missing word costs no less than by the true law' \
     awk "BEGIN {exit !($(number gap) > 0 && $(number truth) > 0)}"
+# Which one moves from window to window: the mean of a position is over its own, and 0 to 3 have one more.
+run 0 eval a $N --given but-one --estimator exact-k --json --per-position positions
+total=$(awk 'NR > 1 {s += $2 * ($1 < 4 ? 3 : 2)} END {printf "%.6f", s / 20}' positions)
+holds 'windows without each position add up to the bound' \
+    awk "BEGIN {d = $total - $(number nats_per_symbol); exit !(d < 1e-5 && d > -1e-5)}"
+run 0 eval a $N eval.sequences=3 --given but-one --estimator exact-k --per-position positions
+holds 'a position that no window leaves out has no row' test "$(wc -l <positions)" -eq 4
 run 0 eval uniform $N --given but-one
 says 'bound - truth'
 run 0 eval a $N --per-sequence -
