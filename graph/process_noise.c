@@ -3,6 +3,7 @@
  * keeps its digits where sigma is small. Called by graph/process.c. */
 #include "graph/process.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -234,11 +235,25 @@ static const struct expr *hold_end(struct model *m, const struct expr *sigma,
     return hold_time(m->arena, sigma, low);
 }
 
+/* A table's end is not held: how fast it forgets is not known. Of an expression its value says so. */
+static bool check_end(struct model *m, const struct yaml *noise, const struct expr *sigma)
+{
+    if (yaml_get(noise, "sigma") || !is_past(sigma, 1, DBL_MAX))
+        return true;
+    diag_error(m->diags, FAULT_CONFIG, noise->span,
+               "this noise is infinite at t = 1, and `band`, `groups` and `matrix` need an end");
+    diag_hint(m->diags, "finite are `loglinear` with `eps` above 0, `geometric`, `cosine`, "
+                        "`cosine_squared` and `linear`");
+    return false;
+}
+
 const struct expr *noise_read(struct model *model, const struct yaml *noise,
                               const struct chain *chain)
 {
     const struct expr *sigma = noise_expression(model, noise);
     if (sigma && chain->kind == CHAIN_FLAT)
         sigma = hold_end(model, sigma, chain);
+    else if (sigma && !check_end(model, noise, sigma))
+        return NULL;
     return sigma && check_noise(model, sigma, noise->span) ? sigma : NULL;
 }
