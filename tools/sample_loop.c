@@ -8,17 +8,16 @@
 
 /* --- which loop --------------------------------------------------------------------------- */
 
-/* What shipped samplers need that not every model has, and the models that have it. */
+/* What shipped samplers need that not every model has. */
 struct sampler_need {
-    const char *name, *what, *models;
+    const char *name, *what;
 };
 #define POSTERIOR "a mask and a block `log_posterior`"
-#define MASKED "sedd-absorb, mdlm, radd"
 static const struct sampler_need sampler_needs[] = {
-    {"ancestral", "a block `log_posterior` or `log_cavity`", MASKED ", udlm, mix, ordinal"},
-    {"remask", POSTERIOR, MASKED},
-    {"confidence-position", POSTERIOR, MASKED},
-    {"confidence-keep-best", POSTERIOR, MASKED},
+    {"ancestral", "a block `log_posterior` or `log_cavity`"},
+    {"remask", POSTERIOR},
+    {"confidence-position", POSTERIOR},
+    {"confidence-keep-best", POSTERIOR},
 };
 
 static bool read_loop(struct sample_job *j)
@@ -31,8 +30,7 @@ static bool read_loop(struct sample_job *j)
             continue;
         diag_error(j->p.diags, FAULT_CONFIG, (struct span){0},
                    "this model has no sampler `%s`, which needs %s", name, need->what);
-        diag_hint(j->p.diags, "models with it: %s; this one samples by: %s", need->models,
-                  loop_names(m));
+        diag_hint(j->p.diags, "this one samples by: %s", loop_names(m));
         return false;
     }
     j->loop = loop_read(m, name);
@@ -138,14 +136,17 @@ static bool body_takes(const struct sample_job *j, const struct loop *l, const c
     return false;
 }
 
-/* The loops of the model whose body takes INPUT; NULL: none does. */
-static const char *loops_that_take(const struct sample_job *j, const char *input)
+/* The loops of the model that HAVE the name, whatever that is; NULL: none has. */
+static const char *loops_that(const struct sample_job *j,
+                              bool (*have)(const struct sample_job *, const struct loop *,
+                                           const char *),
+                              const char *name)
 {
     const struct sections *loops = &j->p.s.model->loops;
     const char *list = NULL;
     for (uint32_t i = 0; i < loops->count; i++) {
         const struct loop *l = loop_read(j->p.s.model, loops->items[i].name);
-        if (l && body_takes(j, l, input))
+        if (l && have(j, l, name))
             list = list ? arena_printf(j->p.arena, "%s, %s", list, l->name) : l->name;
     }
     return list;
@@ -154,7 +155,7 @@ static const char *loops_that_take(const struct sample_job *j, const char *input
 static bool unused(const struct sample_job *j, const char *name, const char *what)
 {
     bool class = strcmp(name, "label") == 0 || strcmp(name, "gamma") == 0;
-    const char *others = loops_that_take(j, name);
+    const char *others = loops_that(j, body_takes, name);
     diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` does not use %s",
                j->loop->name, what);
     if (others)
@@ -217,39 +218,68 @@ static bool check_fields(struct sample_job *j, struct plan *const *plans, const 
     return true;
 }
 
-/* Whether Y, or a block that it calls, has the KEY, or a SCALAR that is this; either may be NULL. The
- * programs were compiled: no block calls itself. */
-static bool mentions(const struct model *m, const struct yaml *y, const char *key,
-                     const char *scalar)
+/* What is looked for in programs: a key, or a scalar; either may be NULL. */
+struct search {
+    const struct model *model;
+    const char *key, *scalar;
+    bool *seen; /* blocks that were searched: of a loop that is not run, one may call itself */
+};
+
+/* Whether Y, or a block that it calls, has it. */
+static bool mentions(const struct search *s, const struct yaml *y)
 {
+    const struct sections *blocks = &s->model->blocks;
     if (y->kind == YAML_SCALAR)
-        return scalar && strcmp(y->text, scalar) == 0;
+        return s->scalar && strcmp(y->text, s->scalar) == 0;
     for (uint32_t i = 0; i < y->count; i++) {
         const char *its = y->kind == YAML_MAP ? y->keys[i]->text : "";
-        const struct section *block = section_find(&m->blocks, its);
-        if ((key && strcmp(its, key) == 0) || mentions(m, y->items[i], key, scalar) ||
-            (block && mentions(m, block->body, key, scalar)))
+        const struct section *block = section_find(blocks, its);
+        bool new = block && !s->seen[block - blocks->items];
+        if (new)
+            s->seen[block - blocks->items] = true;
+        if ((s->key && strcmp(its, s->key) == 0) || mentions(s, y->items[i]) ||
+            (new &&mentions(s, block->body)))
             return true;
     }
     return false;
 }
 
+/* Whether a program that the loop calls has the KEY or the SCALAR. */
+static bool loop_mentions(const struct sample_job *j, const struct loop *l, const char *key,
+                          const char *scalar)
+{
+    const struct model *m = j->p.s.model;
+    struct search search = {m, key, scalar, arena_new_array(j->p.arena, bool, m->blocks.count + 1)};
+    for (uint32_t i = 0; i < l->body_count + l->carry_count; i++) {
+        const char *name = called(l, i);
+        const struct section *program = name ? section_find(&m->programs, name) : NULL;
+        if (program && mentions(&search, program->body))
+            return true;
+    }
+    return false;
+}
+
+static bool use_law(const struct sample_job *j, const struct loop *l, const char *law)
+{
+    return loop_mentions(j, l, NULL, law);
+}
+
 /* A law that is asked for on the command line must be used by what the loop calls. */
-static bool check_law(struct sample_job *j, const char *const *names, uint32_t count)
+static bool check_law(struct sample_job *j)
 {
     static const char *const laws[][2] = {
         {"temperature", "temperature"}, {"top-p", "top_p"}, {"top-k", "top_k"}};
-    const struct model *m = j->p.s.model;
     for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
-        bool used = !option_given(j->p.line, laws[i][0]);
-        for (uint32_t k = 0; k < count && !used; k++)
-            used = mentions(m, section_find(&m->programs, names[k])->body, NULL, laws[i][1]);
-        if (used)
+        if (!option_given(j->p.line, laws[i][0]) || use_law(j, j->loop, laws[i][1]))
             continue;
-        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` has no use for --%s",
+        const char *others = loops_that(j, use_law, laws[i][1]);
+        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span, "the sampler `%s` does not use --%s",
                    j->loop->name, laws[i][0]);
-        diag_hint(j->p.diags, "it changes the law of a token, which samplers with a posterior "
-                              "head draw from: ancestral, exact, remask, confidence-position");
+        if (others)
+            diag_hint(j->p.diags, "samplers of this model that do: %s", others);
+        else
+            diag_hint(j->p.diags, "it changes the law of a clean token, which no sampler of this "
+                                  "model draws from");
         return false;
     }
     return true;
@@ -417,14 +447,10 @@ bool sample_open_loop(struct sample_job *j, const char *run)
     const char **names = arena_new_array(p->arena, const char *, most + 1);
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
     if (!check_label(j) || !compile_calls(j, plans, names, &count) ||
-        !check_fields(j, plans, names, count) || !check_law(j, names, count) ||
-        !project_state(p, false) || !project_weights(p, run, which ? which : "last", &weights) ||
-        !check_weights(j, weights))
+        !check_fields(j, plans, names, count) || !check_law(j) || !project_state(p, false) ||
+        !project_weights(p, run, which ? which : "last", &weights) || !check_weights(j, weights))
         return false;
-    for (uint32_t i = 0; i < j->loop->body_count; i++)
-        j->steered |= mentions(p->s.model,
-                               section_find(&p->s.model->programs, j->loop->body[i].program)->body,
-                               "gradient", NULL);
+    j->steered = loop_mentions(j, j->loop, "gradient", NULL);
     for (uint32_t i = 0; i < count; i++) {
         programs[i].name = names[i];
         programs[i].loaded = executor_load(p->diags, p->arena, &p->s.engine, plans[i]);

@@ -89,6 +89,10 @@ run 0 sample levels -n 4 --steps 64 --json
 holds 'limited steps: nothing clamped' [ "$(number clamped)" = 0.0 ]
 holds 'limited steps: some inserted' [ "$(number steps_inserted)" -ge 100 ]
 
+# A law that only some of the model's samplers draw from.
+run 2 sample levels -n 4 --sampler tweedie --temperature 0.5
+hints 'samplers of this model that do: ancestral'
+
 # Beyond the model's length: the context is kept, whatever follows.
 sample --length 40 sample.context=4 sample.block=3 --prefix 'abc'
 hints '4 sequences of 40'
