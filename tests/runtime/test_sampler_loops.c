@@ -68,10 +68,11 @@ static void play_close(struct play *p)
     rig_close(&p->rig);
 }
 
-/* Draws a batch in STEPS steps (0: as the loop says), and returns the tokens. */
-static const int32_t *play(struct play *p, int64_t steps)
+/* Draws the batch number TURN in STEPS steps (0: as the loop says), and returns the tokens. */
+static const int32_t *play_turn(struct play *p, int64_t steps, uint64_t turn)
 {
-    struct loop_request q = {.count = p->batch, .key = random_key(5, "sample"), .steps = steps};
+    struct loop_request q = {
+        .count = p->batch, .key = random_key(5 + turn, "sample"), .steps = steps};
     if (p->loop->grid) {
         loop_grid(p->rig.arena, p->rig.model, p->loop, steps, &p->times);
         q.steps = p->times.steps;
@@ -79,6 +80,11 @@ static const int32_t *play(struct play *p, int64_t steps)
     }
     cr_assert(loop_run(p->looper, &q));
     return loop_carry_data(p->looper, "x");
+}
+
+static const int32_t *play(struct play *p, int64_t steps)
+{
+    return play_turn(p, steps, 0);
 }
 
 /* The sum over the sequences of what a loop counts. */
@@ -136,80 +142,95 @@ Test(sampler_loops, one_token_at_a_time_nothing_is_forbidden)
 /* ------------------------------------------------------------------------------ rare words */
 
 #define WORDS 50257
-#define DRAWN 512 /* a whole batch */
+#define DRAWN 512 /* a batch */
+#define BATCHES 4
 
-/* Entropy of the histogram of words, in nats. */
-static double histogram_entropy(const int32_t *word, int32_t *count)
+/* Zipf(1.2) over 50,257 words. Of words drawn from it the mean of -log p(word) has the law's entropy, 5.40 nats, as its
+ * expectation and a variance that is a sum too. */
+struct words {
+    double law[WORDS], entropy, deviation; /* of -log p of one word */
+};
+
+static void words_set(struct words *w)
 {
-    double sum = 0;
-    memset(count, 0, WORDS * sizeof *count);
-    for (int i = 0; i < DRAWN; i++)
-        count[word[i]]++;
-    for (int i = 0; i < DRAWN; i++) /* each word as often as it occurs */
-        sum -= log((double)count[word[i]] / DRAWN) / DRAWN;
-    return sum;
+    double total = 0, squares = 0;
+    w->entropy = 0;
+    for (int y = 0; y < WORDS; y++)
+        total += w->law[y] = pow(y + 1, -1.2);
+    for (int y = 0; y < WORDS; y++) {
+        w->law[y] /= total;
+        w->entropy -= w->law[y] * log(w->law[y]);
+        squares += w->law[y] * pow(log(w->law[y]), 2);
+    }
+    w->deviation = sqrt(squares - w->entropy * w->entropy);
 }
 
-/* Mean and standard deviation of the same for exact draws of LAW, by inverse CDF. */
-static void exact_entropy(const double *law, int32_t *count, double *mean, double *deviation)
+/* How far the mean of -log p over BATCHES batches, of which SUM is the total, is from the entropy: in standard errors. */
+static double words_misfit(const struct words *w, double sum)
 {
-    enum { TIMES = 200 };
-    static double until[WORDS];
-    double sum = 0, squares = 0;
+    const double n = DRAWN * BATCHES;
+    return (sum / n - w->entropy) / (w->deviation / sqrt(n));
+}
+
+/* A model that is its bias. Step by step a mask is revealed with 1/4096 and its word with that times its
+ * probability: a race of f32 numbers has lost more than one nat of the 5.4 by then. */
+static void check_tail(const char *loop, int64_t steps)
+{
+    static struct words w;
+    struct play p;
+    double sum = 0;
+    words_set(&w);
+    play_open(&p, "tests/support/unigram.yaml", NULL, loop, DRAWN / 64);
     for (int y = 0; y < WORDS; y++)
-        until[y] = law[y] + (y ? until[y - 1] : 0);
-    for (uint32_t turn = 0; turn < TIMES; turn++) {
-        int32_t word[DRAWN];
-        for (uint32_t i = 0; i < DRAWN; i++) {
-            double u = random_uniform(random_key(4, "words"), turn, 0, 0, i);
+        rig_row(&p.rig, "ema/unigram.bias")[y] = (float)log(w.law[y]);
+    for (uint64_t turn = 0; turn < BATCHES; turn++) {
+        const int32_t *x = play_turn(&p, steps, turn);
+        for (int i = 0; i < DRAWN; i++) {
+            cr_assert(x[i] >= 0 && x[i] < WORDS);
+            sum -= log(w.law[x[i]]);
+        }
+    }
+    cr_expect(fabs(words_misfit(&w, sum)) < 3, "%s, %d steps: %.2f standard errors", loop,
+              (int)steps, words_misfit(&w, sum));
+    play_close(&p);
+}
+
+Test(sampler_loops, the_tail_survives_few_steps)
+{
+    check_tail("ancestral", 16);
+    check_tail("tweedie", 16);
+}
+Test(sampler_loops, the_tail_survives_many_steps)
+{
+    check_tail("ancestral", 4096);
+}
+Test(sampler_loops, the_tail_survives_many_steps_by_the_score)
+{
+    check_tail("tweedie", 4096);
+}
+
+/* So many words tell the law from the one without its rarest 5%: drawn by inverse CDF, those fail. */
+Test(sampler_loops, a_tail_that_is_cut_is_seen)
+{
+    static struct words w;
+    static double until[WORDS];
+    words_set(&w);
+    for (int y = 0; y < WORDS; y++)
+        until[y] = w.law[y] + (y ? until[y - 1] : 0);
+    for (int cut = 0; cut < 2; cut++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < DRAWN * BATCHES; i++) {
+            double u = random_uniform(random_key(4, "words"), 0, 0, 0, i) * (cut ? 0.95 : 1);
             int low = 0, high = WORDS - 1;
             while (low < high) {
                 int middle = (low + high) / 2;
                 *(u < until[middle] ? &high : &low) = u < until[middle] ? middle : middle + 1;
             }
-            word[i] = low;
+            sum -= log(w.law[low]);
         }
-        double entropy = histogram_entropy(word, count);
-        sum += entropy;
-        squares += entropy * entropy;
+        double apart = words_misfit(&w, sum);
+        cr_expect(cut ? apart < -3 : fabs(apart) < 3, "cut %d: %.2f standard errors", cut, apart);
     }
-    *mean = sum / TIMES;
-    *deviation = sqrt(squares / TIMES - *mean * *mean);
-}
-
-/* Zipf(1.2) over 50,257 words, by a model that is its bias. Step by step a mask is revealed with 1/4096 and its word with that
- * times its probability: a race of f32 numbers has lost more than one nat of the 5.4 by then. Histograms of few draws
- * have less entropy than the law; so they are held against histograms of as many exact draws. */
-static void check_tail(int64_t steps)
-{
-    struct play p;
-    static double law[WORDS];
-    static int32_t count[WORDS];
-    double total = 0, mean, deviation;
-    play_open(&p, "tests/support/unigram.yaml", NULL, "ancestral", DRAWN / 64);
-    for (int y = 0; y < WORDS; y++)
-        total += law[y] = pow(y + 1, -1.2);
-    for (int y = 0; y < WORDS; y++) {
-        law[y] /= total;
-        rig_row(&p.rig, "ema/unigram.bias")[y] = (float)log(law[y]);
-    }
-    const int32_t *x = play(&p, steps);
-    for (int i = 0; i < DRAWN; i++)
-        cr_assert(x[i] < WORDS);
-    double found = histogram_entropy(x, count);
-    exact_entropy(law, count, &mean, &deviation);
-    cr_expect(fabs(found - mean) < 3 * deviation,
-              "%d steps: %.3f nats, of exact draws %.3f +- %.3f", (int)steps, found, mean,
-              deviation);
-    play_close(&p);
-}
-Test(sampler_loops, the_tail_survives_few_steps)
-{
-    check_tail(16);
-}
-Test(sampler_loops, the_tail_survives_many_steps)
-{
-    check_tail(4096);
 }
 
 /* ---------------------------------------------------------------------- tokens that are alone */
