@@ -100,13 +100,13 @@ static void measure_gemm(struct job *j)
         most = room > most ? room : most;
     }
     float *room = calloc((size_t)most, sizeof *room);
-    for (uint32_t i = 0; room && i < j->product_count; i++) {
+    for (uint32_t i = 0; room && i < j->product_count && !signals_caught(); i++) {
         const struct product *p = &j->products[i];
         if (p->m < 32) /* rows of the conditioning: no share of the work */
             continue;
         float *a = room, *b = a + p->m * p->k, *c = b + p->k * p->n;
         double best = 1e30;
-        for (int turn = 0; turn < 7; turn++) {
+        for (int turn = 0; turn < 7 && !signals_caught(); turn++) {
             double start = clock_seconds();
             blas_sgemm(p->m, p->n, p->k, 1, (struct blas_matrix){a, p->k, false},
                        (struct blas_matrix){b, p->n, false}, 0, c, p->n, j->t.s.engine.threads);
@@ -125,7 +125,7 @@ static void measure_gemm(struct job *j)
 static void measure_training(struct job *j, double seconds)
 {
     double took[MOST_STEPS], total = 0;
-    for (int i = 0; i < WARM_STEPS; i++)
+    for (int i = 0; i < WARM_STEPS && !signals_caught(); i++)
         training_step(&j->t, false);
     while (j->steps < MOST_STEPS && (j->steps < LEAST_STEPS || total < seconds) &&
            !signals_caught()) {
@@ -258,12 +258,20 @@ static void print_json(const struct job *j)
 
 static int run(struct command_line *line)
 {
-    if (option_given(line, "estimators"))
-        return bench_estimators(line);
+    static const char *const questions[] = {"estimators", "sampling", "chain"};
     struct job *j = arena_alloc(line->arena, sizeof *j);
     const char *seconds = option_text(line, "seconds");
     struct yaml number = {.kind = YAML_SCALAR, .text = seconds};
     double limit = 5;
+    int asked = 0;
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        asked += option_given(line, questions[i]);
+    if (asked > 1) {
+        diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+                   "--estimators, --sampling and --chain exclude each other");
+        diag_hint(line->diags, "ask one after the other: each is a measurement of its own");
+        return 2;
+    }
     if (seconds && (!yaml_real(&number, &limit) || limit <= 0 || limit > 86400)) {
         diag_error(line->diags, FAULT_CONFIG, (struct span){0},
                    "--seconds is a number of seconds above 0, not `%s`", seconds);

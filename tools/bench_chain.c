@@ -72,7 +72,7 @@ static bool open_other(struct job *j, struct command_line *line, const char *rat
 static void measure(struct job *j, double seconds)
 {
     double total = 0;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 && !signals_caught(); i++)
         training_step(&j->t[i], false);
     while (j->pairs < MOST_PAIRS && (j->pairs < LEAST_PAIRS || total < seconds) &&
            !signals_caught()) {
