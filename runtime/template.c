@@ -17,7 +17,7 @@ static bool template_fault(const struct template_reader *r, size_t at, size_t le
                            const char *message, const char *about, const char *hint)
 {
     struct span span = source_span(r->diags, &r->source, at, (uint32_t)(length ? length : 1));
-    diag_error(r->diags, FAULT_DATA, span, message, about);
+    diag_error(r->diags, source_fault(&r->source), span, message, about);
     diag_hint(r->diags, "%s", hint);
     return false;
 }
@@ -171,11 +171,12 @@ static bool add_hole(const struct template_reader *r, size_t at, size_t size)
     char *name = arena_strndup(r->arena, r->source.text + at + 1, size - 2);
     char *colon = strchr(name, ':');
     const char *text = colon ? colon + 1 : NULL;
+    bool whole = !memchr(r->source.text + at, 0, size); /* NULs are bytes of a text as others are */
     if (colon)
         *colon = 0;
-    if (strcmp(name, "mask") == 0 || strcmp(name, "any") == 0)
+    if (whole && (strcmp(name, "mask") == 0 || strcmp(name, "any") == 0))
         return add_masks(r, at, size, text);
-    if (strcmp(name, "set") == 0 || strcmp(name, "not") == 0)
+    if (whole && (strcmp(name, "set") == 0 || strcmp(name, "not") == 0))
         return add_set(r, at, size, text, name[0] == 's');
     return template_fault(r, at, size, "`{%s}` is no hole", name,
                           "write {mask:12}, {set:abc}, {not:abc}; {{ and }} are the braces");

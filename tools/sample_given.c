@@ -93,15 +93,18 @@ static bool read_file(struct sample_job *j, const char *path)
     struct source source;
     if (!source_open(j->p.diags, path, &source))
         return false;
-    char *all = arena_strndup(j->p.arena, source.text, source.size);
+    size_t left = source.size; /* the text may hold a NUL, which its reader says */
+    char *all = arena_alloc(j->p.arena, left + 1);
+    memcpy(all, source.text, left);
     source_close(&source);
     uint32_t lines = 1, longest = 1;
-    for (const char *c = all; *c; c++)
-        lines += *c == '\n' && c[1];
+    for (size_t i = 0; i + 1 < left; i++)
+        lines += all[i] == '\n';
     j->texts = arena_new_array(j->p.arena, struct template, lines);
     for (char *line = all; j->text_count < lines; j->text_count++) {
-        size_t size = strcspn(line, "\n");
-        char *next = line + size + (line[size] == '\n');
+        char *end = memchr(line, '\n', left), *next = end ? end + 1 : line + left;
+        size_t size = end ? (size_t)(end - line) : left;
+        left -= (size_t)(next - line);
         size -= size > 0 && line[size - 1] == '\r';
         line[size] = 0;
         struct template *text = &j->texts[j->text_count];
@@ -120,6 +123,18 @@ static bool read_file(struct sample_job *j, const char *path)
     return true;
 }
 
+/* A text that is given is printed whole. */
+static bool check_shown(struct sample_job *j, const struct template *text)
+{
+    if (text->count <= j->wanted)
+        return true;
+    return given_fault(j, "%s",
+                       arena_printf(j->p.arena,
+                                    "sample.length is %lld, and the text given has %u symbols",
+                                    (long long)j->wanted, text->count),
+                       "make the length larger, or leave it out");
+}
+
 static bool read_texts(struct sample_job *j)
 {
     const char *infill = option_text(j->p.line, "infill");
@@ -131,8 +146,10 @@ static bool read_texts(struct sample_job *j)
                            "each other",
                            "one template can say all: --infill 'start {mask:8} end'");
     bool good = infill ? read_infill(j, infill) : file ? read_file(j, file) : !ends || read_ends(j);
-    for (uint32_t i = 0; good && i < j->text_count; i++)
+    for (uint32_t i = 0; good && i < j->text_count; i++) {
         j->sets |= template_has_sets(&j->texts[i]);
+        good = check_shown(j, &j->texts[i]);
+    }
     return good;
 }
 
@@ -160,6 +177,13 @@ static bool read_length(struct sample_job *j)
     j->wanted = j->p.recipe->sample.length ? j->p.recipe->sample.length : j->p.length;
     if (j->wanted <= j->p.length)
         return true;
+    if (sample_context(j) >= j->p.length)
+        return given_fault(j, "%s",
+                           arena_printf(j->p.arena,
+                                        "sample.context %lld leaves none of the model's %lld "
+                                        "symbols to draw",
+                                        (long long)sample_context(j), (long long)j->p.length),
+                           "beyond the model's length, each block is drawn after so much context");
     if (sample_context(j) < 1 || sample_context(j) + sample_block(j) > j->p.length)
         return given_fault(
             j, "%s",

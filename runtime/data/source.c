@@ -164,6 +164,11 @@ struct span source_whole(struct diags *diags, const struct source *source)
     return (struct span){.file = diags_source(diags, source->name, "", 0)};
 }
 
+enum fault source_fault(const struct source *source)
+{
+    return source->typed ? FAULT_CONFIG : FAULT_DATA;
+}
+
 bool source_check_utf8(struct diags *diags, const struct source *source)
 {
     size_t at = 0;
@@ -176,7 +181,7 @@ bool source_check_utf8(struct diags *diags, const struct source *source)
     if (at == source->size)
         return true;
     unsigned char byte = (unsigned char)source->text[at];
-    diag_error(diags, FAULT_DATA, source_span(diags, source, at, 1),
+    diag_error(diags, source_fault(source), source_span(diags, source, at, 1),
                byte ? "not UTF-8: byte 0x%02x at offset %zu" : "a NUL byte (0x%02x) at offset %zu",
                byte, at);
     unsigned char head[2] = {(unsigned char)source->text[0],

@@ -28,7 +28,10 @@ struct span source_span(struct diags *diags, const struct source *source, size_t
 /* A span that names the source and no line. */
 struct span source_whole(struct diags *diags, const struct source *source);
 
-/* False after reporting FAULT_DATA when the text is not UTF-8 or holds a NUL byte. */
+/* What a fault in the text is: the command line's where it was typed there. */
+enum fault source_fault(const struct source *source);
+
+/* False after reporting when the text is not UTF-8 or holds a NUL byte. */
 bool source_check_utf8(struct diags *diags, const struct source *source);
 
 /* The bytes of the code point that TEXT starts with, LEFT bytes being there: 1 to 4, or 0 when

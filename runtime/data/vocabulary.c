@@ -170,22 +170,22 @@ static void report_unknown(const struct vocabulary *v, struct diags *diags,
     size_t offset = (size_t)(symbol.text - source->text);
     uint32_t length = (uint32_t)utf8_count(symbol.text, symbol.length);
     struct span span = source_span(diags, source, offset, length);
+    enum fault fault = source_fault(source);
     uint32_t code = 0;
     utf8_decode(symbol.text, symbol.length, &code);
     int shown = symbol.length > 60 ? 60 : (int)symbol.length;
     while (shown > 0 && (size_t)shown < symbol.length && (symbol.text[shown] & 0xc0) == 0x80)
         shown--;
     if (v->tokenizer == TOKENIZER_CHARS && code < 0x20)
-        diag_error(diags, FAULT_DATA, span, "the character U+%04X is not in the vocabulary", code);
+        diag_error(diags, fault, span, "the character U+%04X is not in the vocabulary", code);
     else if (v->tokenizer == TOKENIZER_CHARS)
-        diag_error(diags, FAULT_DATA, span,
-                   "the character `%.*s` (U+%04X) is not in the vocabulary", shown, symbol.text,
-                   code);
+        diag_error(diags, fault, span, "the character `%.*s` (U+%04X) is not in the vocabulary",
+                   shown, symbol.text, code);
     else if (is_blank(symbol.text[0]))
-        diag_error(diags, FAULT_DATA, span,
+        diag_error(diags, fault, span,
                    "blanks other than one space between two words are not in the vocabulary here");
     else
-        diag_error(diags, FAULT_DATA, span, "the word `%.*s` is not in the vocabulary", shown,
+        diag_error(diags, fault, span, "the word `%.*s` is not in the vocabulary", shown,
                    symbol.text);
     diag_hint(diags, "the vocabulary holds the %u symbols of the training data", v->size);
 }
