@@ -349,11 +349,13 @@ static const struct op_input project_score_inputs[] = {
 
 static void project_masked(const struct transition *p, double *row)
 {
-    double sum = 0;
+    double most = -INFINITY, sum = 0;
     for (int32_t y = 0; y < p->chain->tokens; y++)
-        sum += exp(row[y]);
+        most = fmax(most, row[y]);
     for (int32_t y = 0; y < p->chain->tokens; y++)
-        row[y] -= log(sum) - transition_log_unmasked(p);
+        sum += exp(row[y] - most);
+    for (int32_t y = 0; y < p->chain->tokens; y++)
+        row[y] -= most + log(sum) - transition_log_unmasked(p);
 }
 
 /* The factor C for which the sum over y != x of q_y max(C s_y, low_y) is LIMIT, of entries with a

@@ -56,6 +56,26 @@ static bool all_stopped(const struct sample_job *j, int64_t done)
     return true;
 }
 
+/* A mask is no text: where one is left after the last step, no token had a weight to be drawn by. */
+static bool check_drawn(struct sample_job *j)
+{
+    int64_t left = 0;
+    for (int64_t i = 0; i < j->count * j->wanted; i++)
+        left += j->overlay.mask >= 0 && j->out[i] == j->overlay.mask;
+    if (!left)
+        return true;
+    diag_error(
+        j->p.diags, FAULT_RUN, j->loop->span,
+        "the sampler `%s` left %lld of %lld symbols undrawn: no token has a positive, finite "
+        "weight there",
+        j->loop->name, (long long)left, (long long)(j->count * j->wanted));
+    if (j->gamma != 1)
+        diag_hint(j->p.diags, "--gamma %g may be too far from 1", j->gamma);
+    else
+        diag_hint(j->p.diags, "the last call of a loop must leave no mask, as `denoise` does");
+    return false;
+}
+
 /* One batch, from sequence R->sequence: the model's length, then block after block. */
 static bool sample_batch(struct sample_job *j, struct loop_request *r)
 {
@@ -85,7 +105,7 @@ static bool sample_batch(struct sample_job *j, struct loop_request *r)
                 j->out[i * j->wanted + k] = j->stop;
         break;
     }
-    return true;
+    return check_drawn(j);
 }
 
 static bool sample(struct sample_job *j)
@@ -109,6 +129,29 @@ static bool sample(struct sample_job *j)
     return true;
 }
 
+static bool number_fault(struct command_line *line, const char *option, const char *what)
+{
+    diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "--%s is %s, not `%s`", option, what,
+               option_text(line, option));
+    return false;
+}
+
+/* What is typed for the law of a token, before the model takes it for an expression. */
+static bool check_numbers(struct command_line *line)
+{
+    struct yaml text = {.kind = YAML_SCALAR};
+    double real;
+    int64_t whole;
+    if ((text.text = option_text(line, "temperature")) && !(yaml_real(&text, &real) && real > 0))
+        return number_fault(line, "temperature", "a number above 0");
+    if ((text.text = option_text(line, "top-p")) &&
+        !(yaml_real(&text, &real) && real > 0 && real <= 1))
+        return number_fault(line, "top-p", "a number above 0, at most 1");
+    if ((text.text = option_text(line, "top-k")) && !(yaml_int(&text, &whole) && whole >= 0))
+        return number_fault(line, "top-k", "a whole number of tokens, 0 for all");
+    return true;
+}
+
 /* The run's model and what is given; false after reporting. */
 static bool open_job(struct sample_job *j, struct command_line *line, const char *folder)
 {
@@ -127,7 +170,7 @@ static bool open_job(struct sample_job *j, struct command_line *line, const char
 static int run(struct command_line *line)
 {
     struct sample_job *j = arena_alloc(line->arena, sizeof *j);
-    if (!open_job(j, line, line->positional[0]))
+    if (!check_numbers(line) || !open_job(j, line, line->positional[0]))
         return diags_exit_code(line->diags);
     j->watch = option_given(line, "watch") && isatty(STDERR_FILENO);
     j->json = option_given(line, "json") ? json_array() : NULL;
@@ -136,7 +179,7 @@ static int run(struct command_line *line)
     double start = j->drawn = clock_seconds();
     if (!sample(j)) {
         sample_end_count(j);
-        return signals_exit_code();
+        return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);
     }
     sample_print_end(j, clock_seconds() - start);
     loop_close(j->looper);

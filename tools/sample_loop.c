@@ -345,7 +345,9 @@ static bool read_grid(struct sample_job *j)
         j->loop->times = NULL;
         return true;
     }
-    if (grid->count == 1)
+    char *end;
+    bool one_time = grid->count == 1 && (strtod(grid->items[0], &end), !*end);
+    if (grid->count == 1 && !one_time)
         return read_grid_file(j, grid->items[0]);
     double *times = arena_new_array(j->p.arena, double, grid->count);
     for (uint32_t i = 0; i < grid->count; i++) {

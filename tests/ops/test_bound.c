@@ -101,6 +101,25 @@ Test(bound, projection_is_never_looser)
     cr_assert(moved > 300, "the projection did something in %d cases only", moved);
 }
 
+/* Scores beyond the range of exp, as a strong guidance makes them: at a mask the largest token takes
+ * all of the rate, which is 1 / (e^sigma - 1). */
+Test(bound, projection_of_large_scores_saturates)
+{
+    const float large[2][4] = {{-1e5F, 2e5F, 1e5F, 0}, {-3e5F, -1e5F, -2e5F, 0}};
+    for (int i = 0; i < 2; i++) {
+        struct chain chain = chain_absorb(3);
+        double sigma = 0.7;
+        int32_t x = chain.mask;
+        float log_score[4];
+        memcpy(log_score, large[i], sizeof log_score);
+        double *after = project(&chain, log_score, &x, &sigma);
+        cr_assert_float_eq(after[1], -log(expm1(sigma)), 1e-6);
+        cr_assert_lt(after[0], -9e4);
+        cr_assert_lt(after[2], -9e4);
+        free(after);
+    }
+}
+
 /* exp(-reconstruction) over all x0 is a distribution, strictly positive even where Tweedie weights
  * are clamped, and the normalised Tweedie weights where they are not. */
 Test(bound, decoder_is_a_positive_distribution)

@@ -339,14 +339,18 @@ static void score_entropy_backward(const struct kernel_call *call)
 static void project_masked(const struct transition *p, const float *row, float *out)
 {
     const struct chain *chain = p->chain;
+    float most = -INFINITY;
     double sum = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t y = 0; y < chain->tokens; y++)
+        most = row[y] > most ? row[y] : most;
 #pragma omp simd reduction(+ : sum)
     for (int64_t y = 0; y < chain->tokens; y++)
-        sum += exp((double)row[y]);
+        sum += exp((double)row[y] - most); /* guided scores are as large as asked for */
     float shift = (float)(log(sum) - transition_log_unmasked(p));
 #pragma omp simd
     for (int64_t y = 0; y < chain->tokens; y++)
-        out[y] = row[y] - shift;
+        out[y] = row[y] - most - shift;
 }
 
 static inline double clip(double v, double low, double high)
