@@ -365,11 +365,6 @@ const struct vocabulary *dataset_vocabulary(const struct dataset *d)
     return d->vocabulary;
 }
 
-uint32_t dataset_length(const struct dataset *d)
-{
-    return d->length;
-}
-
 const struct grammar *dataset_grammar(const struct dataset *d)
 {
     return d->grammar;

@@ -54,7 +54,6 @@ struct dataset *dataset_open(struct diags *diags, struct arena *arena,
 
 uint32_t dataset_vocab_size(const struct dataset *dataset);
 const struct vocabulary *dataset_vocabulary(const struct dataset *dataset);
-uint32_t dataset_length(const struct dataset *dataset);
 /* The known language, or NULL. */
 const struct grammar *dataset_grammar(const struct dataset *dataset);
 /* Whether any of it is drawn from a known language, and so depends on the seed. */
