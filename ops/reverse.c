@@ -15,23 +15,13 @@
 
 #include <stdlib.h>
 
-static const char *const result_x[] = {"x", NULL};
 static const char *const result_counted[] = {"x", "clamped", NULL};
 static const char *const result_weights[] = {"weights", NULL};
 static const char *const exclude_choices[] = {"none", "mask", NULL};
 
-#define INPUT_X                                                                                    \
-    {                                                                                              \
-        "x", IN_TOKEN, 0, "token [rows, length]: tokens at the start of the step", DOMAIN_ANY      \
-    }
 #define INPUT_SCORE                                                                                \
     {                                                                                              \
         "log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY          \
-    }
-#define INPUT_KEEP                                                                                 \
-    {                                                                                              \
-        "keep", IN_BOOL, INPUT_OPTIONAL | INPUT_NAMED,                                             \
-            "bool [rows, length]: positions that keep their token", DOMAIN_ANY                     \
     }
 
 /* Writes what the op that CALL is of would draw a position from, before clamping, into WEIGHTS. */
@@ -67,34 +57,37 @@ static void tweedie_rule(const struct ref_call *call, int64_t row, int32_t x,
     memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
 }
 
-static void euler_rule(const struct ref_call *call, int64_t row, int32_t x, const double *log_score,
-                       void *room, double *weights)
+/* A step of Euler's, by the law of a flat chain or that of a table. */
+typedef struct chain_law flat_step(const struct chain *chain, int32_t x, double step,
+                                   struct score_sums sums);
+typedef void table_step(const struct chain *chain, int32_t x, double step,
+                        const struct table_law *law);
+
+static void euler_by(flat_step *flat, table_step *table, const struct ref_call *call, int64_t row,
+                     int32_t x, const double *log_score, void *room, double *weights)
 {
     const struct chain *chain = call->chain;
     double step = ref_time(&call->in[2], row);
     if (chain->kind == CHAIN_FLAT) {
-        struct chain_law law = law_euler(chain, x, step, ref_sums(chain, x, log_score));
+        struct chain_law law = flat(chain, x, step, ref_sums(chain, x, log_score));
         raw_weights(chain, &law, log_score, weights);
         return;
     }
     struct table_law law = ref_table_law(chain, x, log_score, room);
-    table_euler(chain, x, step, &law);
+    table(chain, x, step, &law);
     memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
+}
+
+static void euler_rule(const struct ref_call *call, int64_t row, int32_t x, const double *log_score,
+                       void *room, double *weights)
+{
+    euler_by(law_euler, table_euler, call, row, x, log_score, room, weights);
 }
 
 static void euler_linear_rule(const struct ref_call *call, int64_t row, int32_t x,
                               const double *log_score, void *room, double *weights)
 {
-    const struct chain *chain = call->chain;
-    double step = ref_time(&call->in[2], row);
-    if (chain->kind == CHAIN_FLAT) {
-        struct chain_law law = law_euler_linear(chain, x, step, ref_sums(chain, x, log_score));
-        raw_weights(chain, &law, log_score, weights);
-        return;
-    }
-    struct table_law law = ref_table_law(chain, x, log_score, room);
-    table_euler_linear(chain, x, step, &law);
-    memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
+    euler_by(law_euler_linear, table_euler_linear, call, row, x, log_score, room, weights);
 }
 
 static void denoise_rule(const struct ref_call *call, int64_t row, int32_t x,
@@ -185,11 +178,11 @@ static void draw_cost(const struct op_call *call, struct op_cost *out)
  * score can make entries negative: they count as zero, and `clamped` says how many did in each row.
  * A table chain needs |Q| D below 2 or so: exp(-D Q) loses its digits beyond. */
 static const struct op_input tweedie_inputs[] = {
-    INPUT_X,
+    SAMPLER_INPUT_X,
     INPUT_SCORE,
     {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
     {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
-    INPUT_KEEP,
+    SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
 };
@@ -251,7 +244,7 @@ const struct op op_tweedie = {
 
 /* tweedie_weights: [exp(-D Q) s]_y P_D[x][y] itself. An inexact score can make entries negative. */
 static const struct op_input tweedie_weights_inputs[] = {
-    INPUT_X,
+    SAMPLER_INPUT_X,
     INPUT_SCORE,
     {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
     {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
@@ -298,15 +291,15 @@ const struct op op_tweedie_weights = {
 /* The Euler steps. STEP is a stretch of sigma: dt times dsigma/dt. The reverse rate x -> y is
  * Q[x][y] s_y; R is its sum. */
 static const struct op_input euler_inputs[] = {
-    INPUT_X,
+    SAMPLER_INPUT_X,
     INPUT_SCORE,
     {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
-    INPUT_KEEP,
+    SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
 };
 static const struct op_input euler_weights_inputs[] = {
-    INPUT_X,
+    SAMPLER_INPUT_X,
     INPUT_SCORE,
     {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
     {0},
@@ -342,7 +335,7 @@ const struct op op_euler = {
     .name = "euler",
     .doc = "A reverse step of frozen rates, at most one jump a position, its probability exact.",
     .inputs = euler_inputs,
-    .results = result_x,
+    .results = sampler_result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
     .rows = ROWS_SEQUENCE,
@@ -425,10 +418,10 @@ const struct op op_euler_weights = {
  * leave some token no chance, 1e-3 of s_y P_sigma[x][y] is mixed in, because a decoder that rules
  * out the truth makes the likelihood bound infinite. `reconstruction` is its cost. */
 static const struct op_input denoise_inputs[] = {
-    INPUT_X,
+    SAMPLER_INPUT_X,
     INPUT_SCORE,
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
-    INPUT_KEEP,
+    SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
 };
@@ -442,7 +435,7 @@ const struct op op_denoise = {
     .name = "denoise",
     .doc = "The last reverse step: draws clean tokens from a strictly positive decoder.",
     .inputs = denoise_inputs,
-    .results = result_x,
+    .results = sampler_result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
     .rows = ROWS_SEQUENCE,

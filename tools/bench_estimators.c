@@ -52,9 +52,7 @@ static void print_text(const struct job *j)
     printf("%-20s %14s %12s %28s\n", "estimator", "integral", "noise",
            "calls for the noise of random");
     for (uint32_t i = 0; i < j->count; i++)
-        printf("%-20s %14.4f %12.5f %27.0f%%\n",
-               j->estimator[i]->counts && !j->m.time_free ? "exact-k (sigma_k)"
-                                                          : j->estimator[i]->name,
+        printf("%-20s %14.4f %12.5f %27.0f%%\n", measure_rule_name(&j->m, j->estimator[i]),
                j->b[i].integral, j->b[i].integral_noise, 100 * share_of_calls(j, i));
 }
 

@@ -196,14 +196,6 @@ static bool read_order(struct measured *m)
 
 /* --- compiling and running ------------------------------------------------------------------ */
 
-/* Whether the trunk takes no noise level. */
-static bool is_time_free(const struct model *model)
-{
-    const struct section *trunk = section_find(&model->blocks, "trunk");
-    const struct yaml *in = trunk ? yaml_get(trunk->body, "in") : NULL;
-    return in && !yaml_get(in, "sigma");
-}
-
 static bool is_masking(const struct model *model)
 {
     return model->process_count == 1 && chain_carries_over(&model->processes[0].chain);
@@ -231,7 +223,7 @@ bool measure_load(struct measured *m, bool by_position)
     struct bound_plan_set set;
     const char *which = option_text(p->line, "checkpoint");
     m->estimator = estimator_find(p->recipe->eval.estimator);
-    m->time_free = is_time_free(p->s.model);
+    m->time_free = project_time_free(p);
     if (!read_given(m) || !read_order(m))
         return false;
     bool counts = m->estimator->counts || m->order;
@@ -293,11 +285,16 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
     return bound_evaluate(p->diags, p->arena, &m->plans, &c, &source, out);
 }
 
+const char *measure_rule_name(const struct measured *m, const struct estimator *estimator)
+{
+    return estimator->counts && !m->time_free ? "exact-k (sigma_k)" : estimator->name;
+}
+
 const char *measure_estimator_name(const struct measured *m)
 {
     if (m->order)
         return arena_printf(m->p.arena, "order %s", option_text(m->p.line, "order"));
-    return m->estimator->counts && !m->time_free ? "exact-k (sigma_k)" : m->estimator->name;
+    return measure_rule_name(m, m->estimator);
 }
 
 char *measure_protocol(const struct measured *m)

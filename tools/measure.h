@@ -30,6 +30,8 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
                  struct bound *out);
 
 /* Network and rule, for print: "exact-k (sigma_k)". */
+const char *measure_rule_name(const struct measured *m, const struct estimator *estimator);
+/* The same of what was asked for, which may be an order. */
 const char *measure_estimator_name(const struct measured *m);
 /* What was measured and how, in a sentence. */
 char *measure_protocol(const struct measured *m);

@@ -380,6 +380,13 @@ double project_t_min(const struct project *p)
     return t ? number_real(t->value) : 1e-5;
 }
 
+bool project_time_free(const struct project *p)
+{
+    const struct section *trunk = section_find(&p->s.model->blocks, "trunk");
+    const struct yaml *in = trunk ? yaml_get(trunk->body, "in") : NULL;
+    return in && !yaml_get(in, "sigma");
+}
+
 double project_noised(void *context, double t)
 {
     const struct project *p = context;

@@ -80,6 +80,8 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
 double project_t_min(const struct project *p);
+/* Whether the network sees no noise level: its block `trunk` takes none. */
+bool project_time_free(const struct project *p);
 /* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the project. */
 double project_noised(void *context, double t);
 

@@ -2,6 +2,7 @@
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "tools/run_record.h"
 #include "graph/elaborate.h"
+#include "graph/process_source.h"
 #include "graph/text.h"
 #include "tools/config_text.h"
 
@@ -42,8 +43,7 @@ static void pin_value(struct recipe *q, const char *key, const struct yaml *valu
 static void pin_table(struct project *p, struct setting *setting)
 {
     struct yaml *copy = arena_alloc(p->arena, sizeof *copy);
-    const char *from = diags_file_name(p->diags, setting->value->span.file);
-    const char *slash = strrchr(from, '/');
+    struct rate_source source = {.diags = p->diags, .arena = p->arena};
     *copy = *setting->value;
     struct yaml **items = arena_new_array(p->arena, struct yaml *, copy->count + 1);
     for (uint32_t i = 0; i < copy->count; i++)
@@ -51,14 +51,10 @@ static void pin_table(struct project *p, struct setting *setting)
     copy->items = items;
     for (uint32_t i = 0; i <= copy->count; i++) {
         const struct yaml *node = i < copy->count ? items[i] : copy;
-        const char *dot = node->kind == YAML_SCALAR ? strrchr(node->text, '.') : NULL;
-        if (!dot || (strcmp(dot, ".csv") != 0 && strcmp(dot, ".safetensors") != 0))
+        if (node->kind != YAML_SCALAR ||
+            (!source_ends(node->text, ".csv") && !source_ends(node->text, ".safetensors")))
             continue;
-        const char *name =
-            slash && node->text[0] != '/'
-                ? arena_printf(p->arena, "%.*s/%s", (int)(slash - from), from, node->text)
-                : node->text;
-        struct yaml *pinned = scalar(p->arena, absolute(p->arena, name));
+        struct yaml *pinned = scalar(p->arena, absolute(p->arena, source_path(&source, node)));
         if (i < copy->count)
             items[i] = pinned;
         else

@@ -164,14 +164,6 @@ void sample_print_batch(struct sample_job *j)
 
 /* --- the end ------------------------------------------------------------------------------ */
 
-/* Whether the network sees no noise level: its block `trunk` takes none. */
-static bool is_time_free(const struct model *m)
-{
-    const struct section *trunk = section_find(&m->blocks, "trunk");
-    const struct yaml *in = trunk ? yaml_get(trunk->body, "in") : NULL;
-    return in && !yaml_get(in, "sigma");
-}
-
 static void say(json_t *list, const char *text)
 {
     json_array_append_new(list, json_string(text));
@@ -189,7 +181,7 @@ static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic
 {
     const struct model *m = j->p.s.model;
     bool absorb = m->process_count && chain_carries_over(&m->processes[0].chain);
-    if (j->held && absorb && is_time_free(m))
+    if (j->held && absorb && project_time_free(&j->p))
         say(exact, "known positions: a time-free network under absorption conditions on them");
     else if (j->held && absorb)
         say(heuristic, "known positions: the share of masks no longer fits the noise level that "

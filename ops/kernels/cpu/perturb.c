@@ -1,9 +1,6 @@
 /* Draws of the forward process; ops/perturb.c says of what. */
 #include "ops/kernels/cpu/law.h"
 
-/* Positions below which waking the threads costs more than it saves: a draw takes some 20 ns. */
-#define DRAW_PARALLEL 2048
-
 static void perturb_one(const struct kernel_call *call, const struct transition *p, int64_t row,
                         int64_t i, int64_t at)
 {

@@ -1,9 +1,6 @@
 /* Exactly k masks in each sequence; ops/perturb_exact.c. */
 #include "ops/kernels/cpu/law.h"
 
-/* Positions below which waking the threads costs more than it saves: a draw takes some 20 ns. */
-#define DRAW_PARALLEL 2048
-
 static void mask_exactly(const struct kernel_call *call)
 {
     const int32_t *x0 = call->in[0].data;
