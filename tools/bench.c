@@ -4,6 +4,7 @@
 #include "ops/kernels/cpu/host_blas.h"
 #include "ops/ops.h"
 #include "runtime/train.h"
+#include "tools/json_print.h"
 #include "tools/session.h"
 #include "tools/signals.h"
 
@@ -234,7 +235,7 @@ static void print_text(const struct job *j)
     print_steps(j);
 }
 
-static void print_json(const struct job *j)
+static void print_json(struct diags *diags, const struct job *j)
 {
     struct op_total ops[128];
     uint32_t n = op_totals(j, ops);
@@ -250,10 +251,7 @@ static void print_json(const struct job *j)
         "gemm_gflops", j->gemm / 1e9, "compile_ms", j->t.compile_ms, "train", "tokens_per_s",
         tokens_per_s(j), "peak_rss_mib", peak_mib(), "share_of_gemm", share_of_gemm(j),
         "ms_per_step", 1000 * j->seconds, "steps", (json_int_t)j->steps, "ops", list);
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    puts(text ? text : "{}");
-    free(text);
-    json_decref(o);
+    json_print(diags, o, 9);
 }
 
 static int run(struct command_line *line)
@@ -292,11 +290,11 @@ static int run(struct command_line *line)
     if (signals_caught())
         return signals_exit_code();
     if (option_given(line, "json"))
-        print_json(j);
+        print_json(line->diags, j);
     else
         print_text(j);
     state_close(&j->t.s.state);
-    return 0;
+    return diags_exit_code(line->diags);
 }
 
 const struct command command_bench = {

@@ -1,10 +1,10 @@
 /* sedge bench MODEL --chain RATE: what a training step costs with another rate matrix. */
 #include "tools/bench.h"
+#include "tools/json_print.h"
 #include "tools/signals.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LEAST_PAIRS 5
@@ -104,17 +104,14 @@ static void print_text(const struct job *j, const char *const names[2])
            j->seconds[1] / j->seconds[0]);
 }
 
-static void print_json(const struct job *j, const char *const names[2])
+static void print_json(struct diags *diags, const struct job *j, const char *const names[2])
 {
     json_t *o = json_pack(
         "{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:s}", "model", j->t[0].s.model->path, "steps",
         (json_int_t)j->pairs, "ms_per_step", 1000 * j->seconds[0], "ms_of_chain",
         1000 * j->of_chain[0], "other_ms_per_step", 1000 * j->seconds[1], "other_ms_of_chain",
         1000 * j->of_chain[1], "ratio", j->seconds[1] / j->seconds[0], "other", names[1]);
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    puts(text ? text : "{}");
-    free(text);
-    json_decref(o);
+    json_print(diags, o, 9);
 }
 
 int bench_chain(struct command_line *line, double seconds)
@@ -134,10 +131,10 @@ int bench_chain(struct command_line *line, double seconds)
         return signals_exit_code();
     const char *const names[2] = {"as the model says", rate};
     if (option_given(line, "json"))
-        print_json(j, names);
+        print_json(line->diags, j, names);
     else
         print_text(j, names);
     for (int i = 0; i < 2; i++)
         state_close(&j->t[i].s.state);
-    return 0;
+    return diags_exit_code(line->diags);
 }

@@ -1,11 +1,11 @@
 /* sedge bench RUN --estimators: how many network calls each estimator of the bound needs. */
 #include "tools/bench.h"
+#include "tools/json_print.h"
 #include "tools/measure.h"
 #include "tools/signals.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ESTIMATORS_MAX 8
@@ -61,13 +61,10 @@ static void print_json(const struct job *j)
     json_t *o = json_object();
     for (uint32_t i = 0; i < j->count; i++)
         json_object_set_new(o, j->estimator[i]->name,
-                            json_pack("{s:f, s:f, s:f}", "integral", j->b[i].integral,
-                                      "stderr_noise", j->b[i].integral_noise, "share_of_calls",
-                                      share_of_calls(j, i)));
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    puts(text ? text : "{}");
-    free(text);
-    json_decref(o);
+                            json_pack("{s:o, s:o, s:o}", "integral", json_number(j->b[i].integral),
+                                      "stderr_noise", json_number(j->b[i].integral_noise),
+                                      "share_of_calls", json_number(share_of_calls(j, i))));
+    json_print(j->m.p.line->diags, o, 9);
 }
 
 int bench_estimators(struct command_line *line)
@@ -84,5 +81,5 @@ int bench_estimators(struct command_line *line)
     else
         print_text(j);
     project_close(&j->m.p);
-    return 0;
+    return diags_exit_code(line->diags);
 }

@@ -2,11 +2,11 @@
 #include "graph/base/clock.h"
 #include "graph/loop.h"
 #include "tools/bench.h"
+#include "tools/json_print.h"
 #include "tools/signals.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PROGRAMS_MAX 64
@@ -175,17 +175,14 @@ static void print_text(const struct job *j)
                100 * (1 - j->programs[i].share));
 }
 
-static void print_json(const struct job *j)
+static void print_json(struct diags *diags, const struct job *j)
 {
     json_t *o = json_object();
     for (uint32_t i = 0; i < j->count; i++)
         json_object_set_new(o, j->programs[i].plan->program,
                             json_pack("{s:f, s:f}", "ms_per_call", 1000 * j->programs[i].call,
                                       "share_of_network", j->programs[i].share));
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    puts(text ? text : "{}");
-    free(text);
-    json_decref(o);
+    json_print(diags, o, 9);
 }
 
 int bench_sampling(struct command_line *line, double seconds)
@@ -199,9 +196,9 @@ int bench_sampling(struct command_line *line, double seconds)
     if (signals_caught())
         return signals_exit_code();
     if (option_given(line, "json"))
-        print_json(j);
+        print_json(line->diags, j);
     else
         print_text(j);
     state_close(&j->s.state);
-    return 0;
+    return diags_exit_code(line->diags);
 }

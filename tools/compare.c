@@ -1,10 +1,10 @@
 /* sedge compare: bounds of several runs on the same windows with the same noise. */
+#include "tools/json_print.h"
 #include "tools/measure.h"
 #include "tools/signals.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct option_spec options[] = {
@@ -153,22 +153,20 @@ static void print_json(const struct job *j)
         double difference, error;
         bound_compare(&a->b, b, &difference, &error);
         json_array_append_new(
-            list, json_pack("{s:s, s:b, s:s, s:s, s:f, s:f, s:f, s:f, s:f}", "run", j->runs[i].run,
+            list, json_pack("{s:s, s:b, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "run", j->runs[i].run,
                             "told", (int)j->runs[i].p.told, "model", j->runs[i].p.recipe->model,
-                            "checkpoint", j->runs[i].weights, "nats_per_symbol", b->nats, "stderr",
-                            b->error, "stderr_noise", b->error_noise, "difference", difference,
-                            "difference_stderr", error));
+                            "checkpoint", j->runs[i].weights, "nats_per_symbol",
+                            json_number(b->nats), "stderr", json_number(b->error), "stderr_noise",
+                            json_number(b->error_noise), "difference", json_number(difference),
+                            "difference_stderr", json_number(error)));
     }
     json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "protocol", measure_protocol(a),
                           "estimator", measure_estimator_name(a), "calls_per_sequence",
                           (json_int_t)a->b.calls, "sequences", (json_int_t)a->b.sequences, "length",
                           (json_int_t)a->b.length, "runs", list);
     if (a->b.known)
-        json_object_set_new(o, "truth", json_real(a->b.truth));
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    puts(text ? text : "{}");
-    free(text);
-    json_decref(o);
+        json_object_set_new(o, "truth", json_number(a->b.truth));
+    json_print(j->runs[0].p.line->diags, o, 12);
 }
 
 static int run(struct command_line *line)
@@ -183,7 +181,7 @@ static int run(struct command_line *line)
         print_text(&j);
     for (uint32_t i = 0; i < j.count; i++)
         project_close(&j.runs[i].p);
-    return 0;
+    return diags_exit_code(line->diags);
 }
 
 const struct command command_compare = {

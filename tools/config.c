@@ -1,6 +1,7 @@
 /* sedge config: what a recipe comes to, and where each value came from. */
 #include "tools/config_text.h"
 #include "tools/document.h"
+#include "tools/json_print.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -49,9 +50,7 @@ static void print_json(const struct project *p)
         json_object_set_new(entry, "from", json_string(item->source));
         json_object_set_new(root, item->key, entry);
     }
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    printf("\n");
-    json_decref(root);
+    json_print(p->diags, root, 9);
 }
 
 static int run(struct command_line *line)

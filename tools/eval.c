@@ -1,4 +1,5 @@
 /* sedge eval: the likelihood bound of a run on held-out data. */
+#include "tools/json_print.h"
 #include "tools/measure.h"
 #include "tools/signals.h"
 
@@ -6,7 +7,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct option_spec options[] = {
@@ -191,14 +191,14 @@ static void print_text(const struct job *j)
 
 static void put(json_t *o, const char *key, double value)
 {
-    json_object_set_new(o, key, isfinite(value) ? json_real(value) : json_null());
+    json_object_set_new(o, key, json_number(value));
 }
 
 static json_t *list_of(const double *values, int64_t n)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < n; i++)
-        json_array_append_new(list, isfinite(values[i]) ? json_real(values[i]) : json_null());
+        json_array_append_new(list, json_number(values[i]));
     return list;
 }
 
@@ -270,10 +270,7 @@ static void print_json(const struct job *j)
         put(o, "unigram", j->anchors.unigram.mean);
     }
     put_run(o, j);
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    puts(text);
-    free(text);
-    json_decref(o);
+    json_print(j->m.p.line->diags, o, 12);
 }
 
 static int run(struct command_line *line)
@@ -285,9 +282,10 @@ static int run(struct command_line *line)
         print_json(j);
     else
         print_text(j);
-    bool written = write_sequences(j) && write_positions(j);
+    if (write_sequences(j))
+        write_positions(j);
     project_close(&j->m.p);
-    return written ? 0 : diags_exit_code(line->diags);
+    return diags_exit_code(line->diags);
 }
 
 const struct command command_eval = {

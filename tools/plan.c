@@ -4,6 +4,7 @@
 #include "graph/loop.h"
 #include "tools/document.h"
 #include "tools/draw_graph.h"
+#include "tools/json_print.h"
 #include "tools/plan_map.h"
 
 #include <errno.h>
@@ -183,9 +184,7 @@ static void print_json(const struct planning *p)
         json_object_set_new(root, "total_state_bytes", classes_json(t.state));
         json_object_set_new(root, "total_bytes", json_integer(t.all));
     }
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    printf("\n");
-    json_decref(root);
+    json_print(p->line->diags, root, 9);
 }
 
 /* --- dumps and drawings ------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was done. */
 #include "graph/base/clock.h"
 #include "tools/classes.h"
+#include "tools/json_print.h"
 #include "tools/sample.h"
 #include "tools/signals.h"
 
@@ -248,9 +249,7 @@ static void print_json(const struct sample_job *j, double seconds)
     }
     put_sentences(j, all);
     json_object_set(all, "texts", j->json);
-    json_dumpf(all, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(all);
+    json_print(j->p.line->diags, all, 0);
     json_decref(j->json);
 }
 
