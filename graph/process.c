@@ -151,9 +151,7 @@ char *process_print(struct arena *arena, const struct process *process)
     const struct chain *chain = &process->chain;
     struct writer w = {.arena = arena};
     const char *rate = process_rate_print(arena, chain);
-    /* Bands and groups are said in full; a matrix may have come from a file. */
-    bool whole = strncmp(rate, "{band", 5) == 0 || strncmp(rate, "{groups", 7) == 0;
-    if (chain->kind == CHAIN_TABLE && !whole)
+    if (chain->kind == CHAIN_TABLE && !chain->rates->whole)
         write_matrix(&w, chain->rates);
     else
         write_text(&w, "%s", rate);

@@ -7,7 +7,7 @@
  * and redrawn from all tokens at another, a mask is redrawn at a third. Its P_sigma has five
  * different entries, in closed form, at any number of states. A *table* chain has any rates;
  * they are stored sparsely, and P_sigma is computed. ops/kernels/transition.h holds what both
- * mean: everything else asks it. */
+ * mean, and says which code besides has a form for each kind. */
 #ifndef SEDGE_BASE_CHAIN_H
 #define SEDGE_BASE_CHAIN_H
 
@@ -23,17 +23,18 @@ enum chain_kind { CHAIN_FLAT, CHAIN_TABLE };
  * jumps to) and by row (what jumps to a state). Made by graph/base/rates.h; never changed. */
 struct rates {
     int32_t states;
-    int64_t count;              /* entries */
-    const int64_t *from_start;  /* states + 1: jumps x -> to[k], k in from_start[x] .. [x + 1] */
-    const int32_t *to;          /* ascending in each column */
-    const double *from_rate;    /* Q[to[k]][x] */
-    const int64_t *into_start;  /* states + 1: jumps of[k] -> y, k in into_start[y] .. [y + 1] */
-    const int32_t *of;          /* ascending in each row */
-    const double *into_rate;    /* Q[y][of[k]] */
-    const double *leave;        /* -Q[x][x] */
-    double fastest;             /* the largest of them */
-    const char *text;           /* the rate as a model file would say it in one line */
-    uint64_t hash;              /* of states and entries: two tables are the same chain or not */
+    int64_t count;             /* entries */
+    const int64_t *from_start; /* states + 1: jumps x -> to[k], k in from_start[x] .. [x + 1] */
+    const int32_t *to;         /* ascending in each column */
+    const double *from_rate;   /* Q[to[k]][x] */
+    const int64_t *into_start; /* states + 1: jumps of[k] -> y, k in into_start[y] .. [y + 1] */
+    const int32_t *of;         /* ascending in each row */
+    const double *into_rate;   /* Q[y][of[k]] */
+    const double *leave;       /* -Q[x][x] */
+    double fastest;            /* the largest of them */
+    const char *text;          /* the rate as a model file would say it in one line */
+    bool whole;                /* it says all the rates; a matrix may be named by its file */
+    uint64_t hash;             /* of states and entries: two tables are the same chain or not */
 };
 
 struct chain {

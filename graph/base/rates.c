@@ -17,6 +17,7 @@ struct source {
     int32_t width;
     bool ring;
     const int32_t *group, *group_size;
+    bool whole; /* of struct rates */
 };
 
 struct storage {
@@ -101,6 +102,7 @@ static const struct rates *collect(struct arena *arena, const struct source *sou
                         .into_rate = s.into_rate,
                         .leave = s.leave,
                         .text = text,
+                        .whole = source->whole,
                         .hash = storage_hash(&s, n)};
     for (int32_t x = 0; x < n; x++)
         r->fastest = fmax(r->fastest, s.leave[x]);
@@ -234,7 +236,8 @@ static double band_rate(const struct source *s, int32_t y, int32_t x)
 const struct rates *rates_band(struct arena *arena, int32_t states, int32_t width, bool ring)
 {
     BUG_ON(width < 1 || width >= states);
-    struct source source = {.rate = band_rate, .states = states, .width = width, .ring = ring};
+    struct source source = {
+        .rate = band_rate, .states = states, .width = width, .ring = ring, .whole = true};
     return collect(
         arena, &source,
         arena_printf(arena, "{band: {width: %d, ring: %s}}", (int)width, ring ? "true" : "false"));
@@ -263,7 +266,7 @@ const struct rates *rates_groups(struct arena *arena, int32_t states, const int3
     }
     memcpy(text + length, tail, sizeof tail);
     struct source source = {
-        .rate = group_rate, .states = states, .group = group, .group_size = size};
+        .rate = group_rate, .states = states, .group = group, .group_size = size, .whole = true};
     return collect(arena, &source, text);
 }
 

@@ -324,6 +324,7 @@ Test(process, a_large_table_is_named_by_its_hash)
     struct process p = *read_rate(400, "rate: {band: {width: 399}}");
     struct rates r = *p.chain.rates;
     r.text = "{matrix: q.csv}";
+    r.whole = false;
     p.chain.rates = &r;
     char *text = arena_printf(arena, "process main %s\n", process_print(arena, &p));
     char *start =
