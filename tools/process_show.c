@@ -77,14 +77,6 @@ static double noised_share(const struct view *v, double sigma)
     return 1 - kept / v->chain->tokens;
 }
 
-static double end_law(const struct chain *chain, int32_t y)
-{
-    if (chain->stationary)
-        return chain->stationary[y];
-    double at_mask = chain->absorb > 0 ? chain->absorb / (chain->absorb + chain->release) : 0;
-    return y == chain->mask ? at_mask : (1 - at_mask) / chain->tokens;
-}
-
 /* The largest total variation, over where the chain started, of its law from the stationary one. */
 static double distance_left(const struct view *v, double sigma)
 {
@@ -94,7 +86,7 @@ static double distance_left(const struct view *v, double sigma)
     for (int32_t x = 0; x < starts; x++) {
         double sum = 0;
         for (int32_t y = 0; y < v->chain->states; y++)
-            sum += fabs(transition_at(&p, y, x) - end_law(v->chain, y));
+            sum += fabs(transition_at(&p, y, x) - chain_end(v->chain, y));
         worst = fmax(worst, sum / 2);
     }
     return worst;

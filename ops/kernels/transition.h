@@ -1,7 +1,16 @@
-/* What a chain is to everything else: rates of jumps, exp(sigma Q) at one sigma, applied to a vector
- * or transposed, ratios of its entries with their logarithms and slopes, limits of a score, and
- * the law that reverse chains start from. In double; kernels and references share this one copy.
- * Losses, samplers and bounds ask nothing else of a chain, so that a new one is made here.
+/* What a chain is to everything else: rates of jumps, exp(sigma Q) at one sigma, applied to a
+ * vector or transposed, ratios of its entries with their logarithms and slopes, and the law that
+ * reverse chains start from. In double; kernels and references share this one copy.
+ *
+ * A chain of other rates needs no code: it is a table, or a flat one with other absorb, uniform and
+ * release. A third *kind* of chain does, here and where a kind has a form of its own:
+ *   - laws of steps and limits of scores: reverse_law.h, sampler_law.h, projection.h;
+ *   - ops over all states of a position, for which a flat chain takes a sum over the tokens and a
+ *     table a product with P: kernels and references of the families head, head_score, score,
+ *     reverse, ancestral, event, corrector and bound, their workspace (chain_room.h), and perturb;
+ *   - graph/process*.c, which read a chain, tell its ends and write it down. reveal, mask_exactly
+ *     and first hitting are for absorption alone.
+ * Losses are expressions over these ops and ask no chain.
  *
  * Notation as in graph/base/chain.h: P[y][x0] = p(x_sigma = y | x0), N real tokens, M the mask,
  * s_y = p(y) / p(x) the score at the current state x, s_x = 1. */
@@ -219,16 +228,27 @@ static inline int32_t transition_draw(const struct transition *p, int32_t x0, do
     return y < chain->tokens ? y : chain->tokens - 1;
 }
 
-/* The law that reverse chains start from where it does not depend on noise: the base that was given,
- * else the stationary law, else (a leaking chain) the mask. */
-static inline double chain_base(const struct chain *chain, int32_t y)
+/* The mask's share of the law that a flat chain ends in. */
+static inline double chain_end_mask(const struct chain *chain)
 {
-    if (chain->base)
-        return chain->base[y];
+    return chain->absorb > 0 ? chain->absorb / (chain->absorb + chain->release) : 0.0;
+}
+
+/* The law that the forward chain ends in: the stationary law, of a chain that leaks the mask. A
+ * table must have one recurrent class. */
+static inline double chain_end(const struct chain *chain, int32_t y)
+{
     if (chain->kind == CHAIN_TABLE)
         return chain->stationary[y];
-    double at_mask = chain->absorb > 0 ? chain->absorb / (chain->absorb + chain->release) : 0.0;
+    double at_mask = chain_end_mask(chain);
     return y == chain->mask ? at_mask : (1 - at_mask) / chain->tokens;
+}
+
+/* The law that reverse chains start from where it does not depend on noise: the base that was
+ * given, else the law that the chain ends in. */
+static inline double chain_base(const struct chain *chain, int32_t y)
+{
+    return chain->base ? chain->base[y] : chain_end(chain, y);
 }
 
 static inline int32_t chain_base_draw(const struct chain *chain, double u)
@@ -236,7 +256,7 @@ static inline int32_t chain_base_draw(const struct chain *chain, double u)
     const double *law = chain->base ? chain->base : chain->stationary;
     if (law)
         return table_draw(law, chain->states, chain->states - 1, u);
-    double at_mask = chain->absorb > 0 ? chain->absorb / (chain->absorb + chain->release) : 0.0;
+    double at_mask = chain_end_mask(chain);
     if (u < at_mask)
         return chain->mask;
     int32_t y = (int32_t)((u - at_mask) / (1 - at_mask) * chain->tokens);
