@@ -2,7 +2,8 @@
  *
  * One parser serves numbers over params (evaluated while compiling: integers exact, a `/` that does
  * not divide is an error), conditions of loops (evaluated while running), and expressions over
- * values (emitted as nodes). From loose to tight: or, and, not, comparisons, + -, * /, unary -, ^. */
+ * values (emitted as nodes). From loose to tight: or, and, not, comparisons, + -, * /, unary -,
+ * ^. */
 #ifndef SEDGE_GRAPH_EXPR_H
 #define SEDGE_GRAPH_EXPR_H
 
@@ -45,7 +46,8 @@ struct expr_scope {
 bool expr_eval(struct diags *diags, const struct expr *expr, const struct expr_scope *scope,
                struct number *out);
 
-/* Emits f64 nodes: NAME stands for VALUE, any other name is an error. VALUE_NONE after reporting. */
+/* Emits f64 nodes: NAME stands for VALUE, any other name is an error. VALUE_NONE after
+ * reporting. */
 uint32_t expr_emit(struct graph *graph, const struct expr *expr, const char *name, uint32_t value,
                    const struct origin *origin);
 

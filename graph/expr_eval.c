@@ -1,5 +1,6 @@
 /* What an expression comes to: a number, or nodes of a graph. Called by the model reader (params,
- * attributes, noise), the elaborator and, for conditions of loops, the runtime's loop interpreter. */
+ * attributes, noise), the elaborator and, for conditions of loops, the runtime's loop
+ * interpreter. */
 #include "graph/base/check.h"
 #include "graph/expr.h"
 #include "graph/graph.h"

@@ -30,8 +30,8 @@ struct loop_carry {
     int64_t dim[TENSOR_RANK_MAX]; /* -1: the run's batch, the first axis only */
     enum carry_start start;
     double value; /* START_VALUE */
-    const char *
-        program; /* START_CALL: its input t, if it has one, is the grid's `from`; 1 without a grid */
+    /* START_CALL: its input t, if it has one, is the grid's `from`; 1 without a grid. */
+    const char *program;
     struct span span;
 };
 
@@ -88,8 +88,8 @@ struct loop *loop_read(const struct model *model, const char *name);
 /* "tweedie, euler", in the model's arena: for messages. */
 char *loop_names(const struct model *model);
 
-/* Replaces the loop's times by COUNT falling ones, kept by reference; false after reporting where they
- * are fewer than two, do not fall, or are no times above 0, at most 1. */
+/* Replaces the loop's times by COUNT falling ones, kept by reference; false after reporting where
+ * they are fewer than two, do not fall, or are no times above 0, at most 1. */
 bool loop_set_times(struct diags *diags, struct loop *loop, const double *times, int64_t count,
                     struct span span);
 
@@ -102,8 +102,8 @@ struct loop_times {
     int64_t inserted;   /* how many of them the loop's `limit` asked for */
     const double *time; /* in the arena */
 };
-/* STEPS: 0, or what the run says in place of the loop. Where the loop has a `limit`, a step over which
- * (fastest rate) x (sigma's fall) is larger is cut into equal parts of sigma, at most
+/* STEPS: 0, or what the run says in place of the loop. Where the loop has a `limit`, a step over
+ * which (fastest rate) x (sigma's fall) is larger is cut into equal parts of sigma, at most
  * LOOP_PARTS_MAX; a step from infinite noise stays whole. */
 void loop_grid(struct arena *arena, const struct model *model, const struct loop *loop,
                int64_t steps, struct loop_times *out);

@@ -1,5 +1,5 @@
-/* The times of one run of a loop: its grid as it is spaced, with steps cut where its `limit` asks for
- * it. Called by the commands that sample, and by the check that a step is not too long. */
+/* The times of one run of a loop: its grid as it is spaced, with steps cut where its `limit` asks
+ * for it. Called by the commands that sample, and by the check that a step is not too long. */
 #include "graph/loop.h"
 #include "graph/model.h"
 

@@ -71,8 +71,8 @@ struct model_request {
     const struct setting *settings; /* params, and `process.…` paths; later ones win */
     uint32_t setting_count;
     bool *unknown; /* per setting, set where the model has no such param; NULL: that is an error */
-    /* By token, the symbols of the data, which the header of a rate matrix names; NULL: unknown. They
-     * are used by processes of that many tokens. */
+    /* By token, the symbols of the data, which the header of a rate matrix names; NULL: unknown.
+     * They are used by processes of that many tokens. */
     const char *const *symbols;
     uint32_t symbol_count;
     bool without_processes; /* leaves them out, and `states`: the data is not known yet */

@@ -171,7 +171,8 @@ struct op {
     unsigned flags;
     enum op_rows rows;
 
-    /* Parameters owned, given the types of the written inputs; returns their number. May be NULL. */
+    /* Parameters owned, given the types of the written inputs; returns their number. May be
+     * NULL. */
     uint32_t (*params)(const struct op_call *call, struct op_param *out);
     /* Fills call->out; false after op_error. */
     bool (*shape)(struct op_call *call);
@@ -180,7 +181,8 @@ struct op {
     /* NULL only with OP_NO_GRAD, OP_ZERO_GRAD_TWICE, OP_LEAF, OP_MACRO. */
     void (*grad)(struct grad_call *call);
     void (*cost)(const struct op_call *call, struct op_cost *out); /* NULL: one flop per element */
-    /* Bit i: result 0 may lie in the memory of input i, when that dies here and has as many bytes. */
+    /* Bit i: result 0 may lie in the memory of input i, when that dies here and has as many
+     * bytes. */
     uint32_t inplace;
     /* The first UPDATES results are new versions of the state rows read by as many first inputs. */
     uint32_t updates;

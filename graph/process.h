@@ -17,8 +17,9 @@ bool process_sigma(const struct process *process, double t, double *sigma);
  *     {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}} 10 5 * t
  *     {matrix: [[-1, 2], [1, -2]]} 2 base [0.5, 0.5] 5 * t
  *
- * A table stands there whole, whatever file it came from, so that the text of a program changes with
- * it. One of more than PROCESS_TEXT_ENTRIES rates is named by its hash, which does not read back. */
+ * A table stands there whole, whatever file it came from, so that the text of a program changes
+ * with it. One of more than PROCESS_TEXT_ENTRIES rates is named by its hash, which does not read
+ * back. */
 char *process_print(struct arena *arena, const struct process *process);
 #define PROCESS_TEXT_ENTRIES (1 << 17)
 

@@ -27,8 +27,8 @@ static const struct schedule schedules[] = {
 
 static char *schedule_sigma(struct arena *arena, const struct schedule *s, const double *v)
 {
-    /* alpha = cos(pi t / 2) = 1 - 2 sin(pi t / 4)^2, held at t = 1 - 2^-30: nearer to 1 the sine rounds
-     * to a number of which alpha, 1.5e-9 there, would not have the digits, or be zero. */
+    /* alpha = cos(pi t / 2) = 1 - 2 sin(pi t / 4)^2, held at t = 1 - 2^-30: nearer to 1 the sine
+     * rounds to a number of which alpha, 1.5e-9 there, would not have the digits, or be zero. */
     static const char sine[] = "sin(0.78539816339744831 * min(t, 0.99999999906867743))";
     if (strcmp(s->name, "loglinear") == 0)
         return arena_printf(arena, "-log1p(-%.17g * t)", 1 - v[0]);
@@ -163,9 +163,9 @@ static bool check_point(struct model *m, const struct expr *sigma, struct span s
     return true;
 }
 
-/* sigma must grow with t and stay finite and positive on (0, 1]: samplers and bounds start at 1. Looked
- * at for round times first, which read well in messages, then for a prime number of them, whose
- * distance no period divides. */
+/* sigma must grow with t and stay finite and positive on (0, 1]: samplers and bounds start at 1.
+ * Looked at for round times first, which read well in messages, then for a prime number of them,
+ * whose distance no period divides. */
 static bool check_noise(struct model *m, const struct expr *sigma, struct span span)
 {
     static const int counts[] = {1000, 4001};
@@ -197,8 +197,8 @@ static bool is_past(const struct expr *sigma, double t, double limit)
     return !sigma_value(NULL, sigma, t, &n) || !(number_real(n) <= limit);
 }
 
-/* `t` becomes min(t, END): the rate of the noise is then exactly zero behind END, while a minimum of
- * sigma itself would multiply the infinite slope at t = 1 by zero. */
+/* `t` becomes min(t, END): the rate of the noise is then exactly zero behind END, while a minimum
+ * of sigma itself would multiply the infinite slope at t = 1 by zero. */
 static const struct expr *hold_time(struct arena *arena, const struct expr *e, double end)
 {
     struct expr *copy = arena_alloc(arena, sizeof *copy);
@@ -235,7 +235,8 @@ static const struct expr *hold_end(struct model *m, const struct expr *sigma,
     return hold_time(m->arena, sigma, low);
 }
 
-/* A table's end is not held: how fast it forgets is not known. Of an expression its value says so. */
+/* A table's end is not held: how fast it forgets is not known. Of an expression its value says
+ * so. */
 static bool check_end(struct model *m, const struct yaml *noise, const struct expr *sigma)
 {
     if (yaml_get(noise, "sigma") || !is_past(sigma, 1, DBL_MAX))

@@ -100,8 +100,8 @@ bool source_header(const struct rate_source *s, const char *const *names, int64_
     return true;
 }
 
-/* One number a state, in the order of the states: a row below names, or in any shape without. A title above
- * a column says nothing. */
+/* One number a state, in the order of the states: a row below names, or in any shape without. A
+ * title above a column says nothing. */
 bool source_numbers(const struct rate_source *s, const struct yaml *name, double **out,
                     int64_t *count)
 {

@@ -1,5 +1,5 @@
-/* Reading values for the chain of a process; see struct rate_source. What returns bool returns false
- * after reporting. Results are in the arena of the source. */
+/* Reading values for the chain of a process; see struct rate_source. What returns bool returns
+ * false after reporting. Results are in the arena of the source. */
 #ifndef SEDGE_PROCESS_SOURCE_H
 #define SEDGE_PROCESS_SOURCE_H
 
@@ -22,8 +22,8 @@ bool source_ends(const char *text, const char *end);
 const char *source_state(const struct rate_source *s, int32_t x);
 /* The token that the data calls NAME; -1: none. */
 int32_t source_symbol(const struct rate_source *s, const char *name);
-/* Which token each column of a header names; the last of one column more is the mask, whatever it is
- * called. */
+/* Which token each column of a header names; the last of one column more is the mask, whatever it
+ * is called. */
 bool source_header(const struct rate_source *s, const char *const *names, int64_t count,
                    struct span span, int32_t *state);
 /* The numbers of a CSV file, one a state, in the order of the states. */

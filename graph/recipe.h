@@ -2,7 +2,8 @@
  *
  * Every key stands once in a table (recipe_keys) with its type, default and meaning: reading,
  * `key=value` on the command line, `sedge config`, `sedge explain` and the checks all come from it.
- * Precedence: default, recipe, command line; for params: model, preset, recipe, data, command line. */
+ * Precedence: default, recipe, command line; for params: model, preset, recipe, data, command
+ * line. */
 #ifndef SEDGE_GRAPH_RECIPE_H
 #define SEDGE_GRAPH_RECIPE_H
 

@@ -1,4 +1,5 @@
-/* The text form of a graph: what `sedge plan --dump` shows, and what tests of passes are written in.
+/* The text form of a graph: what `sedge plan --dump` shows, and what tests of passes are written
+ * in.
  *
  *     graph train
  *     process main absorb 10 -log1p(-0.999 * t)

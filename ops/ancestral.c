@@ -1,4 +1,5 @@
-/* The ancestral step: from x_t to x_s by a law of the clean token, exact for each token given it. */
+/* The ancestral step: from x_t to x_s by a law of the clean token, exact for each token given
+ * it. */
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -7,8 +8,8 @@
 /* ancestral, D = sigma_t - sigma_s, x0 over real tokens:
  *   posterior  p(y) ~ sum_x0 P_D[x][y] P_s[y][x0] p(x0 | x_t) / P_t[x][x0]
  *   cavity     p(y) ~ P_D[x][y] sum_x0 P_s[y][x0] p(x0 | x_t but for this position)
- * (Austin et al. 2021, eq. 4; Schiff et al. 2024). Both are laws whatever the head says. x0 that cannot
- * lead to x count for nothing. */
+ * (Austin et al. 2021, eq. 4; Schiff et al. 2024). Both are laws whatever the head says. x0 that
+ * cannot lead to x count for nothing. */
 static const struct op_input ancestral_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_p", IN_F32, 0, "f32 [rows, length, states]: log law of the clean token", DOMAIN_ANY},

@@ -99,8 +99,8 @@ const struct op op_base_draw = {
 };
 
 /* base_cost: the divergence of P_sigma[. | x0] from the law of base_draw, exactly
- *   a final mask   eps sum over y of k_y log(k_y / p_theta(y | all masks)), eps = exp(-absorb sigma),
- *                  k_y = P[y][x0] / eps; absorb: -eps log p_theta(x0 | all masks)
+ *   a final mask   eps sum over y of k_y log(k_y / p_theta(y | all masks)), eps = exp(-absorb
+ *                  sigma), k_y = P[y][x0] / eps; absorb: -eps log p_theta(x0 | all masks)
  *   else           sum over y of P[y][x0] log(P[y][x0] / base_y) */
 static const struct op_input base_cost_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens", DOMAIN_REAL_TOKEN},

@@ -1,5 +1,5 @@
-/* Elementwise ops of two inputs, and `where`. Inputs broadcast by numpy's rule: trailing axes align,
- * an axis of size 1 stretches. f32 with f64 gives f64. The walker of the grad pass reduces a
+/* Elementwise ops of two inputs, and `where`. Inputs broadcast by numpy's rule: trailing axes
+ * align, an axis of size 1 stretches. f32 with f64 gives f64. The walker of the grad pass reduces a
  * gradient to the shape and dtype of its input, so that rules here write it at the full shape. */
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"

@@ -39,8 +39,8 @@ struct chain_walk ref_walk(const struct ref_tensor *x);
 /* The time of row ROW, and the uniform number of a position. */
 double ref_time(const struct ref_tensor *time, int64_t row);
 double ref_uniform(const struct ref_call *call, int64_t row, int64_t position);
-/* Room as of chain_workspace for a reference, which has no workspace: to be freed; NULL where a flat
- * chain needs none. */
+/* Room as of chain_workspace for a reference, which has no workspace: to be freed; NULL where a
+ * flat chain needs none. */
 void *ref_room(const struct ref_call *call);
 static inline bool ref_has(const struct ref_call *call, uint32_t i)
 {

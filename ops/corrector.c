@@ -3,9 +3,10 @@
 #include "ops/rules.h"
 #include "ops/sampler.h"
 
-/* corrector: rates R_y = Q[y][x] + Q[x][y] s_y, forward plus reverse, leave p_sigma invariant (Campbell
- * et al. 2022). Held over `step` of sigma: a jump with probability 1 - exp(-step sum R), to y in
- * proportion to R_y. All positions at once, so the invariance is of second order in the step. */
+/* corrector: rates R_y = Q[y][x] + Q[x][y] s_y, forward plus reverse, leave p_sigma invariant
+ * (Campbell et al. 2022). Held over `step` of sigma: a jump with probability 1 - exp(-step sum R),
+ * to y in proportion to R_y. All positions at once, so the invariance is of second order in the
+ * step. */
 static const struct op_input corrector_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY},

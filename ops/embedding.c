@@ -273,9 +273,9 @@ const struct op op_embedding_backward = {
     .cases = backward_cases,
 };
 
-/* one_hot: ids [...] -> y [..., rows], 1 at the id and 0 elsewhere. It is where a gradient with respect
- * to tokens is taken: to first order, y_id' - y_id of that gradient is what another token changes. An
- * id outside the rows gives zeros. */
+/* one_hot: ids [...] -> y [..., rows], 1 at the id and 0 elsewhere. It is where a gradient with
+ * respect to tokens is taken: to first order, y_id' - y_id of that gradient is what another token
+ * changes. An id outside the rows gives zeros. */
 static const struct op_attr one_hot_attrs[] = {
     [ONE_HOT_ROWS] = {"rows", ATTR_INT, "0",
                       "size of a row; 0: as many as the alphabet of the ids has states", NULL},

@@ -1,6 +1,6 @@
-/* Losses over a space of sequences small enough to list: each of the states^length sequences is a row,
- * in lexicographic order (the last position runs fastest), with its probability p and its scores.
- * They are what denoising score entropy stands in for, and what it is tested by.
+/* Losses over a space of sequences small enough to list: each of the states^length sequences is a
+ * row, in lexicographic order (the last position runs fastest), with its probability p and its
+ * scores. They are what denoising score entropy stands in for, and what it is tested by.
  *
  * A pair is a sequence x and the sequence y that differs from it in one position, from state a to
  * state b. Both are rows; the score of the pair is entry (x, position, b). */
@@ -90,8 +90,8 @@ static void plain_reference(const struct ref_call *call)
     call->out[0].data[0] = pair_sum(call, pair_plain);
 }
 /* implicit_score_entropy: E_x sum over y of Q[x][y] s(x)_y - Q[y][x] log s(y)_x, which the sequence
- * alone and no p(y) is asked for (eq. 6); here summed by pairs: p(x) Q[x][y] s - p(y) Q[x][y] log s. It
- * is the plain one but for a constant, with the same gradient. */
+ * alone and no p(y) is asked for (eq. 6); here summed by pairs: p(x) Q[x][y] s - p(y) Q[x][y] log
+ * s. It is the plain one but for a constant, with the same gradient. */
 static void implicit_reference(const struct ref_call *call)
 {
     call->out[0].data[0] = pair_sum(call, pair_implicit);

@@ -1,9 +1,9 @@
 /* Event by event: exact samplers of the reverse process, which jump once a call.
  *
- * First hitting (Zheng et al. 2024) needs pure absorption and a normalised law of the clean token: the
- * next time then depends on the number of masks alone. Thinning (Lewis, Shedler 1979) serves every chain:
- * candidates come at a rate that the reverse rates cannot exceed, and each is a jump with
- * probability rate / bound. */
+ * First hitting (Zheng et al. 2024) needs pure absorption and a normalised law of the clean token:
+ * the next time then depends on the number of masks alone. Thinning (Lewis, Shedler 1979) serves
+ * every chain: candidates come at a rate that the reverse rates cannot exceed, and each is a jump
+ * with probability rate / bound. */
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/sampler_law.h"
 #include "ops/ops.h"
@@ -96,7 +96,8 @@ const struct op op_first_hit = {
 };
 
 /* reveal_one: of each sequence, one masked position, every one as likely, draws its token from
- * exp(log_p); a sequence without a mask stays. Element 0 of the row picks the position, 1 the token. */
+ * exp(log_p); a sequence without a mask stays. Element 0 of the row picks the position, 1 the
+ * token. */
 static const struct op_input reveal_one_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_p", IN_F32, 0, "f32 [rows, length, states]: log law of the clean token", DOMAIN_ANY},
@@ -154,8 +155,8 @@ const struct op op_reveal_one = {
     .cases = reveal_one_cases,
 };
 
-/* masked_one: of each sequence one masked position, every one as likely: where reveal_one draws a token
- * when u is the element of its draw that picks the position. */
+/* masked_one: of each sequence one masked position, every one as likely: where reveal_one draws a
+ * token when u is the element of its draw that picks the position. */
 static const struct op_input masked_one_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_ROW_U,
@@ -203,14 +204,14 @@ const struct op op_masked_one = {
     .cases = masked_one_cases,
 };
 
-/* thin_next: the next candidate below sigma, and the rate of candidates there. The bound on the rate
- * of one position is its largest over all x0: what a score has when it is a mixture of them (a
+/* thin_next: the next candidate below sigma, and the rate of candidates there. The bound on the
+ * rate of one position is its largest over all x0: what a score has when it is a mixture of them (a
  * posterior or cavity head, a projected score).
  *   flat    in closed form at every sigma
  *   table   the bound at sigma / 2, times cap, over the whole stretch [sigma / 2, sigma]; where no
- *           candidate falls into it sigma' is sigma / 2 and the rate infinite, so that nothing jumps.
- *           The bound may be larger inside the stretch than at its end: cap is what makes up for
- *           it, and thin_jump counts where it did not. */
+ *           candidate falls into it sigma' is sigma / 2 and the rate infinite, so that nothing
+ *           jumps. The bound may be larger inside the stretch than at its end: cap is what makes up
+ *           for it, and thin_jump counts where it did not. */
 static const struct op_input thin_next_inputs[] = {
     SAMPLER_INPUT_X, INPUT_SIGMA, SAMPLER_INPUT_KEEP, INPUT_ROW_U, {0},
 };
@@ -360,7 +361,8 @@ const struct op op_thin_next = {
 
 /* thin_jump: the candidate at noise sigma', to which the scores belong, is a jump with probability
  * R / rate, R = sum over positions and y != x of Q[x][y] s_y; position and token in proportion to
- * their rates. One uniform for both. violations is 1 where R > rate, by more than rounding: the sampler is then not exact. */
+ * their rates. One uniform for both. violations is 1 where R > rate, by more than rounding: the
+ * sampler is then not exact. */
 static const struct op_input thin_jump_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY},

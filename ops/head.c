@@ -24,7 +24,8 @@ static int64_t head_workspace(const struct op_call *call)
     return transition_bytes(call->chain);
 }
 
-/* ROW over the tokens that COUNT, minus the log of the sum of its exponentials; -INFINITY elsewhere. */
+/* ROW over the tokens that COUNT, minus the log of the sum of its exponentials; -INFINITY
+ * elsewhere. */
 static void normalise_row(const double *row, const bool *counts, int32_t states, double *out)
 {
     double most = -INFINITY, sum = 0;
@@ -161,8 +162,8 @@ const struct op op_cavity_output = {
 };
 
 /* score_posterior: the posterior that log scores imply, p(x0) ~ s_x0 E at a mask and x itself
- * elsewhere. Absorb only: there the score of a mask is the posterior over E, so that to normalise is
- * all there is to do. Other chains would have to be inverted. */
+ * elsewhere. Absorb only: there the score of a mask is the posterior over E, so that to normalise
+ * is all there is to do. Other chains would have to be inverted. */
 static const struct op_input score_posterior_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens", DOMAIN_ANY},
@@ -198,7 +199,8 @@ const struct op op_score_posterior = {
     .cases = score_posterior_cases,
 };
 
-/* x0_output_backward: d raw_y = d log p_y - p_y sum of d log p, over what is finite; 0 elsewhere. */
+/* x0_output_backward: d raw_y = d log p_y - p_y sum of d log p, over what is finite; 0
+ * elsewhere. */
 static const struct op_input x0_output_backward_inputs[] = {
     {"log_p", IN_F32, 0, "f32 [..., states]: the log law", DOMAIN_ANY},
     {"dlog_p", IN_F32, 0, "f32 [..., states]: its gradient", DOMAIN_ANY},

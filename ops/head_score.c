@@ -1,8 +1,8 @@
 /* The score that a law of the clean token comes to, with its gradient.
  *
  * Two laws of x0 differ unless the chain is absorbing: the posterior, given all of x_t, and the
- * cavity, given x_t but for the position itself; the posterior is ~ P[x][x0] times the cavity. One taken
- * for the other gives wrong scores. */
+ * cavity, given x_t but for the position itself; the posterior is ~ P[x][x0] times the cavity. One
+ * taken for the other gives wrong scores. */
 #include "ops/chain.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
@@ -12,8 +12,8 @@
 static const char *const result_log_score[] = {"log_score", NULL};
 static const char *const result_backward[] = {"dlog_p", "dsigma", NULL};
 
-/* posterior_score, cavity_score: with v(x0) = p(x0) / P[x][x0] (a posterior; x0 that cannot lead to x
- * count for nothing) or v = p (a cavity), and u = P v,
+/* posterior_score, cavity_score: with v(x0) = p(x0) / P[x][x0] (a posterior; x0 that cannot lead to
+ * x count for nothing) or v = p (a cavity), and u = P v,
  *   posterior  log s_y = log u_y            (D3PM, Austin et al. 2021, eq. 4)
  *   cavity     log s_y = log u_y - log u_x  (UDLM, Schiff et al. 2024; DUO, Sahoo et al. 2025)
  * and 0 at y = x. -INFINITY where y cannot be reached. */

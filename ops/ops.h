@@ -10,7 +10,8 @@ extern const struct op_table ops_table;
 extern const struct op op_input, op_state, op_const, op_store, op_accumulate, op_gradient;
 /* random.c */
 extern const struct op op_random_uniform;
-/* elementwise.c: unary; broadcast.c: binary with broadcasting (numpy's rule: trailing axes align) */
+/* elementwise.c: unary; broadcast.c: binary with broadcasting (numpy's rule: trailing axes
+ * align) */
 extern const struct op op_neg, op_exp, op_log, op_log1p, op_expm1, op_sqrt, op_sin, op_cos, op_tanh,
     op_not, op_cast;
 extern const struct op op_add, op_sub, op_mul, op_div, op_pow, op_max, op_min, op_less, op_equal,

@@ -112,7 +112,8 @@ const struct op op_clip_scale = {
     .cases = clip_cases,
 };
 
-/* adamw (Loshchilov, Hutter 2019, as PyTorch computes it), at step t = 1, 2, …, with g = scale grad:
+/* adamw (Loshchilov, Hutter 2019, as PyTorch computes it), at step t = 1, 2, …, with g = scale
+ * grad:
  *   p := p (1 - lr decay)
  *   m := m + (1 - b1) (g - m),  v := b2 v + (1 - b2) g^2
  *   p := p - lr / (1 - b1^t)  m / (sqrt(v) / sqrt(1 - b2^t) + eps) */

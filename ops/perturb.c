@@ -12,8 +12,8 @@ static const char *const result_x[] = {"x", NULL};
 /* perturb: x ~ P_sigma[. | x0] at each position by itself, from one 53-bit uniform.
  *   absorb   the mask with probability 1 - exp(-sigma), else x0
  *   uniform  with probability 1 - exp(-sigma) a token redrawn among all N (x0 too), else x0
- * With turn the numbers are u + turn less its whole part, uniform too: several noisy copies from the
- * same u (one iteration) that need not be independent of each other. */
+ * With turn the numbers are u + turn less its whole part, uniform too: several noisy copies from
+ * the same u (one iteration) that need not be independent of each other. */
 static const struct op_input perturb_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens (a mask stays a mask)", DOMAIN_ANY},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},

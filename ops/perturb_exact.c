@@ -6,9 +6,9 @@
 
 static const char *const results[] = {"x", "masked", NULL};
 
-/* mask_exactly: x = x0 with k positions masked, all choices of k alike; k is rounded down, and cut to
- * 0 .. length. Each position in turn is chosen with probability (left to choose) / (left to look at),
- * by one uniform (selection sampling: Fan, Muller, Rezucha 1962). */
+/* mask_exactly: x = x0 with k positions masked, all choices of k alike; k is rounded down, and cut
+ * to 0 .. length. Each position in turn is chosen with probability (left to choose) / (left to look
+ * at), by one uniform (selection sampling: Fan, Muller, Rezucha 1962). */
 static const struct op_input mask_exactly_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens", DOMAIN_REAL_TOKEN},
     {"k", IN_F64, 0, "f64 [rows] or []: how many positions to mask", DOMAIN_POSITIVE},

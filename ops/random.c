@@ -4,8 +4,8 @@
 #include "ops/rules.h"
 
 /* random_uniform: y = low + (high - low) u, u uniform on [0, 1) with 53 bits.
- * Stratified (rank 1: one number per sequence): u_i = (g + v_i) / N, where g = sequence mod N is the
- * place of the sequence among the N of an iteration, so that each of N equal parts of the
+ * Stratified (rank 1: one number per sequence): u_i = (g + v_i) / N, where g = sequence mod N is
+ * the place of the sequence among the N of an iteration, so that each of N equal parts of the
  * interval gets one draw whatever the batch sizes are. */
 static const struct op_attr uniform_attrs[] = {
     [UNIFORM_SHAPE] = {"shape", ATTR_DIMS, NULL, "axes of the result", NULL},

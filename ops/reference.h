@@ -19,8 +19,8 @@ struct reference_io {
     bool round; /* values of dtype f32 are rounded to float when they are made */
 };
 
-/* Fills VALUES[0 .. graph->value_count - 1], in memory of ARENA; entries of values that no live node
- * makes have .data NULL. False after reporting a leaf without a value or a node that has no
+/* Fills VALUES[0 .. graph->value_count - 1], in memory of ARENA; entries of values that no live
+ * node makes have .data NULL. False after reporting a leaf without a value or a node that has no
  * reference (a macro that was not expanded). */
 bool reference_run(const struct graph *graph, const struct reference_io *io, struct arena *arena,
                    struct ref_tensor *values);

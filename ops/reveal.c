@@ -1,5 +1,5 @@
-/* Unmasking by other rules than the reverse process: remasking, and orders by confidence. All need a
- * mask that is final; remask alone keeps the law of the process. */
+/* Unmasking by other rules than the reverse process: remasking, and orders by confidence. All need
+ * a mask that is final; remask alone keeps the law of the process. */
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -19,9 +19,10 @@ static void reveal_cost(const struct op_call *call, struct op_cost *out)
 
 /* remask (ReMDM: Wang, Schiff, Sahoo, Kuleshov 2025), a = exp(-sigma):
  *   token   masked again with probability r
- *   mask    to y with p(y) (a_s - (1 - r) a_t) / (1 - a_t), stays with (1 - a_s - r a_t) / (1 - a_t)
- * where r is at most min(1, (1 - a_s) / a_t); what is above is taken as that. The marginals of one position are
- * those of the process whatever r is. */
+ *   mask    to y with p(y) (a_s - (1 - r) a_t) / (1 - a_t), stays with (1 - a_s - r a_t) / (1 -
+ *           a_t)
+ * where r is at most min(1, (1 - a_s) / a_t); what is above is taken as that. The marginals of one
+ * position are those of the process whatever r is. */
 static const struct op_input remask_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_LAW,

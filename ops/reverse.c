@@ -105,8 +105,8 @@ static double *ref_row(int64_t count)
     return row;
 }
 
-/* One draw a position; input KEEP, where present, holds positions back, and the input after it is what
- * is drawn by. A second result counts the negative weights of each row. */
+/* One draw a position; input KEEP, where present, holds positions back, and the input after it is
+ * what is drawn by. A second result counts the negative weights of each row. */
 static void draw_all(const struct ref_call *call, weights_rule *rule, uint32_t keep)
 {
     const struct chain *chain = call->chain;

@@ -14,8 +14,8 @@ struct table_law ref_table_law(const struct chain *chain, int32_t x, const doubl
 /* The clamped weights of LAW over all states. */
 void ref_weights(const struct chain *chain, const struct chain_law *law, const double *log_score,
                  double *weights);
-/* The law that `denoise` draws from: clamped, repaired, of any scale. P is that of SIGMA and in ROOM
- * (table chains). */
+/* The law that `denoise` draws from: clamped, repaired, of any scale. P is that of SIGMA and in
+ * ROOM (table chains). */
 void ref_decoder(const struct transition *p, int32_t x, const double *log_score, void *room,
                  double *weights);
 

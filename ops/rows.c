@@ -221,8 +221,9 @@ const struct op op_scatter_add = {
     .cases = scatter_cases,
 };
 
-/* replace: y_r = row x_k where index_k = r, of several the last; row r of base where there is none. Rows
- * that do not exist are dropped. An index runs over as many leading axes of base as x leaves open. */
+/* replace: y_r = row x_k where index_k = r, of several the last; row r of base where there is none.
+ * Rows that do not exist are dropped. An index runs over as many leading axes of base as x leaves
+ * open. */
 static const struct op_input replace_inputs[] = {
     {"base", IN_IDS, 0, "token or i32 [n, ...]", DOMAIN_ANY},
     {"x", IN_IDS, 0, "the same dtype [m, ...]: rows of base", DOMAIN_ANY},

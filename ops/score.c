@@ -333,13 +333,13 @@ const struct op op_score_entropy_backward = {
 
 /* project_score: the nearest score (in the divergence that score entropy is) that some law over x0
  * could have, so that the loss against any true score never grows.
- *   a mask    scaled so that the total reverse rate is one that some x0 has, under absorption and in
- *             all flat chains the same for all: there the tokens sum to a known number, absorb: 1 / E.
- *             Then, in table chains:
- *   else      each entry clipped to the least and the largest of P[y][x0] / P[x][x0] over x0 (uniform:
- *             r and 1/r); where the total reverse rate sum Q[x][y] s_y is above the largest that one
- *             x0 has (uniform: (1/r + N - 2) / N), scaled down to it, entries that come to their
- *             least staying there */
+ *   a mask    scaled so that the total reverse rate is one that some x0 has, under absorption and
+ *             in all flat chains the same for all: there the tokens sum to a known number, absorb:
+ *             1 / E. Then, in table chains:
+ *   else      each entry clipped to the least and the largest of P[y][x0] / P[x][x0] over x0
+ *             (uniform: r and 1/r); where the total reverse rate sum Q[x][y] s_y is above the
+ *             largest that one x0 has (uniform: (1/r + N - 2) / N), scaled down to it, entries that
+ *             come to their least staying there */
 static const struct op_input project_score_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},

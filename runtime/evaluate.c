@@ -58,8 +58,8 @@ static void add_positions(struct evaluation *e, struct loaded *program, int64_t 
             e->position[p] += weight * e->scale[i] * nats[i * length + p];
 }
 
-/* Runs one program on a batch and adds its nats, times the SCALE of each sequence, to OUT. WEIGHT is
- * that of this run in the means by position. */
+/* Runs one program on a batch and adds its nats, times the SCALE of each sequence, to OUT. WEIGHT
+ * is that of this run in the means by position. */
 static void add_nats(struct evaluation *e, struct loaded *program, int64_t count, int64_t first,
                      uint32_t iteration, double weight, double *out)
 {
@@ -91,8 +91,8 @@ static bool stopped(const struct evaluation *e)
     return e->source->stop && e->source->stop(e->source->context);
 }
 
-/* What is known of the window that was read as sequence I of the batch; of one that its language does
- * not have, nothing. */
+/* What is known of the window that was read as sequence I of the batch; of one that its language
+ * does not have, nothing. */
 static bool read_truth(const struct evaluation *e, int64_t i, double *nats)
 {
     const struct bound_source *s = e->source;

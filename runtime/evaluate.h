@@ -5,8 +5,9 @@
  * in nats a sequence, where p is the law of the reverse process in continuous time that starts from
  * the same base as the samplers, follows the same projected scores and ends with the same decoder
  * (math of Lou, Meng, Ermon 2024, with the pieces that the published estimator leaves out). How the
- * integral is estimated is the estimator's (runtime/estimate.h). Everything is done in two replicates
- * of their own, whose difference gives the Monte Carlo error; the error over sequences contains it.
+ * integral is estimated is the estimator's (runtime/estimate.h). Everything is done in two
+ * replicates of their own, whose difference gives the Monte Carlo error; the error over sequences
+ * contains it.
  *
  * Positions may be GIVEN: they are never noised and cost nothing, and the bound is that of the rest
  * given them. What is counted as a symbol is then a position that is not given. */
@@ -17,8 +18,8 @@
 #include "runtime/executor.h"
 
 struct bound_plans {
-    /* Inputs x0 and t, fixed where something is given, label where one is told, and turn where there is
-     * one; output nats, and by_position if wanted. */
+    /* Inputs x0 and t, fixed where something is given, label where one is told, and turn where
+     * there is one; output nats, and by_position if wanted. */
     struct loaded *integrand;
     struct loaded *base;           /* at t = 1 */
     struct loaded *reconstruction; /* at t = t_min */
@@ -64,8 +65,8 @@ struct bound {
     double *per_sequence;       /* nats a sequence, SEQUENCES of them */
     double *per_sequence_noise; /* standard errors of noise of these */
     double *truths;             /* per sequence; meaningful where KNOWN */
-    /* Mean nats over the sequences in which the position is not given, LENGTH of them; NAN: there is
-     * none. NULL: not asked for. */
+    /* Mean nats over the sequences in which the position is not given, LENGTH of them; NAN: there
+     * is none. NULL: not asked for. */
     double *per_position;
 };
 
@@ -87,10 +88,10 @@ bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound
                     const struct bound_config *config, const struct bound_source *source,
                     struct bound *out);
 
-/* The exact -log p of the sampler that reveals positions in a fixed ORDER, one network call for each:
- * minus the sum over k of log p(x0 at order[k] | x0 at order[0 .. k-1], the rest masked). ORDER lists
- * the positions that are not given. It is a density: over all x0 exp(-nats) adds up to 1. NATS is
- * the only term of OUT; there is no noise in it. */
+/* The exact -log p of the sampler that reveals positions in a fixed ORDER, one network call for
+ * each: minus the sum over k of log p(x0 at order[k] | x0 at order[0 .. k-1], the rest masked).
+ * ORDER lists the positions that are not given. It is a density: over all x0 exp(-nats) adds up to
+ * 1. NATS is the only term of OUT; there is no noise in it. */
 bool order_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,
                     const struct bound_config *config, const int32_t *order,
                     const struct bound_source *source, struct bound *out);

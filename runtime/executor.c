@@ -102,7 +102,8 @@ static void resolve(struct loaded *l)
     }
 }
 
-/* The arena grows to what the largest plan needs; plans loaded before find it again when they run. */
+/* The arena grows to what the largest plan needs; plans loaded before find it again when they
+ * run. */
 static bool grow_arena(struct diags *diags, struct engine *engine, int64_t bytes)
 {
     if ((int64_t)engine->arena.size >= bytes && engine->arena.data)

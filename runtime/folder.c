@@ -51,7 +51,8 @@ static bool make_folders(const struct folder *f)
     return true;
 }
 
-/* The lock goes with the process, however it ends. A file system without locks has none to offer. */
+/* The lock goes with the process, however it ends. A file system without locks has none to
+ * offer. */
 static bool lock(struct folder *f)
 {
     f->lock = opendir(f->path);
@@ -79,8 +80,8 @@ static bool is_part(const char *name)
     return false;
 }
 
-/* Removes what a kill in the middle of a write left behind; only the owner of the lock may. A folder
- * that holds other things and no run is somebody else's, and is left alone. */
+/* Removes what a kill in the middle of a write left behind; only the owner of the lock may. A
+ * folder that holds other things and no run is somebody else's, and is left alone. */
 static bool sweep(struct folder *f)
 {
     bool run = folder_has(f, "config.yaml") || folder_has(f, "run.json");

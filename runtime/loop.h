@@ -1,7 +1,8 @@
 /* Runs the loops of a model: calls loaded plans over a grid of times, and keeps what they carry.
  *
  * Carried values live here, outside every arena, and are never saved. Each call of a
- * run is an iteration of its own, so that a sequence's result depends on the seed and its own global index alone. */
+ * run is an iteration of its own, so that a sequence's result depends on the seed and its own
+ * global index alone. */
 #ifndef SEDGE_RUNTIME_LOOP_H
 #define SEDGE_RUNTIME_LOOP_H
 
@@ -14,7 +15,8 @@ struct loop_program {
     struct loaded *loaded;
 };
 
-/* A program input that is neither carried nor computed: the same in every call. ROWS x the shape. */
+/* A program input that is neither carried nor computed: the same in every call. ROWS x the
+ * shape. */
 struct loop_field {
     const char *name;
     const void *data;

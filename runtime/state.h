@@ -32,9 +32,10 @@ bool state_save(struct diags *diags, struct arena *arena, const struct state *st
                 uint32_t count);
 
 enum state_fill {
-    FILL_EXACT,   /* a checkpoint: every saved row must be there, nothing else */
-    FILL_WEIGHTS, /* weights from outside: parameters must all be there; an ema row takes its own
-                   * tensor or its owner's; moments and cursors stay; names may start with `param/` */
+    FILL_EXACT, /* a checkpoint: every saved row must be there, nothing else */
+    /* Weights from outside: parameters must all be there; an ema row takes its own tensor or its
+     * owner's; moments and cursors stay; names may start with `param/`. */
+    FILL_WEIGHTS,
 };
 /* False after reporting FAULT_DATA: the lists of missing, extra and misshapen tensors, or that the
  * file is not what its own metadata `digest` says (where it has one); nothing is changed then. */

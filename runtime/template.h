@@ -1,12 +1,13 @@
-/* What of a text is known before it is drawn: positions that hold a token, positions that may hold some
- * tokens, positions that are free. Called by `sedge sample`.
+/* What of a text is known before it is drawn: positions that hold a token, positions that may hold
+ * some tokens, positions that are free. Called by `sedge sample`.
  *
  *     best of {mask:12} times      12 free positions ({mask} is one, {any:12} says the same)
  *     {set:abc}  {set:cat|dog}     a position that holds one of the symbols
  *     {not:abc}  {not:cat|dog}     a position that holds none of them
  *     {{  }}                       the braces themselves
  *
- * In a vocabulary of words, symbols of a set are divided by `|`; else each one stands for itself. */
+ * In a vocabulary of words, symbols of a set are divided by `|`; else each one stands for
+ * itself. */
 #ifndef SEDGE_RUNTIME_TEMPLATE_H
 #define SEDGE_RUNTIME_TEMPLATE_H
 
@@ -23,8 +24,9 @@ struct template
     struct template_place *places;
 };
 
-/* Appends what SOURCE says. EDGES as of vocabulary_encode, for the ends of the text. False after reporting FAULT_DATA: a symbol outside the vocabulary, a set that
- * leaves nothing, `____` written for a mask, braces that say nothing known. */
+/* Appends what SOURCE says. EDGES as of vocabulary_encode, for the ends of the text. False after
+ * reporting FAULT_DATA: a symbol outside the vocabulary, a set that leaves nothing, `____` written
+ * for a mask, braces that say nothing known. */
 bool template_read(struct diags *diags, struct arena *arena, const struct vocabulary *vocabulary,
                    const struct source *source, unsigned edges, struct template *out);
 

@@ -45,6 +45,7 @@ expect() {
 }
 
 fresh
+echo "/* … $(seq -s ' ' 34) */" >>"$top/ops/ops.h" # 100 characters, 102 bytes
 "$check" "$top" || bad=1
 
 expect graph/base/a.h '#include "graph/graph.h"' 'graph/base/a.h:2: graph/base/ may not include graph/graph.h'
@@ -72,6 +73,7 @@ expect ops/ops.h 'void f(void) { sigaction(SIGINT, 0, 0); }' 'sigaction(): below
 expect ops/ops.h 'void f(void) { fputs("x", stderr); }' 'stdout and stderr belong to tools/'
 expect ops/util.c 'int x;' 'ops/util.c: call it after what it does'
 expect ops/ops.h "$(seq 700)" 'ops/ops.h: 701 lines'
+expect ops/ops.h "/* $(seq -s ' ' 35) */" '101 columns: wrap it at 100'
 
 fresh
 rm "$top/passes/README.md"

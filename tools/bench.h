@@ -25,7 +25,8 @@ double bench_median(double *seconds, int64_t count);
 
 /* Each measures, prints and returns the exit code; SECONDS is about how long to measure. */
 
-/* The variance of the estimators of the bound of a trained run, by noise alone: the data is fixed. */
+/* The variance of the estimators of the bound of a trained run, by noise alone: the data is
+ * fixed. */
 int bench_estimators(struct command_line *line);
 /* How much of each program that loops call is the network, and how much the sampler. */
 int bench_sampling(struct command_line *line, double seconds);

@@ -35,8 +35,8 @@ static bool measure_each(struct job *j)
     return true;
 }
 
-/* Calls for the same standard error, as a share of those of one random time a sequence: with as many
- * draws each, the ratio of the variances. */
+/* Calls for the same standard error, as a share of those of one random time a sequence: with as
+ * many draws each, the ratio of the variances. */
 static double share_of_calls(const struct job *j, uint32_t i)
 {
     double ratio = j->b[i].integral_noise / j->random_noise;

@@ -1,4 +1,5 @@
-/* sedge bench MODEL --sampling: how much of a reverse step is the network, and how much the sampler. */
+/* sedge bench MODEL --sampling: how much of a reverse step is the network, and how much the
+ * sampler. */
 #include "graph/base/clock.h"
 #include "graph/loop.h"
 #include "tools/bench.h"
@@ -34,7 +35,8 @@ static bool is_layer(const char *op)
     return strcmp(op, "linear") == 0 || strcmp(op, "attention") == 0;
 }
 
-/* Steps that a layer depends on, without those that ask the chain. Returns whether there are any. */
+/* Steps that a layer depends on, without those that ask the chain. Returns whether there are
+ * any. */
 static bool mark_network(struct arena *arena, struct sampling *p)
 {
     bool *needed = arena_new_array(arena, bool, p->plan->tensor_count), any = false;

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 const struct command *const commands[] = {
-    &command_new,  &command_check, &command_config, &command_explain,
-    &command_plan, &command_train, &command_sample, &command_eval,
-    &command_compare, &command_run, &command_bench, &command_ops,
+    &command_new,     &command_check, &command_config, &command_explain,
+    &command_plan,    &command_train, &command_sample, &command_eval,
+    &command_compare, &command_run,   &command_bench,  &command_ops,
 };
 const uint32_t command_count = sizeof commands / sizeof *commands;
 
@@ -97,7 +97,8 @@ static bool is_word(const char *typed, const char *word, const char *option, con
 
 static int run_command(struct arena *arena, struct diags *diags, int argc, char **argv)
 {
-    if (argc < 2 || (is_word(argv[1], "help", "--help", "-h") && (argc == 2 || argv[1][0] == '-'))) {
+    if (argc < 2 ||
+        (is_word(argv[1], "help", "--help", "-h") && (argc == 2 || argv[1][0] == '-'))) {
         print_help();
         return argc < 2 ? 2 : 0;
     }

@@ -22,8 +22,8 @@ struct measured {
 
 /* Opens the run, with its data or with that of `--data`; warns where the data has changed. */
 bool measure_open(struct measured *m, struct command_line *line, const char *run);
-/* Reads what is asked for (the keys eval.…, the option `--order` where the command has it), compiles
- * and loads. BY_POSITION: costs of each position too. */
+/* Reads what is asked for (the keys eval.…, the option `--order` where the command has it),
+ * compiles and loads. BY_POSITION: costs of each position too. */
 bool measure_load(struct measured *m, bool by_position);
 /* Evaluates; false after reporting, or when a signal came. */
 bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,

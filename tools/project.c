@@ -102,7 +102,8 @@ bool project_open(struct project *p, struct command_line *line, const char *path
         return false;
     if (!without_data && !open_data(p))
         return false;
-    /* Now the vocabulary is known; what the command line says of it still wins. A run says it itself. */
+    /* Now the vocabulary is known; what the command line says of it still wins. A run says it
+     * itself. */
     if (!vocabulary)
         recipe_set_param(p->recipe, p->arena, "vocab",
                          arena_printf(p->arena, "%u", p->vocabulary->size));

@@ -51,14 +51,15 @@ struct plan *project_plan(struct project *p, const char *program, int64_t batch,
 /* The gradient plan of `train` and the update plan. */
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
 
-/* After all plans are compiled: maps and initialises the state that they use, and with CURSOR the row
- * of the step. */
+/* After all plans are compiled: maps and initialises the state that they use, and with CURSOR the
+ * row of the step. */
 bool project_state(struct project *p, bool cursor);
 /* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);
 
-/* Which class bounds are told, from the key eval.label: of each window its own by default, if the data
- * has classes and the program `bound_integrand` takes one. False after reporting that it takes none. */
+/* Which class bounds are told, from the key eval.label: of each window its own by default, if the
+ * data has classes and the program `bound_integrand` takes one. False after reporting that it takes
+ * none. */
 bool project_tell_label(struct project *p, const char *label);
 
 /* The programs of the bound, compiled for BATCH; then loaded, once the state is open. */
@@ -82,7 +83,8 @@ bool project_bound_load(struct project *p, const struct bound_plan_set *set,
 double project_t_min(const struct project *p);
 /* Whether the network sees no noise level: its block `trunk` takes none. */
 bool project_time_free(const struct project *p);
-/* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the project. */
+/* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the
+ * project. */
 double project_noised(void *context, double t);
 
 /* COUNT of the held-out windows, spread evenly over all of them, as a source for bound_evaluate;

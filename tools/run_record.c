@@ -1,4 +1,5 @@
-/* Writes and compares the record of a run. Called by `train`; what evaluates or samples compares too. */
+/* Writes and compares the record of a run. Called by `train`; what evaluates or samples compares
+ * too. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "tools/run_record.h"
 #include "graph/elaborate.h"
@@ -39,7 +40,8 @@ static void pin_value(struct recipe *q, const char *key, const struct yaml *valu
             q->sources[i].value = value;
 }
 
-/* The files of a rate or base that was set from outside: `matrix`, `groups`, or the value itself. */
+/* The files of a rate or base that was set from outside: `matrix`, `groups`, or the value
+ * itself. */
 static void pin_table(struct project *p, struct setting *setting)
 {
     struct yaml *copy = arena_alloc(p->arena, sizeof *copy);

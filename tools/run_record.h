@@ -12,15 +12,15 @@ void record_pin(struct project *p);
 bool record_write(struct project *p, struct folder *folder, bool exists);
 
 /* Whether the run in FOLDER may be resumed as this project: same configuration but for keys that
- * change no step already done, same model, same data, same instruction set. False after reporting what
- * differs and what to do. */
+ * change no step already done, same model, same data, same instruction set. False after reporting
+ * what differs and what to do. */
 bool record_matches(struct project *p, struct folder *folder);
 
 /* The hash of the data that RUN was trained on; NULL where no record says. */
 const char *record_data_hash(struct arena *arena, const char *run);
 
-/* Warns where the model of the finished RUN, as its files are now and whatever the command line sets,
- * is not the one that was trained. False after reporting that it can no longer be read. */
+/* Warns where the model of the finished RUN, as its files are now and whatever the command line
+ * sets, is not the one that was trained. False after reporting that it can no longer be read. */
 bool record_check_model(struct project *p, const char *run);
 
 #endif

@@ -56,7 +56,8 @@ static bool all_stopped(const struct sample_job *j, int64_t done)
     return true;
 }
 
-/* A mask is no text: where one is left after the last step, no token had a weight to be drawn by. */
+/* A mask is no text: where one is left after the last step, no token had a weight to be drawn
+ * by. */
 static bool check_drawn(struct sample_job *j)
 {
     int64_t left = 0;

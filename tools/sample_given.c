@@ -1,4 +1,5 @@
-/* What is given of a text before `sedge sample` draws it: known positions, allowed sets, a label. */
+/* What is given of a text before `sedge sample` draws it: known positions, allowed sets, a
+ * label. */
 #include "tools/classes.h"
 #include "tools/sample.h"
 

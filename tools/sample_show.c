@@ -1,4 +1,5 @@
-/* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was done. */
+/* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was
+ * done. */
 #include "graph/base/clock.h"
 #include "tools/classes.h"
 #include "tools/json_print.h"
@@ -22,8 +23,8 @@ static char *decode(struct sample_job *j, struct arena *arena, const int32_t *id
     return vocabulary_decode(j->p.vocabulary, arena, ids, (size_t)count, "_", size);
 }
 
-/* One sequence in at most COLUMNS columns a line and MOST lines, for what scrolls off cannot be drawn
- * over; a mask is dimmed. Returns the lines it took. */
+/* One sequence in at most COLUMNS columns a line and MOST lines, for what scrolls off cannot be
+ * drawn over; a mask is dimmed. Returns the lines it took. */
 static int draw_text(const char *text, int columns, int most)
 {
     int column = 0, lines = 1;

@@ -107,7 +107,8 @@ char *find_recipe(struct command_line *line, const char *name)
     return NULL;
 }
 
-/* Cores that this process may run on: fewer than the machine has in a container or under taskset. */
+/* Cores that this process may run on: fewer than the machine has in a container or under
+ * taskset. */
 static long usable_cores(void)
 {
     cpu_set_t set;

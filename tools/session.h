@@ -28,7 +28,8 @@ bool session_recipe_model(struct session *s, struct command_line *line, const st
 /* Finds a recipe by path or name; NULL after reporting. */
 char *find_recipe(struct command_line *line, const char *name);
 
-/* Threads (OMP_NUM_THREADS, else all cores) and instruction set (SEDGE_ISA); false after reporting. */
+/* Threads (OMP_NUM_THREADS, else all cores) and instruction set (SEDGE_ISA); false after
+ * reporting. */
 bool session_machine(struct session *s);
 
 /* Compiles one program; REQUEST's dims are completed with those of the session. */

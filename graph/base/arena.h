@@ -24,7 +24,8 @@ void *arena_alloc(struct arena *arena, size_t size);
 void *arena_alloc_array(struct arena *arena, size_t count, size_t size);
 
 /* Makes room for one more element in a growing array: returns ITEMS or a copy twice as large, and
- * updates *CAPACITY. Use: v->items = arena_grow(a, v->items, v->count, &v->capacity, sizeof *v->items) */
+ * updates *CAPACITY. Use:
+ *     v->items = arena_grow(a, v->items, v->count, &v->capacity, sizeof *v->items) */
 void *arena_grow(struct arena *arena, void *items, size_t count, uint32_t *capacity, size_t size);
 
 char *arena_strdup(struct arena *arena, const char *text);

@@ -42,12 +42,13 @@ struct chain {
     int32_t tokens; /* real tokens, N: ids 0 .. N-1; clean data holds no other */
     int32_t states; /* N, or N + 1 with the mask as last state */
     int32_t mask;   /* N where there is a mask, else -1 */
-    /* Flat: rates of a token's masking, of its redrawing over all N tokens (itself included), and of
-     * a mask's redrawing over all N. absorb: 1 0 0. uniform: 0 1 0. */
+    /* Flat: rates of a token's masking, of its redrawing over all N tokens (itself included), and
+     * of a mask's redrawing over all N. absorb: 1 0 0. uniform: 0 1 0. */
     double absorb, uniform, release;
     const struct rates *rates; /* table */
     /* Where reverse chains start: a law over the states, all positive; NULL: the stationary law,
-     * or where the mask is final the mask, less the share exp(-absorb sigma) that is not there yet. */
+     * or where the mask is final the mask, less the share exp(-absorb sigma) that is not there
+     * yet. */
     const double *base;
     const double *stationary; /* table: the stationary law; NULL where there is more than one */
 };

@@ -1,7 +1,8 @@
 /* Tables of numbers as CSV: cells apart by commas, one row a line, all rows of one length, blanks
- * around a cell and blank lines allowed. The first row may hold names instead; a name with a comma, a
- * quote or blanks at its ends stands in double quotes, a quote in it is doubled. Nothing else is
- * allowed: no empty cells, no comments. A byte order mark before the table is none of it. Called by the reader of `process:`. */
+ * around a cell and blank lines allowed. The first row may hold names instead; a name with a comma,
+ * a quote or blanks at its ends stands in double quotes, a quote in it is doubled. Nothing else is
+ * allowed: no empty cells, no comments. A byte order mark before the table is none of it. Called by
+ * the reader of `process:`. */
 #ifndef SEDGE_BASE_CSV_H
 #define SEDGE_BASE_CSV_H
 

@@ -42,8 +42,8 @@ struct diags *diags_new(struct arena *arena);
 /* Registers a source whose lines can be shown; TEXT is copied. Returns its number for spans.
  * diags_file_name(0) is "sedge". */
 uint32_t diags_source(struct diags *diags, const char *name, const char *text, size_t length);
-/* The same for a part of the command line: messages show it behind what was typed BEFORE it ("batch=",
- * "--steps "), and no line number. NAME is what diags_file_name gives. */
+/* The same for a part of the command line: messages show it behind what was typed BEFORE it
+ * ("batch=", "--steps "), and no line number. NAME is what diags_file_name gives. */
 uint32_t diags_typed(struct diags *diags, const char *name, const char *before, const char *text,
                      size_t length);
 const char *diags_file_name(const struct diags *diags, uint32_t file);

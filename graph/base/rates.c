@@ -1,4 +1,5 @@
-/* Rate matrices of table chains: built, checked and taken apart. Called by the reader of `process:`. */
+/* Rate matrices of table chains: built, checked and taken apart. Called by the reader of
+ * `process:`. */
 #include "graph/base/rates.h"
 #include "graph/base/check.h"
 #include "graph/base/random.h"
@@ -365,8 +366,8 @@ static bool symmetric(const struct rates *r)
  * all of a panel, so that its rows stay in the cache: 4096 states are 128 MiB. */
 enum { GTH_PANEL = 32, GTH_TILE = 512 };
 
-/* Adds to columns FROM .. TO of ROW what went through states LOW .. HIGH; FACTOR has the shares of it.
- * Those of four states are added at once. */
+/* Adds to columns FROM .. TO of ROW what went through states LOW .. HIGH; FACTOR has the shares of
+ * it. Those of four states are added at once. */
 static void go_through(const double *a, int32_t n, double *row, const double *factor, int32_t low,
                        int32_t high, int32_t from, int32_t to)
 {

@@ -40,7 +40,8 @@ static bool fail(struct writer *w, const char *what, int error)
     return false;
 }
 
-/* The folder is opened first: it is synced last, and by then nothing may fail for want of rights. */
+/* The folder is opened first: it is synced last, and by then nothing may fail for want of
+ * rights. */
 static bool open_folder(struct writer *w)
 {
     const char *slash = strrchr(w->path, '/');

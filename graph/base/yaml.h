@@ -28,7 +28,8 @@ struct yaml *yaml_read_file(struct diags *diags, struct arena *arena, const char
                             struct span where);
 struct yaml *yaml_read_text(struct diags *diags, struct arena *arena, const char *name,
                             const char *text, size_t length);
-/* The value of the setting KEY in the command line, where BEFORE was typed before it (diags_typed). */
+/* The value of the setting KEY in the command line, where BEFORE was typed before it
+ * (diags_typed). */
 struct yaml *yaml_read_typed(struct diags *diags, struct arena *arena, const char *key,
                              const char *before, const char *text);
 

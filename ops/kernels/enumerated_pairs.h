@@ -1,5 +1,5 @@
-/* Pairs of neighbours in the list of all sequences; ops/enumerated.c says what they are for. Kernels
- * and references share this copy: what they add up is in double in both. */
+/* Pairs of neighbours in the list of all sequences; ops/enumerated.c says what they are for.
+ * Kernels and references share this copy: what they add up is in double in both. */
 #ifndef SEDGE_ENUMERATED_PAIRS_H
 #define SEDGE_ENUMERATED_PAIRS_H
 

@@ -1,5 +1,5 @@
-/* What scores some law over x0 could have: limits of each entry and of their sum. In double; kernels
- * and references share this one copy.
+/* What scores some law over x0 could have: limits of each entry and of their sum. In double;
+ * kernels and references share this one copy.
  *
  * s_y is a mean of P[y][x0] / P[x][x0] over x0, so it lies between the smallest and the largest of
  * these, and the total reverse rate sum_y Q[x][y] s_y below the largest of theirs. */

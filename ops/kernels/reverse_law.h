@@ -19,7 +19,8 @@ struct chain_law {
     double scale, shift, mix;
 };
 
-/* Before clamping; what the tests compare, and may be negative. Laws with a mix have no such form. */
+/* Before clamping; what the tests compare, and may be negative. Laws with a mix have no such
+ * form. */
 static inline double law_raw(const struct chain_law *law, int32_t y, double score)
 {
     if (y == law->at)
@@ -172,7 +173,8 @@ static inline struct chain_law law_base(const struct chain *chain, double sigma,
     return law;
 }
 
-/* Table chains. SCORE is the row of s_y, with 1 at x; WEIGHTS, TERM and NEXT have room for as many. */
+/* Table chains. SCORE is the row of s_y, with 1 at x; WEIGHTS, TERM and NEXT have room for as
+ * many. */
 struct table_law {
     double *score, *weights, *term, *next;
 };
@@ -261,8 +263,8 @@ static inline void table_decoder(const struct transition *p, int32_t x, const st
 }
 
 /* KL(P_sigma[., x0] || base) for chains that do not leak: the sum over y of base_y h(P / base - 1),
- * h(e) = (1 + e) log(1 + e) - e, whose terms are never negative. Infinite where the base rules out a state
- * that is reached. */
+ * h(e) = (1 + e) log(1 + e) - e, whose terms are never negative. Infinite where the base rules out
+ * a state that is reached. */
 static inline double base_excess(double p, double base)
 {
     if (!(base > 0))
@@ -284,8 +286,8 @@ static inline double base_divergence(const struct transition *p, int32_t x0)
     return sum;
 }
 
-/* The same for chains that leak, against law_base: the mask has its share in both; what has not come
- * to it, eps = exp(-absorb sigma), costs the divergence of where it is from the score row q:
+/* The same for chains that leak, against law_base: the mask has its share in both; what has not
+ * come to it, eps = exp(-absorb sigma), costs the divergence of where it is from the score row q:
  *     eps (sum over y of k_y log k_y - k_y log q_y),   k_y = P[y][x0] / eps.
  * LOG_Q0 is that of x0, LOG_SUM the sum over the tokens. */
 static inline double leak_divergence(const struct transition *p, double log_q0, double log_sum)

@@ -11,8 +11,8 @@ struct step_transitions {
     struct transition t, s, d;
 };
 
-/* The step sigma_t -> sigma_s at x, of a flat chain. OTHERS: sum over real tokens x0 != x of the law
- * of x0; OWN: its share at x0 = x.
+/* The step sigma_t -> sigma_s at x, of a flat chain. OTHERS: sum over real tokens x0 != x of the
+ * law of x0; OWN: its share at x0 = x.
  *   posterior  w_y = P_d[x][y] (P_s v)_y, v = law / P_t[x][.]
  *   cavity     the same with v = law */
 static inline struct chain_law ancestral_law(const struct step_transitions *p, int32_t x,

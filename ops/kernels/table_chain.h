@@ -1,5 +1,5 @@
-/* exp(sigma Q) of a chain with any rates: non-negative arithmetic only, so that every entry, however
- * small, has nearly all its digits. Used through ops/kernels/transition.h.
+/* exp(sigma Q) of a chain with any rates: non-negative arithmetic only, so that every entry,
+ * however small, has nearly all its digits. Used through ops/kernels/transition.h.
  *
  * Two ways, the cheaper of them by its count of operations:
  *   uniformisation    P = sum_k Poisson(k; q sigma) R^k, R = I + Q / q, q the fastest rate (Jensen
@@ -111,8 +111,8 @@ static inline void table_multiply(const struct rates *rates, const double *v, do
         out[y] = table_slope(rates, v, y);
 }
 
-/* The first K past the mean LAMBDA whose Poisson weight is at most 1e-32 of the largest, and that weight
- * over the largest. */
+/* The first K past the mean LAMBDA whose Poisson weight is at most 1e-32 of the largest, and that
+ * weight over the largest. */
 static inline int64_t table_terms(double lambda, double *last)
 {
     int64_t k = (int64_t)lambda;

@@ -32,12 +32,14 @@ struct transition {
     double kept;   /* P[M][M] */
     double freed;  /* P[y][M] */
     double stay;   /* same - other: exp(-(absorb + uniform) sigma) */
-    /* Table chains: P[y][x0] at p[x0 * states + y]; columns that were not asked for hold garbage. */
+    /* Table chains: P[y][x0] at p[x0 * states + y]; columns that were not asked for hold
+     * garbage. */
     const double *p;
     double *scratch;
 };
 
-/* Workspace of one transition of a table chain: P and what computing it needs. 0 for flat chains. */
+/* Workspace of one transition of a table chain: P and what computing it needs. 0 for flat
+ * chains. */
 static inline int64_t transition_bytes(const struct chain *chain)
 {
     return chain->kind == CHAIN_TABLE ? table_bytes(chain->rates) : 0;
@@ -154,8 +156,8 @@ static inline double transition_slope(const struct transition *p, int32_t y, int
     return y == x0 ? other - (a + u) * p->stay : other;
 }
 
-/* log rho_y, rho_y = P[y][x0] / P[x][x0]: what the log score at y would be if x0 were known. -INFINITY
- * where y cannot be reached; x must be reachable. */
+/* log rho_y, rho_y = P[y][x0] / P[x][x0]: what the log score at y would be if x0 were known.
+ * -INFINITY where y cannot be reached; x must be reachable. */
 static inline double transition_log_ratio(const struct transition *p, int32_t y, int32_t x,
                                           int32_t x0)
 {

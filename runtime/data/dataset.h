@@ -32,8 +32,8 @@ struct dataset_options {
 struct dataset;
 
 /* Data in classes: each file of OPTIONS, text or grammar, is a class of its own, and all share one
- * vocabulary. Training windows come from each class alike often; held-out windows class by class. What
- * is known of a window without its class is the mean of the classes' laws, where all are known
+ * vocabulary. Training windows come from each class alike often; held-out windows class by class.
+ * What is known of a window without its class is the mean of the classes' laws, where all are known
  * languages. NULL after reporting; there must be no valid_file. */
 struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
                                      const struct dataset_options *options);

@@ -1,6 +1,6 @@
 /* The shipped SEDD models against the reference implementation: forward, loss, gradients and thirty
- * steps of training, by the plans that `sedge train` runs. tests/golden/README.md says what the files
- * hold, where they come from and how closely single precision agrees. Reads the folder
+ * steps of training, by the plans that `sedge train` runs. tests/golden/README.md says what the
+ * files hold, where they come from and how closely single precision agrees. Reads the folder
  * $SEDGE_GOLDEN, or tests/golden. */
 #include "tests/support/rig.h"
 

@@ -1,5 +1,5 @@
-/* Two dependent tokens, small enough that the law of a whole sampler is a product of matrices: what one
- * step does is taken from the kernels, and composed. No draws, so no noise.
+/* Two dependent tokens, small enough that the law of a whole sampler is a product of matrices: what
+ * one step does is taken from the kernels, and composed. No draws, so no noise.
  *
  * A place is a position of one of the STATES x STATES sequences: sequence k = a STATES + b has the
  * places 2k (its token a) and 2k + 1 (b). Laws of places are rows of STATES numbers. */
@@ -128,7 +128,8 @@ static inline double apart(const struct couple *c, const double *a, const double
 
 /* ------------------------------------------------------------------- what one kernel draws by */
 
-/* All places as one row of positions, with LOGS of LAWS; TIMES numbers behind them, COUNT inputs. */
+/* All places as one row of positions, with LOGS of LAWS; TIMES numbers behind them, COUNT
+ * inputs. */
 struct place_room {
     int32_t x[PLACES];
     float logs[PLACES * COUPLE_STATES];

@@ -85,7 +85,8 @@ static inline double *run_reference(const struct trial *trial)
     return out.data;
 }
 
-/* More than any op of these families works in: P three times, two rows over the states a position. */
+/* More than any op of these families works in: P three times, two rows over the states a
+ * position. */
 static inline size_t trial_room(const struct trial *trial)
 {
     const struct tensor *x = &trial->in[0];

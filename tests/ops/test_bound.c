@@ -101,8 +101,8 @@ Test(bound, projection_is_never_looser)
     cr_assert(moved > 300, "the projection did something in %d cases only", moved);
 }
 
-/* Scores beyond the range of exp, as a strong guidance makes them: at a mask the largest token takes
- * all of the rate, which is 1 / (e^sigma - 1). */
+/* Scores beyond the range of exp, as a strong guidance makes them: at a mask the largest token
+ * takes all of the rate, which is 1 / (e^sigma - 1). */
 Test(bound, projection_of_large_scores_saturates)
 {
     const float large[2][4] = {{-1e5F, 2e5F, 1e5F, 0}, {-3e5F, -1e5F, -2e5F, 0}};

@@ -141,8 +141,8 @@ Test(chain, long_paths_are_not_lost)
     free(room);
 }
 
-/* Series in sigma at little noise and many tokens, where a difference of two nearly equal numbers in
- * single precision has no digits left. */
+/* Series in sigma at little noise and many tokens, where a difference of two nearly equal numbers
+ * in single precision has no digits left. */
 Test(chain, ratios_hold_at_tiny_and_huge_noise)
 {
     struct chain chain = chain_uniform(50257), absorb = chain_absorb(50257);

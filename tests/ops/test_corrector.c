@@ -1,5 +1,5 @@
-/* The corrector on two dependent tokens, with exact scores: which law its jumps leave alone, and to which
- * order in their length (tests/ops/couples.h). */
+/* The corrector on two dependent tokens, with exact scores: which law its jumps leave alone, and to
+ * which order in their length (tests/ops/couples.h). */
 #include "tests/ops/couples.h"
 
 static const char *const rates[] = {
@@ -89,7 +89,8 @@ Test(corrector, one_token_at_a_time_keeps_the_law)
     }
 }
 
-/* As the op does it, both tokens at once and by jumps, what is lost falls with the square of the step. */
+/* As the op does it, both tokens at once and by jumps, what is lost falls with the square of the
+ * step. */
 Test(corrector, together_it_is_of_second_order)
 {
     for (size_t r = 0; r < RATES; r++) {

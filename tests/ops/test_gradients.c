@@ -94,7 +94,8 @@ static bool add_douts(struct trial *t, uint64_t mask)
     return any;
 }
 
-/* What the walker does with the gradient of an input: its shape and dtype are those of the input. */
+/* What the walker does with the gradient of an input: its shape and dtype are those of the
+ * input. */
 static uint32_t reduced(struct trial *t, uint32_t din, uint32_t input, const struct node *like)
 {
     struct graph *g = t->g.graph;

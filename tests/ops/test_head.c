@@ -1,5 +1,5 @@
-/* Laws of the clean token against the scores they must come to, and the three score entropies against
- * each other, by enumeration: exact numbers are matrix exponentials of random laws. */
+/* Laws of the clean token against the scores they must come to, and the three score entropies
+ * against each other, by enumeration: exact numbers are matrix exponentials of random laws. */
 #include "tests/ops/enumeration.h"
 
 #include <math.h>
@@ -18,8 +18,8 @@ static void head_run(const struct op *op, const struct chain *chain, const float
     free(result);
 }
 
-/* The two laws of x0 at a position in state X that tells nothing of the others: P0 is the cavity, and the
- * posterior is ~ P[x][x0] P0. Logarithms in single precision. */
+/* The two laws of x0 at a position in state X that tells nothing of the others: P0 is the cavity,
+ * and the posterior is ~ P[x][x0] P0. Logarithms in single precision. */
 static void laws_at(const struct matrix *e, const double *p0, int x, float *posterior,
                     float *cavity)
 {
@@ -32,8 +32,9 @@ static void laws_at(const struct matrix *e, const double *p0, int x, float *post
     }
 }
 
-/* Both heads give the exact score, on every chain, at every state and noise; either one for the other
- * does not, but where the chain is absorbing. The error is that of log p in single precision. */
+/* Both heads give the exact score, on every chain, at every state and noise; either one for the
+ * other does not, but where the chain is absorbing. The error is that of log p in single
+ * precision. */
 Test(head, laws_come_to_the_exact_score)
 {
     for (int c = 0; c < CHAINS; c++)
@@ -59,8 +60,9 @@ Test(head, laws_come_to_the_exact_score)
         }
 }
 
-/* A posterior taken for a cavity is wrong by more than a tenth. Uniform chain on two tokens, p0 = (.7, .3) at
- * alpha = exp(-sigma) = .4, so that a token stays with probability .7. By hand: p = (.58, .42). */
+/* A posterior taken for a cavity is wrong by more than a tenth. Uniform chain on two tokens, p0 =
+ * (.7, .3) at alpha = exp(-sigma) = .4, so that a token stays with probability .7. By hand: p =
+ * (.58, .42). */
 Test(head, a_posterior_is_not_a_cavity)
 {
     struct chain chain = chain_uniform(2);
@@ -78,9 +80,9 @@ Test(head, a_posterior_is_not_a_cavity)
     }
 }
 
-/* Three tokens at sigma 0.8, alpha = 0.4493: p = alpha p0 + (1 - alpha) / 3 = (.3262, .2237, .4501), so that at token 0 the
- * scores are .686 and 1.380. The posterior is (.616, .050, .334); taken for a cavity it gives .448 and
- * .724. All to three digits. */
+/* Three tokens at sigma 0.8, alpha = 0.4493: p = alpha p0 + (1 - alpha) / 3 = (.3262, .2237,
+ * .4501), so that at token 0 the scores are .686 and 1.380. The posterior is (.616, .050, .334);
+ * taken for a cavity it gives .448 and .724. All to three digits. */
 Test(head, what_a_posterior_gives_where_a_cavity_is_meant)
 {
     static const double right[] = {0.686, 1.380}, wrong[] = {0.448, 0.724};
@@ -139,8 +141,8 @@ Test(head, masked_cross_entropy_is_score_entropy)
         }
 }
 
-/* The integrand of UDLM (Schiff et al. 2024, eq. 17) as they write it, over -alpha' = alpha: with b = N
- * alpha onehot(x0) + 1 - alpha, b_theta the same of the cavity, and z the noisy token. */
+/* The integrand of UDLM (Schiff et al. 2024, eq. 17) as they write it, over -alpha' = alpha: with b
+ * = N alpha onehot(x0) + 1 - alpha, b_theta the same of the cavity, and z the noisy token. */
 static double udlm_integrand(int n, const double *cavity, int z, int x0, double sigma)
 {
     double alpha = exp(-sigma), sum = 0;
@@ -174,8 +176,8 @@ static double reference_entropy(const struct chain *chain, double *log_p, int32_
     return sum;
 }
 
-/* To 1e-12 in double; by the kernels to the rounding of log scores in single precision, 6e-8 of a few
- * nats, which ratios of up to 1 / E multiply. */
+/* To 1e-12 in double; by the kernels to the rounding of log scores in single precision, 6e-8 of a
+ * few nats, which ratios of up to 1 / E multiply. */
 Test(head, the_integrand_of_udlm_is_score_entropy_of_a_cavity)
 {
     struct chain chain = chain_uniform(5);
@@ -272,8 +274,8 @@ static int bits(int set)
     return count;
 }
 
-/* All choices of 2 of 5 positions come up alike: 10 of them, chi-square with 9 degrees of freedom is
- * below 33.7 with probability 1 - 1e-4. */
+/* All choices of 2 of 5 positions come up alike: 10 of them, chi-square with 9 degrees of freedom
+ * is below 33.7 with probability 1 - 1e-4. */
 Test(head, exactly_k_masks_are_any_k)
 {
     enum { ROWS = 20000 };

@@ -1,6 +1,6 @@
-/* A million draws of every op that draws, under every kind of chain, against the law it should follow, by
- * chi-square; and rare events, whose stretch of the uniform numbers is found by bisection. The laws
- * are from matrix exponentials and the definitions. */
+/* A million draws of every op that draws, under every kind of chain, against the law it should
+ * follow, by chi-square; and rare events, whose stretch of the uniform numbers is found by
+ * bisection. The laws are from matrix exponentials and the definitions. */
 #include "tests/ops/couples.h"
 
 #define ROWS 1000
@@ -44,7 +44,8 @@ static struct setting setting_of(int kind)
     return s;
 }
 
-/* x at every position, LAW as logs behind it where there is one, then TIMES numbers and ABSENT inputs. */
+/* x at every position, LAW as logs behind it where there is one, then TIMES numbers and ABSENT
+ * inputs. */
 struct crowd {
     struct trial trial;
     int32_t *x;
@@ -78,7 +79,8 @@ static void crowd_open(struct crowd *c, const struct op *op, const struct settin
     t->out = tensor_of(DT_TOKEN, NULL, 2, ROWS, LENGTH, 0);
 }
 
-/* Draws them all and frees the crowd. Seeds are fixed: 4 standard deviations either hold or do not. */
+/* Draws them all and frees the crowd. Seeds are fixed: 4 standard deviations either hold or do
+ * not. */
 static void crowd_check(struct crowd *c, const double *law, int kind)
 {
     int64_t count[STATES_MAX] = {0};
@@ -254,8 +256,8 @@ static void check_even(const int64_t *count, int bins, const char *what)
     cr_expect(fabs(z) < 4, "%s is %.1f standard deviations off", what, z);
 }
 
-/* With n masks the next is revealed at ((1 - alpha') / (1 - alpha))^n = u; then each of them alike, its token by
- * the law given. */
+/* With n masks the next is revealed at ((1 - alpha') / (1 - alpha))^n = u; then each of them alike,
+ * its token by the law given. */
 Test(million, first_hitting)
 {
     struct chain chain = chain_absorb(3);
@@ -298,8 +300,9 @@ Test(million, first_hitting)
     free(x);
 }
 
-/* Candidates of two tokens under the uniform chain: rate 2 [(N - 1) / N + 1 / expm1(sigma)], of which the integral is
- * 2 [(N - 1) sigma / N + log(1 - exp(-sigma))]. Then a jump takes place with the share of its rate. */
+/* Candidates of two tokens under the uniform chain: rate 2 [(N - 1) / N + 1 / expm1(sigma)], of
+ * which the integral is 2 [(N - 1) sigma / N + log(1 - exp(-sigma))]. Then a jump takes place with
+ * the share of its rate. */
 Test(million, thinning)
 {
     enum { N = 4 };
@@ -378,8 +381,8 @@ Test(million, masks_of_a_count)
 
 /* --------------------------------------------------------------------------------- rare events */
 
-/* Over a step of 1e-7 whatever moves is rare. Its stretch of the uniform numbers, found by bisection, has
- * the length it should to 1e-5: f32 logs are within 1e-6 here. */
+/* Over a step of 1e-7 whatever moves is rare. Its stretch of the uniform numbers, found by
+ * bisection, has the length it should to 1e-5: f32 logs are within 1e-6 here. */
 static void check_rare(const struct couple *c, struct trial *t, struct place_room *room,
                        const struct place_laws *law, const char *what)
 {
@@ -469,7 +472,8 @@ static double stretch_end(const struct transition *p, int x0, int y, double low)
     return high;
 }
 
-/* The same for noising, by a column of P at 1e-7; a token that is redrawn as itself has two stretches. */
+/* The same for noising, by a column of P at 1e-7; a token that is redrawn as itself has two
+ * stretches. */
 Test(million, rare_noise_has_its_stretch)
 {
     for (int kind = 0; kind < KINDS; kind++) {

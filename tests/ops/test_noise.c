@@ -1,5 +1,6 @@
-/* The op `noise` of every schedule: sigma against the expression, its rate against finite differences
- * of the expression, and at t = 1, where a schedule is held, a finite sigma and a rate of zero. */
+/* The op `noise` of every schedule: sigma against the expression, its rate against finite
+ * differences of the expression, and at t = 1, where a schedule is held, a finite sigma and a rate
+ * of zero. */
 #include "graph/process.h"
 #include "tests/support/rig.h"
 

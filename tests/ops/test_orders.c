@@ -1,5 +1,5 @@
-/* Samplers composed over many steps: how fast their law comes to the law of the process, for two dependent
- * tokens with exact scores, without draws (tests/ops/couples.h). */
+/* Samplers composed over many steps: how fast their law comes to the law of the process, for two
+ * dependent tokens with exact scores, without draws (tests/ops/couples.h). */
 #include "tests/ops/couples.h"
 
 enum method { TWEEDIE, EULER, EULER_LINEAR, POSTERIOR, CAVITY };
@@ -109,8 +109,8 @@ Test(orders, ancestral_is_of_first_order)
     check_order("table 3 0 1", CAVITY);
 }
 
-/* Given what is exact, an ancestral step by either head and a Tweedie step are one law, for every chain;
- * f32 scores are within 6e-8, and what divides by them within ten times that. */
+/* Given what is exact, an ancestral step by either head and a Tweedie step are one law, for every
+ * chain; f32 scores are within 6e-8, and what divides by them within ten times that. */
 Test(orders, exact_heads_and_scores_step_alike)
 {
     static const char *const rates[] = {
@@ -152,8 +152,8 @@ Test(orders, tweedie_is_exact_for_independent_tokens)
 
 /* ------------------------------------------------------------------------------ absorb alone */
 
-/* The total variation after N steps of ReMDM, even in t = 1 - alpha, with ETA / N of the tokens masked
- * again at each, or ETA. */
+/* The total variation after N steps of ReMDM, even in t = 1 - alpha, with ETA / N of the tokens
+ * masked again at each, or ETA. */
 static double remasking_error(double eta, bool by_step, int n)
 {
     struct couple c = couple_named("absorb 2");
@@ -187,8 +187,8 @@ Test(orders, remasking_a_constant_share_is_of_half_order)
     cr_expect(slope > 0.45 && slope < 0.55, "%g and %g: slope %.3f", coarse, fine, slope);
 }
 
-/* Data {00, 11} and N equal steps of 1 - alpha: tokens revealed in one step disagree half of the time,
- * so 01 and 10 together have 1 / (2 N). The last step is down to no noise. */
+/* Data {00, 11} and N equal steps of 1 - alpha: tokens revealed in one step disagree half of the
+ * time, so 01 and 10 together have 1 / (2 N). The last step is down to no noise. */
 static double forbidden(enum method method, int n)
 {
     struct couple c = couple_named("absorb 2");
@@ -215,9 +215,9 @@ Test(orders, parity_fails_once_in_twice_the_steps)
 
 /* -------------------------------------------------------------------- orders by confidence */
 
-/* The law of both tokens when one mask is revealed, then the other by its exact conditional: which comes
- * first is what the kernels say to each pair of drawn tokens. KEEP: the confidence is that of the
- * token drawn. */
+/* The law of both tokens when one mask is revealed, then the other by its exact conditional: which
+ * comes first is what the kernels say to each pair of drawn tokens. KEEP: the confidence is that of
+ * the token drawn. */
 static void ordered_law(const struct couple *c, int64_t by, bool keep, double *law)
 {
     int n = c->chain.tokens, rows = n * n, m = n + 1;
@@ -279,7 +279,8 @@ Test(orders, a_position_chosen_before_its_token_is_exact)
         cr_expect(ordered_error(&c, by, false) < 1e-12, "by %d", (int)by);
 }
 
-/* Of 00 with probability 0.65 and 11 else, a 0 is kept wherever one was drawn: 00 has 1 - 0.35^2. */
+/* Of 00 with probability 0.65 and 11 else, a 0 is kept wherever one was drawn: 00 has 1 -
+ * 0.35^2. */
 Test(orders, the_best_of_what_was_drawn_is_not)
 {
     struct couple c = couple_named("absorb 2");

@@ -1,6 +1,6 @@
 /* The row rule of each op, on its reference: moving one row of an input changes no row of a result
- * that the rule does not allow. Rows are the axes before the last of the largest tensor of the case;
- * a tensor takes part in the rows whose axes it starts with. */
+ * that the rule does not allow. Rows are the axes before the last of the largest tensor of the
+ * case; a tensor takes part in the rows whose axes it starts with. */
 #include "ops/reference.h"
 #include "ops/rules.h"
 #include "tests/support/op_case.h"

@@ -1,5 +1,5 @@
-/* Samplers run to the end on two tokens with exact conditionals, by histograms against distributions
- * that are enumerated. */
+/* Samplers run to the end on two tokens with exact conditionals, by histograms against
+ * distributions that are enumerated. */
 #include "tests/ops/sampler_shot.h"
 
 /* ------------------------------------------------------------- two tokens, exact conditionals */
@@ -179,8 +179,8 @@ Test(samplers, thinning_a_table)
     check_thinning(&chain, 2.5, 2, 0.1);
 }
 
-/* Data {00, 11}, n equal steps of 1 - alpha = t: two tokens that are revealed in one step disagree half
- * of the time, so P(01 or 10) = 1/(2n). */
+/* Data {00, 11}, n equal steps of 1 - alpha = t: two tokens that are revealed in one step disagree
+ * half of the time, so P(01 or 10) = 1/(2n). */
 Test(samplers, tokens_of_one_step_are_independent)
 {
     struct chain chain = chain_absorb(2);
@@ -207,8 +207,8 @@ Test(samplers, tokens_of_one_step_are_independent)
     shot_free(&s);
 }
 
-/* Choosing the position first and then its token is exact one at a time; drawing all and keeping the
- * likeliest is not, even with exact conditionals. */
+/* Choosing the position first and then its token is exact one at a time; drawing all and keeping
+ * the likeliest is not, even with exact conditionals. */
 Test(samplers, confidence_orders_are_two)
 {
     struct chain chain = chain_absorb(2);

@@ -1,13 +1,13 @@
-/* One-step laws of the samplers against their formulas, by uniforms on a fine even grid, at the edges of
- * the CDF; draws of them are in test_million.c. */
+/* One-step laws of the samplers against their formulas, by uniforms on a fine even grid, at the
+ * edges of the CDF; draws of them are in test_million.c. */
 #include "tests/ops/sampler_shot.h"
 
 /* ------------------------------------------------------------------------------- one step */
 
 #define GRID 40000
 
-/* Runs S, whose rows are GRID copies of one position, with the uniforms (i + 1/2) / GRID as input U,
- * and compares the share of every state with LAW (of any scale), to the grid's resolution. */
+/* Runs S, whose rows are GRID copies of one position, with the uniforms (i + 1/2) / GRID as input
+ * U, and compares the share of every state with LAW (of any scale), to the grid's resolution. */
 static void check_law(struct shot *s, uint32_t u, const double *law, const char *what)
 {
     double total = 0;
@@ -26,7 +26,8 @@ static void check_law(struct shot *s, uint32_t u, const double *law, const char 
                   (double)count[y] / GRID, law[y] / total);
 }
 
-/* Both heads give p(x_s | x_t) ~ P_D[x][y] (P_s p0)_y when they are exact. f32 logs are within 1e-7. */
+/* Both heads give p(x_s | x_t) ~ P_D[x][y] (P_s p0)_y when they are exact. f32 logs are within
+ * 1e-7. */
 Test(samplers, ancestral_step_is_the_exact_conditional)
 {
     struct small_table table;
@@ -183,8 +184,9 @@ Test(samplers, what_is_left_of_a_law)
 
 /* ---------------------------------------------------------------------------------- the tail */
 
-/* A masked step of 1/T moves each token with probability p(y) / T: the law of what moves must be p for any T.
- * Zipf(1.2) over 50257 words; its entropy, by uniforms that are even on the part where moves are. */
+/* A masked step of 1/T moves each token with probability p(y) / T: the law of what moves must be p
+ * for any T. Zipf(1.2) over 50257 words; its entropy, by uniforms that are even on the part where
+ * moves are. */
 Test(samplers, the_tail_survives_many_steps)
 {
     enum { WORDS = 50257, DRAWS = 120 };

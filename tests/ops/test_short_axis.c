@@ -76,7 +76,8 @@ Test(short_axis, stays_first_in_views_and_is_not_cut)
     arena_free(g->arena);
 }
 
-/* x, and flags that hold for rows 1 and 2 (of the 3 that the run has) and one more that it has not. */
+/* x, and flags that hold for rows 1 and 2 (of the 3 that the run has) and one more that it has
+ * not. */
 static bool supply(void *context, const struct graph *graph, uint32_t value,
                    const struct ref_tensor *out)
 {

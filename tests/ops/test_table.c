@@ -154,8 +154,8 @@ Test(table, steps_and_costs_are_those_of_the_flat_chain)
     arena_free(arena);
 }
 
-/* At every state under absorption; in mixtures where no mask is the current state, because there a flat
- * chain scales a mask's scores and a table clips them too. */
+/* At every state under absorption; in mixtures where no mask is the current state, because there a
+ * flat chain scales a mask's scores and a table clips them too. */
 Test(table, projections_are_those_of_the_flat_chain)
 {
     struct arena *arena = arena_new();

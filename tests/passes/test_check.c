@@ -1,5 +1,6 @@
 /* The checker against plans that are wrong: a correct plan is broken in one way at a time, and each
- * must be refused. What it accepts otherwise is shown by the random graphs and the shipped models. */
+ * must be refused. What it accepts otherwise is shown by the random graphs and the shipped
+ * models. */
 #include "ops/ops.h"
 #include "tests/support/rig.h"
 
@@ -90,8 +91,9 @@ Test(check, steps_in_the_wrong_order)
     rig_close(&rig);
 }
 
-/* Every buffer of the arena, moved by one alignment up or down, or past the end: wherever a neighbour
- * lives at that time it must be seen. Moving all tensors of a buffer together keeps it consistent. */
+/* Every buffer of the arena, moved by one alignment up or down, or past the end: wherever a
+ * neighbour lives at that time it must be seen. Moving all tensors of a buffer together keeps it
+ * consistent. */
 static void move_buffer(int64_t offset, int64_t to)
 {
     for (uint32_t i = 1; i < c.plan->tensor_count; i++)

@@ -1,5 +1,5 @@
-/* The checker on a small program in text, broken in each way that a fault in order, sharing, placement
- * or lowering could break it; test_check.c does the same to plans of a whole model. */
+/* The checker on a small program in text, broken in each way that a fault in order, sharing,
+ * placement or lowering could break it; test_check.c does the same to plans of a whole model. */
 #include "tests/support/rig.h"
 
 #include "graph/text.h"
@@ -127,8 +127,8 @@ Test(check_each, accepts_what_the_passes_make)
     arena_free(b.arena);
 }
 
-/* Any two steps next to each other of which the second reads what the first makes; most of the others
- * share memory and may not trade places either. */
+/* Any two steps next to each other of which the second reads what the first makes; most of the
+ * others share memory and may not trade places either. */
 Test(check_each, order)
 {
     struct bench b;

@@ -1,5 +1,5 @@
-/* grad: what the walker adds around the rules of the ops, as text and as numbers. Numbers are central
- * differences of the same graph without its gradient, all on double references. */
+/* grad: what the walker adds around the rules of the ops, as text and as numbers. Numbers are
+ * central differences of the same graph without its gradient, all on double references. */
 #include "tests/passes/fixture.h"
 
 #include "ops/reference.h"
@@ -45,8 +45,8 @@ Test(grad_pass, text_of_minimize)
                                             "minimize %4\n");
 }
 
-/* A parameter that the loss does not see has gradient zero. When accumulating, rows are read, and an
- * input says whether they start anew. */
+/* A parameter that the loss does not see has gradient zero. When accumulating, rows are read, and
+ * an input says whether they start anew. */
 Test(grad_pass, text_when_accumulating)
 {
     static const char in[] = FIT "%1: f32 [3] = state w\n"

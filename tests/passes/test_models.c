@@ -1,5 +1,5 @@
-/* The shipped models through the whole pipeline: what the plan promises at the sizes people use, and
- * what it computes at a size where the double references can run everything. */
+/* The shipped models through the whole pipeline: what the plan promises at the sizes people use,
+ * and what it computes at a size where the double references can run everything. */
 #include "tests/support/rig.h"
 
 #include <criterion/criterion.h>
@@ -62,7 +62,8 @@ ParameterizedTest(int *which, models, plans)
 #define SMALL "dim=16", "heads=2", "layers=2", "vocab=5", "length=6", "dropout=0"
 static const char *const small[] = {SMALL, "cond=8", NULL};
 static const char *const time_free[] = {SMALL, NULL};
-/* exp(-sigma Q) of a table loses a digit with every 2 of |Q| sigma: at 2 single precision is left. */
+/* exp(-sigma Q) of a table loses a digit with every 2 of |Q| sigma: at 2 single precision is
+ * left. */
 static const char *const table[] = {SMALL, "cond=8",
                                     "process.noise={geometric: {min: 1.0e-4, max: 1}}", NULL};
 static const char *const *const settings_of[MODELS] = {small, small, small, time_free, small,
@@ -80,7 +81,8 @@ struct fields {
     float all[BATCH * LENGTH * (VOCAB + 1)];
 };
 
-/* Tokens that are partly masked or, where that can happen, changed; times in the middle of the range. */
+/* Tokens that are partly masked or, where that can happen, changed; times in the middle of the
+ * range. */
 static void fill_fields(struct fields *f, const struct chain *chain)
 {
     for (int i = 0; i < BATCH * LENGTH; i++) {

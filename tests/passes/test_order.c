@@ -43,7 +43,8 @@ Test(order, takes_the_candidate_that_needs_least)
     cr_assert_str_eq(s->candidates[2].name, "greedy by bytes");
     /* Program order: four large ones and, when the first sum is made, its 4 bytes in 64. */
     cr_assert_eq(s->candidates[0].bound, 4 * aligned(4096) + aligned(4));
-    /* Depth first: the sums so far beside one large value. Two numbers are alive at the second sum. */
+    /* Depth first: the sums so far beside one large value. Two numbers are alive at the second
+     * sum. */
     cr_assert_eq(s->candidates[1].bound, aligned(4096) + 2 * aligned(4));
     uint32_t chosen = 0;
     for (uint32_t i = 0; i < 3; i++) {
@@ -111,8 +112,8 @@ static const struct buffer *buffer_of(const struct compile *c, uint32_t id)
     return &c->storage->buffers[c->storage->buffer_of[id]];
 }
 
-/* A view shares its source's memory; an op that may work in place takes what dies, but never what is
- * read again, an output, or an input of the caller. */
+/* A view shares its source's memory; an op that may work in place takes what dies, but never what
+ * is read again, an output, or an input of the caller. */
 Test(order, shares_memory_of_what_dies)
 {
     struct compile c = ordered("graph p\n"

@@ -1,5 +1,5 @@
-/* place: no two buffers that live at once overlap, the bound is reached where that can be known, and
- * the same graph is placed the same way each time. Buffers are made here, without a graph. */
+/* place: no two buffers that live at once overlap, the bound is reached where that can be known,
+ * and the same graph is placed the same way each time. Buffers are made here, without a graph. */
 #include "tests/passes/fixture.h"
 
 #include "tests/support/random_graph.h"

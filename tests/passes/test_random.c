@@ -1,5 +1,5 @@
-/* Random graphs through the whole pipeline: whatever the graph, the plan that comes out is proved by
- * the checker, needs at least its lower bound, and computes what the graph says. */
+/* Random graphs through the whole pipeline: whatever the graph, the plan that comes out is proved
+ * by the checker, needs at least its lower bound, and computes what the graph says. */
 #include "tests/support/random_graph.h"
 #include "tests/support/rig.h"
 

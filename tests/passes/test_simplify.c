@@ -36,7 +36,8 @@ Test(simplify_pass, folds_in_the_dtype)
                  "output y %1\n");
 }
 
-/* What is not finite stays, where the executor can name it. A tensor of equal numbers folds as one. */
+/* What is not finite stays, where the executor can name it. A tensor of equal numbers folds as
+ * one. */
 Test(simplify_pass, folds_no_more_than_that)
 {
     becomes(HEAD "%1: f64 [] = const {value=0}\n"

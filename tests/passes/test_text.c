@@ -1,5 +1,5 @@
-/* simplify and grad, text in and text out. Each expected text was derived by hand from the rules: which
- * constants fold, which nodes are equal, and the chain rule. */
+/* simplify and grad, text in and text out. Each expected text was derived by hand from the rules:
+ * which constants fold, which nodes are equal, and the chain rule. */
 #include "graph/text.h"
 #include "graph/verify.h"
 #include "ops/ops.h"
@@ -104,7 +104,8 @@ Test(simplify, leaves_what_is_not_finite)
     expect(simplify, text, text);
 }
 
-/* The rate of the log-linear schedule: d/dt -log1p(-a t) = a / (1 - a t), here as -1/(1 - a t) x -a. */
+/* The rate of the log-linear schedule: d/dt -log1p(-a t) = a / (1 - a t), here as -1/(1 - a t) x
+ * -a. */
 Test(grad, of_a_noise_schedule)
 {
     expect(grad,

@@ -1,6 +1,6 @@
-/* The likelihood bound at the exact score, by the programs of models/: with the law that the process ends
- * in as its base, its terms are -log p0(x0) for every x0. And a reverse step of the shipped models
- * against its formula. */
+/* The likelihood bound at the exact score, by the programs of models/: with the law that the
+ * process ends in as its base, its terms are -log p0(x0) for every x0. And a reverse step of the
+ * shipped models against its formula. */
 #include "tests/support/little.h"
 
 #include <criterion/criterion.h>
@@ -95,8 +95,8 @@ Test(bound_programs, tables_are_exact_with_the_exact_score)
                     4);
 }
 
-/* What reads Q[x][y] for Q[y][x] cannot pass the test above: the programs of a cycle are no bound for the
- * cycle that turns the other way. */
+/* What reads Q[x][y] for Q[y][x] cannot pass the test above: the programs of a cycle are no bound
+ * for the cycle that turns the other way. */
 Test(bound_programs, the_transposed_cycle_fails)
 {
     struct little w, turned;

@@ -1,5 +1,5 @@
-/* The three score entropies as a model file writes them, on spaces that are listed: plain, implicit and
- * denoising ones differ by constants, and their gradients by nothing. */
+/* The three score entropies as a model file writes them, on spaces that are listed: plain, implicit
+ * and denoising ones differ by constants, and their gradients by nothing. */
 #include "tests/ops/enumeration.h"
 #include "tests/support/rig.h"
 
@@ -139,7 +139,8 @@ static double denoised(const struct space *w, const float *score, double *slope)
     return rig_element(&loss, 0);
 }
 
-/* Losses to 1e-6, where scores are a few nats in single precision; gradients are single themselves. */
+/* Losses to 1e-6, where scores are a few nats in single precision; gradients are single
+ * themselves. */
 static void check_rate(const char *rate, int tokens)
 {
     struct space w;

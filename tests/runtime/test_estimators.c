@@ -64,8 +64,8 @@ Test(estimators, a_clock_keeps_the_measure)
     cr_assert_float_eq(slope, 1, 1e-9);
 }
 
-/* Every set of two positions out of the four that are not given comes as often as any other: 6 sets,
- * 6000 draws, chi-square with 5 degrees of freedom (30 is exceeded once in 70,000 tests). */
+/* Every set of two positions out of the four that are not given comes as often as any other: 6
+ * sets, 6000 draws, chi-square with 5 degrees of freedom (30 is exceeded once in 70,000 tests). */
 Test(estimators, hidden_positions_are_uniform)
 {
     static const bool given[5] = {false, false, true, false, false};

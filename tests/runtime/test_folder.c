@@ -86,7 +86,8 @@ static void save(struct bench *b, int64_t step, bool best)
               diags_render(b->rig.diags, false));
 }
 
-/* --- checkpoints -------------------------------------------------------------------------------- */
+/* --- checkpoints
+ * -------------------------------------------------------------------------------- */
 
 Test(folder, keeps_the_newest_the_last_and_the_best)
 {
@@ -141,7 +142,8 @@ Test(folder, clears_what_an_earlier_run_left)
     bench_close(&b);
 }
 
-/* --- metrics -------------------------------------------------------------------------------------- */
+/* --- metrics
+ * -------------------------------------------------------------------------------------- */
 
 #define LINE(n) "{\"step\": " #n ", \"loss\": 1.5, \"seconds\": " #n ".25}\n"
 
@@ -196,7 +198,8 @@ Test(folder, metrics_start_empty)
     bench_close(&b);
 }
 
-/* --- the folder itself ------------------------------------------------------------------------------ */
+/* --- the folder itself
+ * ------------------------------------------------------------------------------ */
 
 Test(folder, is_made_with_its_parents_and_swept)
 {

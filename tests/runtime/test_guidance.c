@@ -1,5 +1,5 @@
-/* Guidance against its formulas in double: by a label (models/labelled.yaml) and by the gradient of an
- * energy (models/guidance.yaml), on sequences of two positions, all of them at once. */
+/* Guidance against its formulas in double: by a label (models/labelled.yaml) and by the gradient of
+ * an energy (models/guidance.yaml), on sequences of two positions, all of them at once. */
 #include "tests/support/rig.h"
 
 #include <criterion/criterion.h>
@@ -41,7 +41,8 @@ static void project(double *row, double sigma)
         row[y] -= log(sum * expm1(sigma));
 }
 
-/* Holds the masked rows of LOG_SCORE to EXPECTED [rows, 2, TOKENS], to what single precision leaves. */
+/* Holds the masked rows of LOG_SCORE to EXPECTED [rows, 2, TOKENS], to what single precision
+ * leaves. */
 static void check_scores(const struct tensor *log_score, const int32_t *x, int rows,
                          double (*expected)[TOKENS], const char *what)
 {
@@ -168,8 +169,8 @@ Test(guidance, bounds_are_told_the_label)
     rig_close(&w.rig);
 }
 
-/* One call of the guided chain for COUNT rows at noise T, to S (or for the decoder to data), after the
- * score of all classes. */
+/* One call of the guided chain for COUNT rows at noise T, to S (or for the decoder to data), after
+ * the score of all classes. */
 struct turn {
     struct loaded *all, *call;
     double *t, *s;
@@ -208,8 +209,8 @@ static void turn_run(struct turn *turn, int count, const int32_t *x, double t, d
     rig_run(turn->call, second, 6, 0, &how);
 }
 
-/* Where a position goes that holds X: a mask becomes y with probability expm1(sigma_t - sigma_s) s_y, or
- * at the end in proportion to s_y; a token stays. */
+/* Where a position goes that holds X: a mask becomes y with probability expm1(sigma_t - sigma_s)
+ * s_y, or at the end in proportion to s_y; a token stays. */
 static void position_law(const struct tensor *log_score, int at, int x, double step, double *out)
 {
     double left = 1;
@@ -240,8 +241,8 @@ static void move_law(struct turn *turn, double t, double s, double *law)
     memcpy(law, next, sizeof next);
 }
 
-/* The whole chain from masks to text, two steps and the decoder: draws against the law that its scores
- * come to, by enumeration. */
+/* The whole chain from masks to text, two steps and the decoder: draws against the law that its
+ * scores come to, by enumeration. */
 Test(guidance, by_a_label_samples_the_law_of_its_scores)
 {
     static const double times[] = {0.9, 0.6, 0.2, 0};
@@ -365,9 +366,9 @@ Test(guidance, by_a_gradient_is_the_formula_of_first_order)
     rig_close(&rig);
 }
 
-/* Where any token may become any other: s_y of the posterior p(. | x), r = P[y][x] / P[x][x] of two tokens
- * that differ, times exp(gamma (dE/dw_y - dE/dw_x)), within [r, 1 / r]. With two tokens that is all
- * that projection does. */
+/* Where any token may become any other: s_y of the posterior p(. | x), r = P[y][x] / P[x][x] of two
+ * tokens that differ, times exp(gamma (dE/dw_y - dE/dw_x)), within [r, 1 / r]. With two tokens that
+ * is all that projection does. */
 #define PAIRS 4
 Test(guidance, by_a_gradient_under_the_uniform_chain)
 {

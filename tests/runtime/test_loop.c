@@ -158,8 +158,8 @@ Test(loop, a_grid_of_given_times)
     bench_close(&b);
 }
 
-/* sigma = 8 t under the uniform chain of 4 tokens, whose fastest rate is 3/4: a step of 1/4 in t is 2
- * in sigma and 1.5 in rate times sigma. */
+/* sigma = 8 t under the uniform chain of 4 tokens, whose fastest rate is 3/4: a step of 1/4 in t is
+ * 2 in sigma and 1.5 in rate times sigma. */
 Test(loop, a_limit_inserts_times)
 {
     struct rig r;
@@ -296,7 +296,8 @@ Test(loop, a_field_is_the_same_in_each_call)
     bench_close(&b);
 }
 
-/* A loop over tokens 0 .. 4, the last one meaning nothing of its own, whose program adds 1 to all. */
+/* A loop over tokens 0 .. 4, the last one meaning nothing of its own, whose program adds 1 to
+ * all. */
 #define TOKENS                                                                                     \
     "sedge: 1\n"                                                                                   \
     "params: {vocab: 5, length: 3}\n"                                                              \

@@ -1,5 +1,6 @@
-/* Two ways to say one process: a matrix that holds the rates of `uniform` or `absorb`, and schedules that have
- * their ends in common. Whole models with the same weights come to the same numbers. */
+/* Two ways to say one process: a matrix that holds the rates of `uniform` or `absorb`, and
+ * schedules that have their ends in common. Whole models with the same weights come to the same
+ * numbers. */
 #include "tests/support/little.h"
 
 #include <criterion/criterion.h>
@@ -73,10 +74,12 @@ Test(same_chain, a_matrix_of_absorbing_rates)
     check_same("absorb", "{matrix: [[-1, 0, 0], [0, -1, 0], [1, 1, 0]]}", "{mask: 0.8}", 2);
 }
 
-/* --- schedules ---------------------------------------------------------------------------------- */
+/* --- schedules
+ * ---------------------------------------------------------------------------------- */
 
-/* The integral over t, for any weights, depends on where sigma starts and ends and not on the path: here from 0.2
- * to 3, evenly in log sigma, in sigma, and in exp(-sigma). Each is integrated over its own t. */
+/* The integral over t, for any weights, depends on where sigma starts and ends and not on the path:
+ * here from 0.2 to 3, evenly in log sigma, in sigma, and in exp(-sigma). Each is integrated over
+ * its own t. */
 static void check_paths(enum little_head head, const char *rate)
 {
     static const char *const noises[] = {

@@ -1,5 +1,5 @@
-/* The shipped loops of samplers, run as `sedge sample` runs them, on models whose head is exact: what they
- * draw against distributions that are known. */
+/* The shipped loops of samplers, run as `sedge sample` runs them, on models whose head is exact:
+ * what they draw against distributions that are known. */
 #include "tests/support/rig.h"
 
 #include "runtime/loop.h"
@@ -119,8 +119,8 @@ static double forbidden(const char *loop, int64_t steps)
     return odd / PAIRS;
 }
 
-/* n equal steps of 1 - alpha, with both tokens revealed at once with probability 1 / n: then they differ half
- * of the time. Within 4 standard deviations of so many pairs. */
+/* n equal steps of 1 - alpha, with both tokens revealed at once with probability 1 / n: then they
+ * differ half of the time. Within 4 standard deviations of so many pairs. */
 Test(sampler_loops, tokens_of_one_step_are_independent)
 {
     for (int n = 2; n <= 8; n *= 2)
@@ -145,8 +145,8 @@ Test(sampler_loops, one_token_at_a_time_nothing_is_forbidden)
 #define DRAWN 512 /* a batch */
 #define BATCHES 4
 
-/* Zipf(1.2) over 50,257 words. Of words drawn from it the mean of -log p(word) has the law's entropy, 5.40 nats, as its
- * expectation and a variance that is a sum too. */
+/* Zipf(1.2) over 50,257 words. Of words drawn from it the mean of -log p(word) has the law's
+ * entropy, 5.40 nats, as its expectation and a variance that is a sum too. */
 struct words {
     double law[WORDS], entropy, deviation; /* of -log p of one word */
 };
@@ -165,15 +165,16 @@ static void words_set(struct words *w)
     w->deviation = sqrt(squares - w->entropy * w->entropy);
 }
 
-/* How far the mean of -log p over BATCHES batches, of which SUM is the total, is from the entropy: in standard errors. */
+/* How far the mean of -log p over BATCHES batches, of which SUM is the total, is from the entropy:
+ * in standard errors. */
 static double words_misfit(const struct words *w, double sum)
 {
     const double n = DRAWN * BATCHES;
     return (sum / n - w->entropy) / (w->deviation / sqrt(n));
 }
 
-/* A model that is its bias. Step by step a mask is revealed with 1/4096 and its word with that times its
- * probability: a race of f32 numbers has lost more than one nat of the 5.4 by then. */
+/* A model that is its bias. Step by step a mask is revealed with 1/4096 and its word with that
+ * times its probability: a race of f32 numbers has lost more than one nat of the 5.4 by then. */
 static void check_tail(const char *loop, int64_t steps)
 {
     static struct words w;
@@ -209,7 +210,8 @@ Test(sampler_loops, the_tail_survives_many_steps_by_the_score)
     check_tail("tweedie", 4096);
 }
 
-/* So many words tell the law from the one without its rarest 5%: drawn by inverse CDF, those fail. */
+/* So many words tell the law from the one without its rarest 5%: drawn by inverse CDF, those
+ * fail. */
 Test(sampler_loops, a_tail_that_is_cut_is_seen)
 {
     static struct words w;
@@ -238,8 +240,8 @@ Test(sampler_loops, a_tail_that_is_cut_is_seen)
 #define LENGTH 8
 static const double unigram[] = {0.55, 0.1, 0.05, 0.3};
 
-/* What LOOP draws of COUNT sequences of independent tokens, against their law: standard deviations of
- * chi-square (Wilson, Hilferty 1931). SUM: what it counted in CARRY. */
+/* What LOOP draws of COUNT sequences of independent tokens, against their law: standard deviations
+ * of chi-square (Wilson, Hilferty 1931). SUM: what it counted in CARRY. */
 static double unigram_misfit(const char *loop, int64_t steps, int64_t count, const char *carry,
                              double *sum)
 {
@@ -259,9 +261,9 @@ static double unigram_misfit(const char *loop, int64_t steps, int64_t count, con
     return (cbrt(chi / 3) - (1 - ratio)) / sqrt(ratio);
 }
 
-/* Rates up to 4 over a sigma of 12: in two steps exp(-D Q) has no digit of the f32 scores left, nearly every
- * position has weights set to zero, and the law is lost. Cut into steps of (rate x sigma) 1/2 nothing
- * is clamped and the law is exact, as of one token it should be. */
+/* Rates up to 4 over a sigma of 12: in two steps exp(-D Q) has no digit of the f32 scores left,
+ * nearly every position has weights set to zero, and the law is lost. Cut into steps of (rate x
+ * sigma) 1/2 nothing is clamped and the law is exact, as of one token it should be. */
 Test(sampler_loops, steps_of_a_stiff_chain_are_limited)
 {
     double wild, tame;

@@ -27,7 +27,8 @@ static void declare(struct bench *b, const char *name, enum state_class class, e
     cr_assert(state_declare(&b->table, b->rig.arena, b->rig.diags, &row, &at));
 }
 
-/* Two parameters in the order that FLIPPED says, with everything that training keeps beside them. */
+/* Two parameters in the order that FLIPPED says, with everything that training keeps beside
+ * them. */
 static void bench_open(struct bench *b, bool flipped, uint64_t seed)
 {
     *b = (struct bench){.path = "/tmp/sedge-state-XXXXXX"};

@@ -1,6 +1,7 @@
-/* The likelihood bound of models with any weights, by the programs of models/: it is never below the
- * cost -log p_theta(x0) of the law that the sampler of the same scores draws from, so that exp(-bound)
- * over all x0 adds up to at most 1. That law is enumerated, by Kolmogorov's equation. */
+/* The likelihood bound of models with any weights, by the programs of models/: it is never below
+ * the cost -log p_theta(x0) of the law that the sampler of the same scores draws from, so that
+ * exp(-bound) over all x0 adds up to at most 1. That law is enumerated, by Kolmogorov's
+ * equation. */
 #include "tests/support/little.h"
 
 #include <criterion/criterion.h>
@@ -8,16 +9,16 @@
 
 #define STEPS 90
 
-/* Matrices that are not symmetric: dense ones without and with a mask, and a cycle. With them Q[x][y] and
- * Q[y][x] cannot be confused. */
+/* Matrices that are not symmetric: dense ones without and with a mask, and a cycle. With them
+ * Q[x][y] and Q[y][x] cannot be confused. */
 #define DENSE "{matrix: [[-0.9, 0.5, 0.2], [0.6, -0.8, 1.1], [0.3, 0.3, -1.3]]}"
 #define MASKED "{matrix: [[-1.1, 0.2, 0.1], [0.3, -0.9, 0.3], [0.8, 0.7, -0.4]]}"
 #define CYCLE "{matrix: [[-1, 0, 1], [1, -1, 0], [0, 1, -1]]}"
 #define LEAVES "{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: true}}"
 #define STAYS "{mix: {absorb: 0.8, uniform: 0.2, mask_leaves: false}}"
 
-/* EXACT: the heads, as bits, whose weights of zero mean one law of the clean sequences at every noise:
- * there the bound is the cost itself. */
+/* EXACT: the heads, as bits, whose weights of zero mean one law of the clean sequences at every
+ * noise: there the bound is the cost itself. */
 static const struct {
     const char *rate, *base;
     int tokens, length;
@@ -43,9 +44,9 @@ static const struct {
 };
 #define CASES (sizeof cases / sizeof cases[0])
 
-/* The quadrature is run again with twice the points, and what that moves is counted against the claim. A
- * millionth of a nat, relative to the law, is left for scores in single precision and for the
- * steps of Kolmogorov's equation. */
+/* The quadrature is run again with twice the points, and what that moves is counted against the
+ * claim. A millionth of a nat, relative to the law, is left for scores in single precision and for
+ * the steps of Kolmogorov's equation. */
 static void check_strict(struct little *w, double spread, bool exact)
 {
     double once[LITTLE_CLEAN], bound[LITTLE_CLEAN], law[LITTLE_CLEAN];
@@ -64,7 +65,8 @@ static void check_strict(struct little *w, double spread, bool exact)
         moved += fabs(exp(-bound[x0]) - exp(-once[x0]));
         mass += law[x0];
     }
-    /* One row of a batch and another that holds the same may differ by the rounding of their scores. */
+    /* One row of a batch and another that holds the same may differ by the rounding of their
+     * scores. */
     cr_assert_float_eq(mass, 1, 1e-8, "%s: the law adds up to %.12f", w->setup.rate, mass);
     cr_assert(moved < 1e-3, "%s: the quadrature is off by %g", w->setup.rate, moved);
     if (exact)
@@ -136,8 +138,8 @@ Test(strict_bound, holds_for_shipped_models)
     }
 }
 
-/* The bound of the second token given the first: for each first token, exp(-bound) adds up to at most 1
- * over the second, and to 1 where the weights are zero. */
+/* The bound of the second token given the first: for each first token, exp(-bound) adds up to at
+ * most 1 over the second, and to 1 where the weights are zero. */
 static void check_given(enum little_head head, const char *rate, double high)
 {
     struct little w;

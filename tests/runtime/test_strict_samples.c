@@ -1,5 +1,5 @@
-/* The loop `exact` of models with any weights: how often it ends in each sequence is the law that Kolmogorov's
- * equation gives, and so at least exp(-bound). */
+/* The loop `exact` of models with any weights: how often it ends in each sequence is the law that
+ * Kolmogorov's equation gives, and so at least exp(-bound). */
 #include "tests/support/little.h"
 
 #include <criterion/criterion.h>
@@ -7,8 +7,8 @@
 
 #define BATCH 4000
 
-/* RUNS x 4000 draws. Three standard errors below the bound are passed by chance once in 700 where it is
- * an equality, which random weights make it nowhere; 3.7 deviations once in 9000. */
+/* RUNS x 4000 draws. Three standard errors below the bound are passed by chance once in 700 where
+ * it is an equality, which random weights make it nowhere; 3.7 deviations once in 9000. */
 static void check_samples(enum little_head head, const char *rate, int tokens, double high,
                           int runs)
 {

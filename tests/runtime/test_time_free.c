@@ -142,9 +142,9 @@ static int revealed(const struct history *h, int64_t turn, int64_t row)
     return count;
 }
 
-/* The last turn takes two calls of programs, so that one look at its tokens cannot tell a sequence that
- * was asked for once from one that was asked for twice. Scores that are cut to allowed states make a
- * step less likely than what decides who is asked: more are asked then. */
+/* The last turn takes two calls of programs, so that one look at its tokens cannot tell a sequence
+ * that was asked for once from one that was asked for twice. Scores that are cut to allowed states
+ * make a step less likely than what decides who is asked: more are asked then. */
 static void check_counts(const struct history *h)
 {
     bool remasks = strcmp(h->setup->loop, "remask") == 0;

@@ -14,7 +14,8 @@
 #define VOCAB 5
 #define STEPS 6
 
-/* --- the learning rate ------------------------------------------------------------------------- */
+/* --- the learning rate
+ * ------------------------------------------------------------------------- */
 
 Test(train, constant_rate)
 {
@@ -46,7 +47,8 @@ Test(train, cosine_rate)
     cr_assert_float_eq(train_lr(&c, 5, 2), 0, 1e-15);
 }
 
-/* --- a run --------------------------------------------------------------------------------------- */
+/* --- a run
+ * --------------------------------------------------------------------------------------- */
 
 struct bench {
     struct rig rig;
@@ -138,7 +140,8 @@ static void bench_close(struct bench *b)
     rig_close(&b->rig);
 }
 
-/* --- stopping and resuming ----------------------------------------------------------------------- */
+/* --- stopping and resuming
+ * ----------------------------------------------------------------------- */
 
 static void resume_everywhere(int64_t accumulate)
 {
@@ -220,7 +223,8 @@ Test(train, hooks_are_called_when_due)
     bench_close(&b);
 }
 
-/* --- not finite ---------------------------------------------------------------------------------- */
+/* --- not finite
+ * ---------------------------------------------------------------------------------- */
 
 /* Poisons one weight: the step says where, and changes nothing. */
 static void poisoned(int64_t accumulate, const char *row, int64_t at, float value,

@@ -291,7 +291,8 @@ double little_train(struct little *w, double t)
     return rig_element(&loss, 0);
 }
 
-/* Nodes of Gauss-Legendre quadrature with 8 points on [-1, 1] (Abramowitz and Stegun, table 25.4). */
+/* Nodes of Gauss-Legendre quadrature with 8 points on [-1, 1] (Abramowitz and Stegun, table
+ * 25.4). */
 static const double nodes[4] = {0.1834346424956498, 0.5255324099163290, 0.7966664774136267,
                                 0.9602898564975363};
 static const double weights[4] = {0.3626837833783620, 0.3137066458778873, 0.2223810344533745,
@@ -378,8 +379,8 @@ static void advance(const struct little *w, const struct reverse_rates *r, doubl
         p[x] += sum[x];
 }
 
-/* Where a position starts: the mask, and with what has not come there the scores of a sequence of masks,
- * normalised; or the base. */
+/* Where a position starts: the mask, and with what has not come there the scores of a sequence of
+ * masks, normalised; or the base. */
 static void base_law(const struct little *w, const struct reverse_rates *last, double *p)
 {
     int length = w->setup.length, states = w->chain->states, tokens = w->chain->tokens;

@@ -1,6 +1,6 @@
-/* Models over spaces of sequences small enough to list, so that every expectation is a sum: the terms
- * of the likelihood bound by the programs of models/, and the law of the sampler that the bound is
- * of. Used by tests of bounds and of exact samplers.
+/* Models over spaces of sequences small enough to list, so that every expectation is a sum: the
+ * terms of the likelihood bound by the programs of models/, and the law of the sampler that the
+ * bound is of. Used by tests of bounds and of exact samplers.
  *
  * A sequence is a number whose digits are its tokens, the first position lowest: base `tokens` for
  * clean sequences, base `states` for noisy ones. */
@@ -55,8 +55,8 @@ void little_noised(const struct little *w, double sigma, const double *p0, doubl
 /* Gives all rows the exact log scores of P, a law over the noisy sequences. */
 void little_scores(struct little *w, const double *p);
 
-/* For each x0, the expectation of a program's nats over the noisy sequences at time T. With the law P0
- * of the clean sequences, and scores_given, at its exact score. */
+/* For each x0, the expectation of a program's nats over the noisy sequences at time T. With the law
+ * P0 of the clean sequences, and scores_given, at its exact score. */
 void little_expect(struct little *w, struct loaded *program, double t, const double *p0,
                    double *out);
 /* The integral over [t_min, 1] by 8-point Gauss-Legendre quadrature on PANELS even stretches. */
@@ -64,12 +64,12 @@ void little_integral(struct little *w, int panels, const double *p0, double *out
 /* Its three terms, by the model's own scores. */
 void little_bound(struct little *w, int panels, double *out);
 
-/* The law of the clean sequences that the model generates: its base, carried back by the reverse rates
- * of its projected scores (Kolmogorov's equation by STEPS steps of Runge and Kutta), then
+/* The law of the clean sequences that the model generates: its base, carried back by the reverse
+ * rates of its projected scores (Kolmogorov's equation by STEPS steps of Runge and Kutta), then
  * decoded. Geometric noise. */
 void little_law(struct little *w, int steps, double *out);
-/* How often the loop `exact` ends in each clean sequence, of RUNS batches; rates above the bound of a
- * thinning sampler are asserted not to occur. */
+/* How often the loop `exact` ends in each clean sequence, of RUNS batches; rates above the bound of
+ * a thinning sampler are asserted not to occur. */
 void little_histogram(struct little *w, int runs, int64_t *count);
 
 /* The mean loss of `train` over all pairs at time T; gradients are in the rows grad/NAME. Needs

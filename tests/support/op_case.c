@@ -13,8 +13,8 @@
 
 /* ------------------------------------------------------------------------------- reading */
 
-/* Random rates, most of them, on all pairs of states; the jump x -> x + 1 always among them, so that
- * there is one class. */
+/* Random rates, most of them, on all pairs of states; the jump x -> x + 1 always among them, so
+ * that there is one class. */
 static const struct rates *random_rates(struct case_graph *g, int32_t states, int seed)
 {
     struct random_key key = random_key((uint64_t)seed, "rates");

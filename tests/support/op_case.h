@@ -1,5 +1,5 @@
-/* Test cases of op descriptors: makes a graph of one node from a `struct op_case`, and sample values
- * for its inputs. Used by the tests that are derived from the descriptors. */
+/* Test cases of op descriptors: makes a graph of one node from a `struct op_case`, and sample
+ * values for its inputs. Used by the tests that are derived from the descriptors. */
 #ifndef SEDGE_TESTS_OP_CASE_H
 #define SEDGE_TESTS_OP_CASE_H
 
@@ -29,8 +29,8 @@ void op_case_free(struct case_graph *g);
 const char *op_case_refusal(struct case_graph *g);
 
 /* The chain that a rate names, in the arena of G: "absorb N", "uniform N", "mix N ABSORB UNIFORM
- * RELEASE", "band N WIDTH" (nearest states), "cycle N" (N > 2), "table N MASK SEED" (random rates on
- * N tokens, and with MASK = 1 on a mask). */
+ * RELEASE", "band N WIDTH" (nearest states), "cycle N" (N > 2), "table N MASK SEED" (random rates
+ * on N tokens, and with MASK = 1 on a mask). */
 struct chain op_case_chain(struct case_graph *g, const char *text);
 
 const struct node *op_case_node(const struct case_graph *g);

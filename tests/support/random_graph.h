@@ -12,8 +12,9 @@ struct random_graph {
     bool updates;   /* it makes new versions of state rows */
 };
 
-/* Elementwise, reducing, layout, linear and norm ops on shapes with ones and primes; random fan-out,
- * views, stores, updates, a short batch axis and rows picked by a flag. Rows join STATES. */
+/* Elementwise, reducing, layout, linear and norm ops on shapes with ones and primes; random
+ * fan-out, views, stores, updates, a short batch axis and rows picked by a flag. Rows join
+ * STATES. */
 struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
                                       struct state_table *states, uint32_t seed);
 

@@ -1,5 +1,5 @@
-/* A model on the bench: read from its file with settings, compiled, given state, and run by kernels or
- * by the double references of its ops. Used by tests of passes, of the runtime and of reference
+/* A model on the bench: read from its file with settings, compiled, given state, and run by kernels
+ * or by the double references of its ops. Used by tests of passes, of the runtime and of reference
  * vectors. Every step that a test does not mean to fail is asserted. */
 #ifndef SEDGE_TESTS_RIG_H
 #define SEDGE_TESTS_RIG_H
@@ -33,7 +33,8 @@ void rig_close(struct rig *rig);
 void rig_quiet(struct rig *rig);
 void rig_expect(struct rig *rig, const char *message);
 
-/* One program for BATCH sequences (0: it has no such dimension); BIND and WANT end with NULL, or are NULL. */
+/* One program for BATCH sequences (0: it has no such dimension); BIND and WANT end with NULL, or
+ * are NULL. */
 struct rig_program {
     const char *name;
     int64_t batch;

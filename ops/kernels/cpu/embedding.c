@@ -1,6 +1,6 @@
-/* Kernels of embedding and one_hot. Soft rows over the alphabet are a matrix product; ids are look-ups, and on
- * the way back sums whose order is that of the ids, whatever the threads: each thread owns columns
- * of the table, not ids. */
+/* Kernels of embedding and one_hot. Soft rows over the alphabet are a matrix product; ids are
+ * look-ups, and on the way back sums whose order is that of the ids, whatever the threads: each
+ * thread owns columns of the table, not ids. */
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/cpu/host_blas.h"
 #include "ops/kernels/cpu/vector.h"

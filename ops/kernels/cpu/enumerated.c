@@ -1,5 +1,5 @@
-/* Losses over all sequences of a small space, and their gradient; ops/enumerated.c. The spaces are toys:
- * one loop over pairs, on one thread. */
+/* Losses over all sequences of a small space, and their gradient; ops/enumerated.c. The spaces are
+ * toys: one loop over pairs, on one thread. */
 #include "ops/kernels/cpu/vector.h"
 
 #include "ops/kernels/enumerated_pairs.h"

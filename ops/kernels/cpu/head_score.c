@@ -1,11 +1,11 @@
-/* Scores of a law of the clean token; ops/head_score.c has the notation. Flat chains take two passes
- * over a row, in which u_y = stay v_y + other (sum of v); table chains products with P, which is made
- * once for rows of one sigma. All in double. */
+/* Scores of a law of the clean token; ops/head_score.c has the notation. Flat chains take two
+ * passes over a row, in which u_y = stay v_y + other (sum of v); table chains products with P,
+ * which is made once for rows of one sigma. All in double. */
 #include "ops/kernels/cpu/law.h"
 #include "ops/kernels/transition.h"
 
-/* One position of a flat chain. The weights v are exp(log_p) times WEIGHT, at y = x OWN; all zero but
- * the own one under an absorbing chain's token. */
+/* One position of a flat chain. The weights v are exp(log_p) times WEIGHT, at y = x OWN; all zero
+ * but the own one under an absorbing chain's token. */
 struct flat_row {
     const struct transition *p;
     const float *log_p;

@@ -12,7 +12,7 @@
     X(elementwise, isa) X(broadcast, isa) X(compare, isa) X(activation, isa) X(random, isa)        \
     X(reduce, isa) X(layout, isa) X(linear, isa) X(embedding, isa) X(norm, isa) X(softmax, isa)    \
     X(attention, isa) X(modulate, isa) X(features, isa) X(score, isa) X(perturb, isa)              \
-    X(reverse, isa) X(bound, isa) X(optimizer, isa) X(ancestral, isa) X(event, isa)                 \
+    X(reverse, isa) X(bound, isa) X(optimizer, isa) X(ancestral, isa) X(event, isa)                \
     X(corrector, isa) X(reveal, isa) X(restrict, isa) X(draw, isa)                                 \
     X(head, isa) X(head_score, isa) X(enumerated, isa) X(perturb_exact, isa)
 /* clang-format on */

@@ -3,8 +3,8 @@
  *
  * One 53-bit uniform a draw, sums in double. The order is that of the states, the current one last,
  * so that a rare move has a small u and a position that stays needs no second look at its row. Sums
- * run over blocks of states whose size depends on the number of states alone; a draw finds its block
- * from the sums of blocks and computes the weights of that block only once more. */
+ * run over blocks of states whose size depends on the number of states alone; a draw finds its
+ * block from the sums of blocks and computes the weights of that block only once more. */
 #ifndef SEDGE_CPU_LAW_H
 #define SEDGE_CPU_LAW_H
 
@@ -78,8 +78,8 @@ static inline void entries_tile(const struct weight_row *row, int64_t first, int
         out[row->law.at - first] = 0;
 }
 
-/* Clamped weights of states FIRST .. FIRST + N - 1, N at most LAW_TILE, 0 at the current one. Returns
- * how many were negative. */
+/* Clamped weights of states FIRST .. FIRST + N - 1, N at most LAW_TILE, 0 at the current one.
+ * Returns how many were negative. */
 static inline double weights_tile(const struct weight_row *row, int64_t first, int64_t n,
                                   double *out)
 {
@@ -255,8 +255,8 @@ static inline struct table_law table_law_at(const struct kernel_call *call, int6
     return law;
 }
 
-/* The listed state where the running sum passes TARGET; where rounding carries it past the last one,
- * the last of positive weight; -1 where none has any. */
+/* The listed state where the running sum passes TARGET; where rounding carries it past the last
+ * one, the last of positive weight; -1 where none has any. */
 static inline int64_t draw_listed(const struct weight_row *row, const struct block_sums *sums,
                                   double target)
 {

@@ -1,5 +1,5 @@
-/* The positions of a batch: how they are walked, and the time, the uniform number and exp(sigma Q) of
- * each. Used by the kernels of ops that name a process. */
+/* The positions of a batch: how they are walked, and the time, the uniform number and exp(sigma Q)
+ * of each. Used by the kernels of ops that name a process. */
 #ifndef SEDGE_CPU_POSITION_H
 #define SEDGE_CPU_POSITION_H
 
@@ -51,7 +51,8 @@ static inline bool position_kept(const struct kernel_call *call, uint32_t i, int
     return call_has(call, i) && ((const uint8_t *)call->in[i].data)[p];
 }
 
-/* P with all columns at SIGMA, for row ROW of a batch: P of the row before, where both share a sigma. */
+/* P with all columns at SIGMA, for row ROW of a batch: P of the row before, where both share a
+ * sigma. */
 static inline void next_transition(const struct kernel_call *call, int64_t row, double sigma,
                                    struct transition *p)
 {

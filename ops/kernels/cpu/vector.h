@@ -106,7 +106,8 @@ static inline float vec_most(vec v)
 
 /* exp for arguments up to 88, within 4 ulp (measured: 3.0 without fused additions, 2.7 with them);
  * 0 below -87 (-INFINITY included), NaN for NaN: 2^n times a Taylor polynomial of degree 6 on
- * [-ln2/2, ln2/2]. Written out, and not called, because attention spends a fifth of its time here. */
+ * [-ln2/2, ln2/2]. Written out, and not called, because attention spends a fifth of its time
+ * here. */
 static inline vec vec_exp(vec x)
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */

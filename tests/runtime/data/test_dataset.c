@@ -183,8 +183,8 @@ Test(dataset, options_that_do_not_fit)
     arena_free(arena);
 }
 
-/* Of a window that only its own class has, the other classes' share is what the label is worth: log 2
- * of two. The law of each class is the grammar's own over the joined vocabulary. */
+/* Of a window that only its own class has, the other classes' share is what the label is worth: log
+ * 2 of two. The law of each class is the grammar's own over the joined vocabulary. */
 Test(dataset, classes_have_labels_and_laws)
 {
     struct arena *arena = arena_new();

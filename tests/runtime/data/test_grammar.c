@@ -146,8 +146,8 @@ Test(grammar, windows_of_characters_equal_enumeration_and_sum_to_one)
     compare_all_windows(TOKENIZER_CHARS, 3, 7);
 }
 
-/* The probability of what is given, whatever stands elsewhere, is the sum over what may stand there. The
- * windows are all of four words and the gaps all sixteen. */
+/* The probability of what is given, whatever stands elsewhere, is the sum over what may stand
+ * there. The windows are all of four words and the gaps all sixteen. */
 Test(grammar, gaps_hold_any_token)
 {
     struct arena *arena = arena_new();
