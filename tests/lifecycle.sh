@@ -222,6 +222,9 @@ interrupt INT 130 eval base eval.times=1000000
 interrupt TERM 75 eval base eval.times=1000000
 interrupt INT 130 sample base --steps 10000000
 interrupt TERM 75 sample base --steps 10000000
+wide='vocab=64 dim=256 heads=4 layers=2 length=256 batch=32'
+# shellcheck disable=SC2086
+interrupt TERM 75 bench sedd-uniform $wide --seconds 3600
 # One step that takes minutes, and both signals: Ctrl-C is remembered, the second kills.
 "$SEDGE" eval base eval.batch=1000000 eval.sequences=1000000 params.dim=16 >"$top/out" \
     2>"$top/err" </dev/null &
