@@ -16,6 +16,25 @@ bound() {
     run 0 eval "$1" --raw --json
     nats=$(number nats_per_symbol)
 }
+# samplers RUN: each loop of its model draws two texts, those on a grid in few steps. A name that no model has is
+# answered by those it has.
+samplers() {
+    run 2 sample "$1" --sampler qqqqqqqq
+    loops=$(sed -n 's/^ *its loops: //p' "$top/err" | tr -d ,)
+    holds "$1: has loops" test -n "$loops"
+    for loop in $loops; do
+        set -- "$1" --sampler "$loop" -n 2 tweedie_limit=1e9
+        case $loop in
+        exact*) ;;
+        *) set -- "$@" --steps 4 ;;
+        esac
+        case $loop in
+        guided) set -- "$@" --label harbour ;;
+        esac
+        run 0 sample "$@"
+        holds "$1: $loop draws two texts" test "$(wc -l <"$top/out")" -ge 2
+    done
+}
 # learns NAME RECIPE SETTINGS…: the bound after 40 updates lies below that after one.
 learns() {
     name=$1
@@ -31,16 +50,17 @@ learns() {
         awk "BEGIN {exit !($nats > 0 && $nats < $untrained)}"
     run 0 eval "$name" --raw --given but-one --json
     holds "$name: a missing word has a true law" awk "BEGIN {exit !($(number truth) > 0)}"
-    run 0 sample "$name" -n 2 --steps 4 --sampler tweedie
-    holds "$name: draws two texts" test "$(wc -l <"$top/out")" -ge 2
 }
 
 for recipe in "$models"/recipes/quickstart*.yaml; do
     name=$(basename "$recipe" .yaml)
     learns "$name" "$name"
+    samplers "$name"
 done
 # The language of the others, too, has an order in which neighbours can be jumped to.
 learns words quickstart-ordinal data.files=grammars/quickstart.yaml
+run 0 sample words -n 2 --steps 4 --sampler tweedie
+holds 'words: draws two texts' test "$(wc -l <"$top/out")" -ge 2
 
 # Chains small enough are shown, by the names of the data. The numbers are those of the closed forms: three
 # states with rates 1, (1 + 2 exp(-3 sigma)) / 3 stay and (1 - exp(-3 sigma)) / 3 go to either other; under
@@ -60,10 +80,5 @@ hides 'exp(sigma Q)'
 # Without data the states have numbers.
 run 0 check mix preset=tiny vocab=2 length=8
 says '                   0         1      mask'
-
-# Exactly, without steps: what each model gives a bound on its rates.
-for name in quickstart-mdlm quickstart-radd quickstart-udlm; do
-    run 0 sample "$name" -n 2 --sampler exact
-done
 
 count_up
