@@ -260,3 +260,42 @@ Test(samplers, confidence_orders_are_two)
     cr_expect(fabs(kept / ROWS - law) < 3.5 * sqrt(law * (1 - law) / ROWS), "%.4f, not %.4f",
               kept / ROWS, law);
 }
+
+/* Two of four masks beside a token: each pair of them is as likely as the others. */
+Test(samplers, a_random_order_takes_each_set_of_masks_as_often)
+{
+    struct chain chain = chain_absorb(2);
+    struct shot sure = shot_make(&op_confidence, &chain, ROWS, 5, 0, 2);
+    struct shot show = shot_make(&op_reveal, &chain, ROWS, 5, 2, 4);
+    double count[32] = {0}, chi = 0, expected = ROWS / 6.0;
+    free(sure.out[0].data);
+    sure.out[0] = tensor_make(DT_F64, 2, ROWS, 5, 0);
+    sure.attr[CONFIDENCE_BY].integer = BY_RANDOM;
+    free(show.in[1].data);
+    free(show.in[2].data);
+    show.in[1] = tensor_make(DT_TOKEN, 2, ROWS, 5, 0);
+    show.in[2] = tensor_make(DT_F64, 2, ROWS, 5, 0);
+    for (int i = 0; i < ROWS * 5; i++)
+        ((int32_t *)sure.in[0].data)[i] = i % 5 == 2 ? 1 : 2;
+    memcpy(show.in[0].data, sure.in[0].data, ROWS * 5 * sizeof(int32_t));
+    set_all(&show.in[3], 2);
+    fire(&sure);
+    memcpy(show.in[2].data, sure.out[0].data, ROWS * 5 * sizeof(double));
+    fire(&show);
+    const int32_t *x = show.out[0].data;
+    for (int row = 0; row < ROWS; row++) {
+        int shown = 0;
+        for (int i = 0; i < 5; i++)
+            shown |= (i != 2 && x[5 * row + i] == 0) << i;
+        cr_assert(x[5 * row + 2] == 1);
+        count[shown]++;
+    }
+    for (int i = 0; i < 5; i++)
+        for (int j = i + 1; j < 5; j++)
+            if (i != 2 && j != 2)
+                chi += pow(count[1 << i | 1 << j] - expected, 2) / expected;
+    /* 5 degrees of freedom; another set than a pair is missing among the pairs. */
+    cr_expect(chi < 20.5, "chi-square %.1f: 20.5 is passed once in a thousand", chi);
+    shot_free(&sure);
+    shot_free(&show);
+}
