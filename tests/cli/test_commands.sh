@@ -170,6 +170,28 @@ run 0 check sedd-absorb preset=tiny vocab=20 length=16 'process.noise={sigma: "-
 says 'base term: finite, 1.11e-16 of the data is left at t = 1'
 run 0 check sedd-network
 says 'programs: none'
+# Samplers stand beside what their headers name and nothing else: the score, a start, and at times each other.
+stands() {
+    cat >fragment.yaml <<END
+sedge: 1
+include: [base-mask.yaml, posterior.yaml, $1]
+params: {vocab: 5, length: 4, dropout: 0}
+process: {rate: absorb, noise: {loglinear: {eps: 1.0e-3}}}
+blocks:
+  log_posterior:
+    in: {x: [token, rows, length], sigma: [f64, rows]}
+    nodes: {y: {x0_output: [{embedding: x, out: states, as: law}, x, sigma]}}
+    out: y
+END
+    run 0 check fragment.yaml
+    says "$2"
+}
+stands samplers-tweedie.yaml tweedie
+stands 'samplers-tweedie.yaml, samplers-euler.yaml' predictor-corrector
+stands 'samplers-tweedie.yaml, samplers-thinning.yaml' exact
+stands samplers-posterior.yaml ancestral
+stands 'samplers-posterior.yaml, samplers-masked.yaml' remask
+stands 'samplers-posterior.yaml, samplers-confidence.yaml' confidence-position
 run 0 check toy
 says 'grammar, 5 states, 10 arcs, 15 symbols'
 run 2 check sedd-absrob
