@@ -57,6 +57,25 @@ hints 'heuristic: guidance: scores are sharpened by gamma'
 run 0 sample labelled --sampler tweedie
 holds 'nothing asked, nothing said' [ "$(grep -c -e exact -e heuristic err)" -eq 0 ]
 
+# Long guided steps under a chain of any rates: what is clamped is counted and told; the limit inserts steps.
+cat >levels.yaml <<'END'
+sedge: 1
+include: [ordinal.yaml, guidance.yaml]
+params: {classes: 2}
+blocks:
+  energy:
+    in: {w: [f32, rows, length, states], sigma: [f64, rows], label: [i32, rows]}
+    nodes: {y: {sum: {sum: w, axis: 2}, axis: 1}}
+    out: y
+END
+sed -e 's/^model: .*/model: levels.yaml/' -e 's/steps: 300/steps: 1/' recipe.yaml >long.yaml
+run 0 train long.yaml -o levels
+run 0 sample levels --label first --steps 8 --json tweedie_limit=1e9
+holds 'long guided steps: negative weights' [ "$(number clamped | cut -d. -f1)" -gt 0 ]
+run 0 sample levels --label first --steps 8 --json
+holds 'limited guided steps: nothing clamped' [ "$(number clamped)" = 0.0 ]
+holds 'limited guided steps: some inserted' [ "$(number steps_inserted)" -ge 100 ]
+
 # A label is worth log 2 a sequence where the classes share no symbol; half of that was learned.
 run 0 eval labelled --json
 says 'told the class of each'
