@@ -332,6 +332,11 @@ static void summarise(struct evaluation *e, struct arena *arena, struct bound *b
         e->position[p] = e->scorings[p] ? e->position[p] / (double)e->scorings[p] : NAN;
 }
 
+bool bound_may_turn(const struct bound_plans *plans)
+{
+    return !plans->integrand || plan_input(executor_plan(plans->integrand), "turn");
+}
+
 static void evaluation_init(struct evaluation *e, struct arena *arena)
 {
     const struct bound_config *c = e->config;
@@ -339,8 +344,8 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->estimator = c->estimator ? c->estimator : &estimators[0];
     clock_init(&e->clock, e->estimator->published ? PUBLISHED_FROM : c->t_min,
                e->estimator->even || c->evenly ? NULL : c->noised, c->noised_context);
-    e->turned = e->estimator->turned && c->noised && e->plans->integrand &&
-                plan_input(executor_plan(e->plans->integrand), "turn");
+    e->turned = e->estimator->turned && c->noised && e->plans->integrand && !c->apart &&
+                bound_may_turn(e->plans);
     e->key = random_key(c->seed, "eval");
     e->x0 = arena_new_array(arena, int32_t, tokens);
     e->label = arena_new_array(arena, int32_t, c->batch);

@@ -44,6 +44,8 @@ struct bound_config {
     double (*noised)(void *context, double t);
     void *noised_context;
     bool evenly; /* times are placed evenly all the same */
+    /* Draws of a sequence do not share their noise: for what is compared with plans that cannot. */
+    bool apart;
 };
 
 /* Means a symbol, in nats, each with its standard error over sequences where that is known. */
@@ -69,6 +71,10 @@ struct bound {
      * is none. NULL: not asked for. */
     double *per_position;
 };
+
+/* Whether draws of a sequence may share their noise: the plans take an input `turn`, or do not draw
+ * times. */
+bool bound_may_turn(const struct bound_plans *plans);
 
 /* Where the sequences come from. TRUTH is that of what is not GIVEN (NULL: nothing is); it may be
  * NULL, and returns false where nothing is known. LABEL may be NULL; else it is the class that the

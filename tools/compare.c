@@ -75,6 +75,16 @@ static bool comparable(const struct measured *a, const struct measured *b)
     return true;
 }
 
+/* Noise is the same for all only where draws of a sequence share theirs in all runs, or in none. */
+static void share_alike(struct job *j)
+{
+    bool apart = false;
+    for (uint32_t i = 0; i < j->count; i++)
+        apart |= !bound_may_turn(&j->runs[i].plans);
+    for (uint32_t i = 0; i < j->count; i++)
+        j->runs[i].apart = apart;
+}
+
 static bool measure_all(struct job *j, struct command_line *line)
 {
     for (uint32_t i = 0; i < j->count; i++)
@@ -86,6 +96,7 @@ static bool measure_all(struct job *j, struct command_line *line)
     for (uint32_t i = 0; i < j->count; i++)
         if (!measure_load(&j->runs[i], false))
             return false;
+    share_alike(j);
     signals_catch(NULL);
     for (uint32_t i = 0; i < j->count; i++)
         if (!measure_run(&j->runs[i], j->runs[i].estimator, false, &j->runs[i].b))

@@ -277,7 +277,8 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
                              .by_position = by_position,
                              .noised = project_noised,
                              .noised_context = p,
-                             .evenly = !has_clock(p)};
+                             .evenly = !has_clock(p),
+                             .apart = m->apart};
     struct bound_source source = project_valid_source(p, c.sequences);
     source.stop = stop;
     if (m->order)

@@ -5,6 +5,7 @@
 # shellcheck source=tests/cli/harness
 . "$(dirname "$0")/harness"
 
+models=$(pwd)/models
 cd "$top" || exit 1
 small='preset=tiny dim=16 heads=2 layers=1 cond=8 length=8 train.minutes=0 train.eval_every=0 train.batch=8'
 train() {
@@ -95,6 +96,14 @@ run 0 compare a b $N
 says 'the same noise for all'
 says '| b | sedd-absorb |'
 run 0 compare a a $N
+says '+0.0000 ± 0.0000 |'
+# A bound without `turn`: no draws share their noise then, so that the same weights come to the same.
+sed 's/\[sedd-network/[turnless.yaml, sedd-network/; s/ bound.yaml,//' "$models/sedd-absorb.yaml" >still.yaml
+sed 's/, turn: turn//; /^ *turn:/d' "$models/bound.yaml" >turnless.yaml
+train still model="$top/still.yaml" train.steps=3
+run 0 compare a still a $N
+holds 'with a run that cannot share noise' test "$(grep -c '+0.0000 ± 0.0000 |' "$top/out")" -eq 2
+run 0 compare still a $N
 says '+0.0000 ± 0.0000 |'
 run 0 compare a uniform b $N --json
 holds 'three runs' test "$(grep -c '"run":' "$top/out")" -eq 3
