@@ -171,31 +171,39 @@ static bool read_times(const struct loop_reader *r, const struct yaml *grid,
     return loop_set_times(r->model->diags, r->loop, times, list->count, list->span);
 }
 
-static bool read_limit(const struct loop_reader *r, const struct yaml *limit)
+/* Of `limit` and `table_limit` the smaller holds; of a flat chain only the first. */
+static bool read_limit(const struct loop_reader *r, const struct yaml *grid, const char *key)
 {
+    const struct yaml *limit = yaml_get(grid, key);
+    const struct model *m = r->model;
     struct number n;
     if (!limit)
         return true;
-    if (!model_number(r->model, limit, &n))
+    if (!model_number(m, limit, &n))
         return false;
-    r->loop->limit = number_real(n);
-    if (!(r->loop->limit > 0))
-        return loop_error(r, limit->span, "`%s` is a number above 0", "limit");
-    return r->model->process_count ||
-           loop_error(r, limit->span, "`%s` needs a process, whose steps of noise it bounds",
-                      "limit");
+    double most = number_real(n);
+    if (!(most > 0))
+        return loop_error(r, limit->span, "`%s` is a number above 0", key);
+    if (!m->process_count)
+        return loop_error(r, limit->span, "`%s` needs a process, whose steps of noise it bounds",
+                          key);
+    bool holds = strcmp(key, "limit") == 0 || m->processes[0].chain.kind == CHAIN_TABLE;
+    if (holds && !(r->loop->limit > 0 && r->loop->limit < most))
+        r->loop->limit = most;
+    return true;
 }
 
 static bool read_grid(const struct loop_reader *r, const struct yaml *grid)
 {
-    static const char *const keys[] = {"from", "to", "steps", "spacing", "times", "limit", NULL};
+    static const char *const keys[] = {"from",  "to",    "steps",       "spacing",
+                                       "times", "limit", "table_limit", NULL};
     struct loop *l = r->loop;
     struct number n;
     if (!grid)
         return true;
     if (!yaml_expect(r->model->diags, grid, YAML_MAP, "grid") ||
-        !yaml_closed(r->model->diags, grid, keys, "a grid") ||
-        !read_limit(r, yaml_get(grid, "limit")))
+        !yaml_closed(r->model->diags, grid, keys, "a grid") || !read_limit(r, grid, "limit") ||
+        !read_limit(r, grid, "table_limit"))
         return false;
     if (yaml_get(grid, "times"))
         return read_times(r, grid, yaml_get(grid, "times"));

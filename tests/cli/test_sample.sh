@@ -65,6 +65,7 @@ for model in sedd-absorb sedd-uniform; do
     sample --json --prefix ab
     lines 1 '"sampler": "tweedie"'
     lines 1 'known positions'
+    holds 'no limit of a chain that is no table' [ "$(number steps_inserted)" -eq 0 ]
     lines 4 '^    "ab'
 done
 
@@ -88,6 +89,14 @@ hints 'negative weights were set to zero'
 run 0 sample levels -n 4 --steps 64 --json
 holds 'limited steps: nothing clamped' [ "$(number clamped)" = 0.0 ]
 holds 'limited steps: some inserted' [ "$(number steps_inserted)" -ge 100 ]
+# So it is of every model under such a rate, without a word of its own.
+sed 's/model: .*/model: udlm/' recipe.yaml >band.yaml
+run 0 train band.yaml -o band 'process.rate={band: {width: 1}}'
+run 0 sample band -n 4 --steps 16 --json
+holds 'a rate of its own: nothing clamped' [ "$(number clamped)" = 0.0 ]
+holds 'a rate of its own: some inserted' [ "$(number steps_inserted)" -ge 1 ]
+run 0 sample band -n 4 --steps 16 --json tweedie_limit=1e9
+holds 'a rate of its own: negative weights' [ "$(number clamped | cut -d. -f1)" -gt 0 ]
 
 # A law that only some of the model's samplers draw from.
 run 2 sample levels -n 4 --sampler tweedie --temperature 0.5

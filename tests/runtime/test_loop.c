@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define BATCH 4
@@ -185,6 +186,41 @@ Test(loop, a_limit_inserts_times)
     loop_grid(r.arena, r.model, loop, 3, &times);
     cr_assert_eq(times.inserted, 0);
     rig_close(&r);
+}
+
+/* A table limit is none of a flat chain, and of a table the smaller of the two. Two states that swap
+ * at rate 1: a step of 2 in sigma is one of 2. */
+Test(loop, a_limit_of_tables_is_none_of_a_flat_chain)
+{
+    static const char *const rate[] = {"uniform", "{matrix: [[-1, 1], [1, -1]]}"};
+    static const char *const limit[] = {"table_limit: 0.5", "limit: 9, table_limit: 0.5",
+                                        "limit: 0.5, table_limit: 9"};
+    static const int64_t inserted[2][3] = {{0, 0, 3}, {9, 9, 9}};
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < 3; i++) {
+            struct rig r;
+            struct loop_times times;
+            char text[512];
+            snprintf(text, sizeof text,
+                     "sedge: 1\n"
+                     "params: {vocab: 2}\n"
+                     "process: {rate: %s, noise: {sigma: \"8 * t\"}}\n"
+                     "programs:\n"
+                     "  p: {in: {x: [f32]}, nodes: {y: {neg: x}}, out: {x: y}}\n"
+                     "loops:\n"
+                     "  go:\n"
+                     "    carry: {x: {f32: []}}\n"
+                     "    grid: {from: 1, to: 0.25, steps: 3, %s}\n"
+                     "    body: [{call: p, with: {x: x}, set: {x: x}}]\n",
+                     rate[k], limit[i]);
+            rig_model_text(&r, text);
+            struct loop *loop = loop_read(r.model, "go");
+            cr_assert_not_null(loop, "%s", diags_render(r.diags, false));
+            loop_grid(r.arena, r.model, loop, 0, &times);
+            cr_expect_eq(times.inserted, inserted[k][i], "%s, %s: %lld inserted", rate[k], limit[i],
+                         (long long)times.inserted);
+            rig_close(&r);
+        }
 }
 
 /* --- conditions and ends --------------------------------------------------------------------- */
