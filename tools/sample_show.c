@@ -177,18 +177,28 @@ static bool changes_law(const struct sample_job *j, const char *name, double neu
     return p && number_real(p->value) != neutral;
 }
 
+static bool gives_tokens(const struct sample_job *j)
+{
+    for (uint32_t i = 0; i < j->text_count; i++)
+        for (uint32_t k = 0; k < j->texts[i].count; k++)
+            if (j->texts[i].places[k].token >= 0)
+                return true;
+    return false;
+}
+
 /* Which parts of the request the sampler meets exactly, given the network, and which by a rule of
  * thumb; `sedge explain given` says the same. */
 static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
     const struct model *m = j->p.s.model;
     bool absorb = m->process_count && chain_carries_over(&m->processes[0].chain);
-    if (j->held && absorb && project_time_free(&j->p))
+    bool given = gives_tokens(j); /* by the request: the context of a block is spoken of below */
+    if (given && absorb && project_time_free(&j->p))
         say(exact, "known positions: a time-free network under absorption conditions on them");
-    else if (j->held && absorb)
+    else if (given && absorb)
         say(heuristic, "known positions: the share of masks no longer fits the noise level that "
                        "the network is told");
-    else if (j->held)
+    else if (given)
         say(heuristic, "known positions: they are put back after each step, and the network was "
                        "trained on noise at every position");
     if (j->sets)

@@ -103,6 +103,9 @@ run 2 sample levels -n 4 --sampler tweedie --temperature 0.5
 hints 'samplers of this model that do: ancestral'
 
 # Beyond the model's length: the context is kept, whatever follows.
+sample --length 40 --json
+lines 1 'length: each block sees only'
+hides 'known positions'
 sample --length 40 sample.context=4 sample.block=3 --prefix 'abc'
 hints '4 sequences of 40'
 lines 4 '^abc.{37}$'
