@@ -211,7 +211,11 @@ static bool check_counts(const struct measured *m, const char *what)
     diag_error(p->diags, FAULT_CONFIG, (struct span){0},
                "%s counts masked positions, and the process of %s does more than mask", what,
                model->path);
-    diag_hint(p->diags, "estimators for any process are: stratified, quadrature");
+    char *names = "";
+    for (uint32_t i = 0; i < estimator_count; i++)
+        if (!estimators[i].counts)
+            names = arena_printf(p->arena, "%s%s%s", names, *names ? ", " : "", estimators[i].name);
+    diag_hint(p->diags, "estimators for any process are: %s", names);
     return false;
 }
 
