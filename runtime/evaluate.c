@@ -303,7 +303,7 @@ static void summarise_sequences(struct evaluation *e, struct arena *arena, struc
     b->error = standard_error(b->per_sequence, n) / symbols;
     b->error_noise = sqrt(noise) / (double)n / symbols;
     double rest = b->error * b->error - b->error_noise * b->error_noise;
-    b->error_data = rest > 0 ? sqrt(rest) : 0;
+    b->error_data = rest >= 0 ? sqrt(rest) : NAN;
     if (!b->known)
         return;
     b->truth = mean(e->truth, n) / symbols;

@@ -58,7 +58,8 @@ struct bound {
     double nats;                                             /* their sum */
     double error; /* standard error of NATS: over sequences and Monte Carlo together */
     /* The part of it that more noise draws on the same sequences would remove, and what remains:
-     * sqrt(error^2 - error_noise^2). */
+     * sqrt(error^2 - error_noise^2). Both are estimates: where noise seems to be all there is, the
+     * second is NAN. */
     double error_noise, error_data;
     double integral_noise; /* ERROR_NOISE of the integral alone */
     bool known;            /* the true likelihood is known */

@@ -131,12 +131,20 @@ static bool write_positions(const struct job *j)
 
 /* --- the result ----------------------------------------------------------------------------- */
 
+static void print_bound(const char *name, const struct bound *b)
+{
+    printf("%-34s %9.4f ± %.4f   (noise %.4f, sequences ", name, b->nats, b->error, b->error_noise);
+    if (isnan(b->error_data))
+        puts("not resolved)");
+    else
+        printf("%.4f)\n", b->error_data);
+}
+
 static void print_terms(const struct measured *m)
 {
     const struct bound *b = &m->b;
     if (is_published(m)) {
-        printf("%-34s %9.4f ± %.4f   (noise %.4f, sequences %.4f)\n", "published protocol", b->nats,
-               b->error, b->error_noise, b->error_data);
+        print_bound("published protocol", b);
         printf("%-34s %9.4f ± %.4f\n", "strict bound", m->strict.nats, m->strict.error);
         double difference, error;
         bound_compare(&m->strict, b, &difference, &error);
@@ -155,8 +163,7 @@ static void print_terms(const struct measured *m)
         printf("%-34s %9.4f ± %.4f\n", "reconstruction", b->reconstruction,
                b->reconstruction_error);
     }
-    printf("%-34s %9.4f ± %.4f   (noise %.4f, sequences %.4f)\n", "bound on -log p", b->nats,
-           b->error, b->error_noise, b->error_data);
+    print_bound("bound on -log p", b);
 }
 
 static void print_text(const struct job *j)
@@ -298,7 +305,8 @@ const struct command command_eval = {
               "comes close\n"
               "to it. On average over data it is never below the true entropy. Errors: `noise` is "
               "what more noise draws on the\n"
-              "same sequences would remove, `sequences` what more sequences would.\n"
+              "same sequences would remove, `sequences` what more sequences would (not resolved:\n"
+              "noise hides it, see eval.times).\n"
               "Estimators: stratified, quadrature, random (of the same integral); exact-k (numbers "
               "of masks,\n"
               "absorbing processes); published (the reference's protocol, which is no bound).",
