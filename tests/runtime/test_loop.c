@@ -188,8 +188,8 @@ Test(loop, a_limit_inserts_times)
     rig_close(&r);
 }
 
-/* A table limit is none of a flat chain, and of a table the smaller of the two. Two states that swap
- * at rate 1: a step of 2 in sigma is one of 2. */
+/* A table limit is none of a flat chain, and of a table the smaller of the two. Two states that
+ * swap at rate 1: a step of 2 in sigma is one of 2. */
 Test(loop, a_limit_of_tables_is_none_of_a_flat_chain)
 {
     static const char *const rate[] = {"uniform", "{matrix: [[-1, 1], [1, -1]]}"};
