@@ -5,8 +5,8 @@
 
 /* corrector: rates R_y = Q[y][x] + Q[x][y] s_y, forward plus reverse, leave p_sigma invariant
  * (Campbell et al. 2022). Held over `step` of sigma: a jump with probability 1 - exp(-step sum R),
- * to y in proportion to R_y. All positions at once, so the invariance is of second order in the
- * step. */
+ * to y in proportion to R_y, to no token of score 0. All positions at once, so the invariance is of
+ * second order in the step. */
 static const struct op_input corrector_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY},
@@ -49,6 +49,8 @@ struct corrector_context {
 static double corrector_weight(const void *context, int32_t y)
 {
     const struct corrector_context *c = context;
+    if (y != c->x && y != c->chain->mask && exp(c->log_score[y]) == 0)
+        return 0;
     if (y != c->x)
         return chain_rate(c->chain, y, c->x) + chain_rate(c->chain, c->x, y) * exp(c->log_score[y]);
     double rate = 0;

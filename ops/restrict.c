@@ -1,5 +1,6 @@
 /* Sharper laws of the clean token: temperature, top-k, top-p. */
 #include "graph/base/check.h"
+#include "ops/chain.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -8,13 +9,17 @@
 #include <stdlib.h>
 
 /* restrict, in this order, each on what the one before left, and normalised at the end:
+ *   allowed      entries that are not allowed are left out, at any temperature
  *   temperature  log p / temperature
  *   top_k        the k largest; 0: all
  *   top_p        the smallest set of largest ones whose share is at least p: the one that crosses p
  *                is kept (Holtzman et al. 2020)
- * Of equals the first ones are taken. What is left out gets -inf. */
+ * Of equals the first ones are taken. What is left out gets -inf, and so do all entries of a row of
+ * which nothing is left. */
 static const struct op_input restrict_inputs[] = {
     {"log_p", IN_F32, 0, "f32 [..., n]: log laws", DOMAIN_ANY},
+    {"allowed", IN_BOOL, INPUT_OPTIONAL | INPUT_NAMED,
+     "bool, the shape of log_p: entries that may stay", DOMAIN_ANY},
     {0},
 };
 static const struct op_attr restrict_attrs[] = {
@@ -38,7 +43,7 @@ static bool restrict_shape(struct op_call *call)
         return op_error(call, "top_k (%lld) must be 0 (all) or more", (long long)top_k);
     if (call->in[0].rank == 0)
         return op_error(call, "a scalar has no rows");
-    return rule_like_first(call);
+    return rule_like_first(call) && chain_expect_keep(call, 1, 0);
 }
 
 static void restrict_cost(const struct op_call *call, struct op_cost *out)
@@ -83,26 +88,32 @@ static void restrict_reference(const struct ref_call *call)
     for (int64_t row = 0; row < rows; row++) {
         double sum = 0, *out = call->out[0].data + row * n;
         for (int64_t i = 0; i < n; i++)
-            r[i] = (struct ranked){x->data[row * n + i] / temperature, i};
+            r[i] = (struct ranked){!ref_has(call, 1) || call->in[1].data[row * n + i] != 0
+                                       ? x->data[row * n + i] / temperature
+                                       : -INFINITY,
+                                   i};
         qsort(r, (size_t)n, sizeof *r, compare_ranked);
         int64_t kept =
             kept_count(r, n, call->attr[RESTRICT_TOP_K].integer, call->attr[RESTRICT_TOP_P].real);
         for (int64_t i = 0; i < kept; i++)
             sum += exp(r[i].log_p - r[0].log_p);
         for (int64_t i = 0; i < n; i++)
-            out[r[i].at] = i < kept ? r[i].log_p - r[0].log_p - log(sum) : -INFINITY;
+            out[r[i].at] =
+                i < kept && r[i].log_p > -INFINITY ? r[i].log_p - r[0].log_p - log(sum) : -INFINITY;
     }
     free(r);
 }
 
 static const struct op_case restrict_cases[] = {
-    {"f32[3,5,7]", NULL, NULL},
-    {"f32[3,5,7]", "temperature=0.7", NULL},
-    {"f32[11,13]", "top_k=4", NULL},
-    {"f32[11,13]", "top_p=0.8", NULL},
-    {"f32[2,3,601]", "temperature=1.3 top_k=50 top_p=0.9", NULL},
-    {"f32[5,1]", "top_k=1 top_p=0.5", NULL},
-    {"f32[5]", "top_k=9", NULL},
+    {"f32[3,5,7] _", NULL, NULL},
+    {"f32[3,5,7] _", "temperature=0.7", NULL},
+    {"f32[11,13] _", "top_k=4", NULL},
+    {"f32[11,13] _", "top_p=0.8", NULL},
+    {"f32[2,3,601] _", "temperature=1.3 top_k=50 top_p=0.9", NULL},
+    {"f32[5,1] _", "top_k=1 top_p=0.5", NULL},
+    {"f32[5] _", "top_k=9", NULL},
+    {"f32[3,5,7] bool[3,5,7]", "temperature=1e30", NULL},
+    {"f32[11,3] bool[11,3]", "top_k=2 top_p=0.9", NULL},
     {0},
 };
 

@@ -3,7 +3,7 @@
  * Every step turns the score row of a position into unnormalised weights over the states (struct
  * chain_law), clamps them at zero and draws by inverse CDF from one 53-bit uniform, sums in double,
  * the current state last: an event of probability 1e-12 is as good as any other, and a state of
- * weight 0 is never drawn. */
+ * weight 0 is never drawn. A token of score 0 has none: that is how a caller forbids it. */
 #include "ops/reverse.h"
 #include "ops/chain.h"
 #include "ops/kernels/attrs.h"

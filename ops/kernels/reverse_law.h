@@ -10,13 +10,18 @@
 #include "ops/kernels/transition.h"
 
 /* An unnormalised law over the states: a state y that is neither AT nor MASK has the weight
- * max(0, scale s_y + shift) + mix s_y; those two have their own numbers. */
+ * max(0, scale s_y + shift) + mix s_y; those two have their own numbers.
+ *
+ * Where a law is CLOSED, a token of score 0 has the weight 0, whatever the shift: a token that
+ * cannot be there at sigma_t cannot at less noise either. The caller gives that score to tokens
+ * that it does not allow. */
 struct chain_law {
     int32_t at;   /* the current state; -1: there is none */
     int32_t mask; /* the mask where it is not the current state, else -1 */
     double at_weight, at_mix;
     double mask_weight;
     double scale, shift, mix;
+    bool closed;
 };
 
 /* Before clamping; what the tests compare, and may be negative. Laws with a mix have no such
@@ -25,7 +30,9 @@ static inline double law_raw(const struct chain_law *law, int32_t y, double scor
 {
     if (y == law->at)
         return law->at_weight;
-    return y == law->mask ? law->mask_weight : law->scale * score + law->shift;
+    if (y == law->mask)
+        return law->mask_weight;
+    return law->scale * score + (law->closed && score == 0 ? 0.0 : law->shift);
 }
 
 static inline double law_weight(const struct chain_law *law, int32_t y, double score)
@@ -73,6 +80,7 @@ static inline struct chain_law law_tweedie(const struct chain *chain, int32_t x,
     law.mask_weight = from_mask ? 0.0 : before * to.freed;
     law.scale = back.stay * each;
     law.shift = shift * each;
+    law.closed = true;
     return law;
 }
 
@@ -134,6 +142,7 @@ static inline struct chain_law law_decoder(const struct chain *chain, int32_t x,
     struct transition back = transition_back(chain, sigma);
     law.scale = back.stay;
     law.shift = back.other * sums.others + back.freed;
+    law.closed = true;
     return law;
 }
 
@@ -199,6 +208,12 @@ static inline void table_back(const struct rates *rates, double delta, const str
     }
 }
 
+/* What `closed` is to a flat chain: whether Y, of score SCORE, has no weight. */
+static inline bool table_closed(const struct chain *chain, int32_t y, double score)
+{
+    return score == 0 && y != chain->mask;
+}
+
 /* The Tweedie weights; TO is P_D, of which every column is needed. */
 static inline void table_tweedie(const struct transition *to, int32_t x, double delta,
                                  bool exclude_mask, const struct table_law *law)
@@ -206,7 +221,7 @@ static inline void table_tweedie(const struct transition *to, int32_t x, double 
     const struct chain *chain = to->chain;
     table_back(chain->rates, delta, law);
     for (int32_t y = 0; y < chain->states; y++)
-        law->weights[y] *= transition_at(to, x, y);
+        law->weights[y] *= table_closed(chain, y, law->score[y]) ? 0 : transition_at(to, x, y);
     if (exclude_mask && chain->mask >= 0)
         law->weights[chain->mask] = 0;
 }

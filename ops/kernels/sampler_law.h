@@ -34,7 +34,9 @@ static inline struct chain_law ancestral_law(const struct step_transitions *p, i
     return law;
 }
 
-/* The rates of the corrector at x, of a flat chain: Q[y][x] + Q[x][y] s_y. MASK: s at the mask. */
+/* The rates of the corrector at x, of a flat chain: Q[y][x] + Q[x][y] s_y. MASK: s at the mask.
+ * Closed: each pair of states is in balance by itself, so that the law given a set of them is
+ * left, too. */
 static inline struct chain_law corrector_law(const struct chain *chain, int32_t x, double mask)
 {
     const bool masked = x == chain->mask;
@@ -42,6 +44,7 @@ static inline struct chain_law corrector_law(const struct chain *chain, int32_t 
     law.scale = chain_entry_rate(chain, x);
     law.shift = (masked ? chain->release : chain->uniform) / chain->tokens;
     law.mask_weight = chain->absorb + chain->release / chain->tokens * mask;
+    law.closed = true;
     return law;
 }
 

@@ -12,6 +12,13 @@ cd "$top" || exit 1
 sample() {
     run 0 sample run -n 4 --steps 4 "$@"
 }
+# keeps_sets RUN ARGUMENTS…: forty sequences whose second place must be an o or an f.
+keeps_sets() {
+    folder=$1
+    shift
+    run 0 sample "$folder" -n 40 --infill '{mask}{set:of} {mask}' "$@"
+    lines 40 '^.[of] '
+}
 # lines COUNT PATTERN: so many lines of the text match.
 lines() {
     if [ "$(grep -cE -e "$2" out)" -eq "$1" ]; then pass; else fail "$what: not $1 lines of $2"; fi
@@ -62,6 +69,9 @@ for model in sedd-absorb sedd-uniform; do
         sample --sampler confidence-keep-best --prefix ab
         lines 4 '^ab'
     fi
+    for sampler in tweedie euler euler-linear predictor-corrector exact; do
+        case $sampler in exact) keeps_sets run --sampler exact ;; *) keeps_sets run --steps 2 --sampler $sampler ;; esac
+    done
     sample --json --prefix ab
     lines 1 '"sampler": "tweedie"'
     lines 1 'known positions'
@@ -101,6 +111,9 @@ holds 'a rate of its own: negative weights' [ "$(number clamped | cut -d. -f1)" 
 # A law that only some of the model's samplers draw from.
 run 2 sample levels -n 4 --sampler tweedie --temperature 0.5
 hints 'samplers of this model that do: ancestral'
+for sampler in tweedie euler predictor-corrector ancestral; do
+    keeps_sets levels --steps 1 --sampler $sampler tweedie_limit=1e9
+done
 
 # Beyond the model's length: the context is kept, whatever follows.
 sample --length 40 --json
@@ -126,7 +139,7 @@ sample --infill 'abc.efgh' --stop .
 lines 4 '^abc$'
 
 # What is said of a request, by what the model is.
-for model in mdlm radd; do
+for model in udlm mdlm radd; do
     rm -rf run
     sed -i "s/^model: .*/model: $model/; s/, cond: 4//" recipe.yaml
     run 0 train recipe.yaml -o run
@@ -137,6 +150,13 @@ for model in mdlm radd; do
     esac
     sample --sampler ancestral --temperature 0.5
     hints 'heuristic: temperature'
+    keeps_sets run --sampler ancestral --steps 2 --temperature 1e30
+    if [ $model = udlm ]; then
+        keeps_sets run --sampler predictor-corrector --steps 2
+        continue
+    fi
+    keeps_sets run --sampler exact --temperature 1e30
+    keeps_sets run --sampler remask --steps 2 --temperature 1e30
     sample --sampler confidence-keep-best
     hints 'heuristic: confidence-keep-best'
 done

@@ -94,7 +94,10 @@ static void fill_fields(struct fields *f, const struct chain *chain)
         f->fixed[i] = i % 4 == 1;
         f->hidden[i] = i % 3 == 0;
     }
-    memset(f->allowed, 1, sizeof f->allowed);
+    for (int i = 0; i < BATCH * LENGTH * chain->states; i++) {
+        int place = i / chain->states, y = i % chain->states;
+        f->allowed[i] = y == f->x[place] || y == VOCAB || (place + y) % 4;
+    }
     for (int i = 0; i < BATCH * LENGTH * (VOCAB + 1); i++)
         f->all[i] = (float)(i % 7) / 3 - 1;
     for (int i = 0; i < BATCH; i++) {

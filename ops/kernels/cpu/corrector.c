@@ -24,6 +24,9 @@ static int32_t jump_table(const struct chain *chain, const float *log_score, int
         weight[r->to[k]] = r->from_rate[k];
     for (int64_t k = r->into_start[x]; k < r->into_start[x + 1]; k++)
         weight[r->of[k]] += r->into_rate[k] * exp((double)log_score[r->of[k]]);
+    for (int64_t k = r->from_start[x]; k < r->from_start[x + 1]; k++)
+        if (table_closed(chain, r->to[k], exp((double)log_score[r->to[k]])))
+            weight[r->to[k]] = 0;
     struct weight_row row = row_of_array(weight, chain->states, x);
     struct block_sums sums;
     sum_array(&row, &sums);

@@ -86,19 +86,20 @@ static inline double weights_tile(const struct weight_row *row, int64_t first, i
     const bool law = row->log_score;
     const double scale = law ? row->law.scale : 1, mix = law ? row->law.mix : 0;
     const double shift = law ? row->law.shift : 0;
+    const double closed = row->law.closed ? 0 : -INFINITY; /* entries no greater have no shift */
     const int64_t at = row->law.at - first;
     double below = 0;
     entries_tile(row, first, n, out);
 #pragma omp simd reduction(+ : below)
     for (int64_t i = 0; i < n; i++) {
-        double raw = scale * out[i] + shift;
+        double raw = scale * out[i] + (out[i] > closed ? shift : 0);
         below += raw < 0 ? 1.0 : 0.0;
         out[i] = (raw > 0 ? raw : 0) + mix * out[i];
     }
     if (at < 0 || at >= n)
         return below;
     out[at] = 0;
-    return below - (shift < 0);
+    return below - (shift < 0 && !row->law.closed);
 }
 
 static inline double tile_sum(const double *tile, int64_t n)
@@ -188,10 +189,10 @@ static inline void sums_to_weights(const struct weight_row *row, struct block_su
         int64_t first = b * sums->block, count = block_end(row, sums, b) - first;
         count -= law->at >= first && law->at < first + count;
         double least = INFINITY;
-        if (law->shift < 0)
+        if (law->shift < 0 || (law->shift > 0 && law->closed))
             least = block_least(row, sums, b);
         sums->least = least < sums->least ? least : sums->least;
-        if (law->scale * least + law->shift < 0)
+        if (law->scale * least + law->shift < 0 || (law->closed && least == 0))
             sums->sum[b] = sum_weights(row, sums, b);
         else
             sums->sum[b] = (law->scale + law->mix) * sums->sum[b] + law->shift * (double)count;

@@ -76,6 +76,10 @@ static void restrict_row(const float *row, float *out, int64_t n, double tempera
     for (int64_t i = 1; i < n; i++)
         largest = row[i] > largest ? row[i] : largest;
     cut.largest = (double)largest;
+    if (largest == -INFINITY) {
+        memcpy(out, row, (size_t)n * sizeof *out);
+        return;
+    }
     if (top_k > 0 && top_k < n)
         cut_to(&cut, (double)top_k);
     cut.shares = true;
@@ -90,18 +94,29 @@ static void restrict_row(const float *row, float *out, int64_t n, double tempera
     }
 }
 
+/* ROW with -inf where ALLOWED says no, in OUT, which may be ROW. */
+static const float *allow_row(const float *row, const uint8_t *allowed, float *out, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = allowed[i] ? row[i] : -INFINITY;
+    return out;
+}
+
 static void run_restrict(const struct kernel_call *call)
 {
     const struct tensor *x = &call->in[0];
     const int64_t n = x->dim[x->rank - 1], rows = n ? tensor_size(x) / n : 0;
     const float *in = x->data;
+    const uint8_t *allowed = call_has(call, 1) ? call->in[1].data : NULL;
     float *out = call->out[0].data;
     double temperature = call->attr[RESTRICT_TEMPERATURE].real;
     int64_t top_k = call->attr[RESTRICT_TOP_K].integer;
     double top_p = call->attr[RESTRICT_TOP_P].real;
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (rows * n > LAW_PARALLEL)
     for (int64_t row = 0; row < rows; row++)
-        restrict_row(in + row * n, out + row * n, n, temperature, top_k, top_p);
+        restrict_row(allowed ? allow_row(in + row * n, allowed + row * n, out + row * n, n)
+                             : in + row * n,
+                     out + row * n, n, temperature, top_k, top_p);
 }
 
-KERNEL_LIST(restrict) = {{"restrict", "f>f", run_restrict}, {0}};
+KERNEL_LIST(restrict) = {{"restrict", "f*>f", run_restrict}, {0}};

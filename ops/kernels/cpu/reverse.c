@@ -164,9 +164,12 @@ static void raw_weights(const struct chain_law *law, const float *log_score, int
                         double factor, double *out)
 {
     double scale = factor * law->scale, shift = factor * law->shift;
+    const double closed = law->closed ? 0 : -INFINITY;
 #pragma omp simd
-    for (int64_t y = 0; y < states; y++)
-        out[y] = scale * exp((double)log_score[y]) + shift;
+    for (int64_t y = 0; y < states; y++) {
+        double score = exp((double)log_score[y]);
+        out[y] = scale * score + (score > closed ? shift : 0);
+    }
     out[law->at] = factor * law->at_weight;
     if (law->mask >= 0)
         out[law->mask] = factor * law->mask_weight;
