@@ -476,10 +476,10 @@ Test(estimators, a_missing_token_by_its_own_law)
     c.estimator = estimator_find("exact-k");
     cr_assert(bound_evaluate(rig.diags, rig.arena, &plans, &c, &source, &b));
     cr_assert(b.known && b.free == 1 && b.error_noise == 0);
-    for (int i = 0; i < 2 * CLEAN; i++)
-        cr_assert_float_eq(b.per_sequence[i], truth.nats[i / 2][i % 2], 1e-9);
-    cr_assert_float_eq(b.gap, 0, 1e-9);
-    cr_assert_float_eq(b.gap_error, 0, 1e-9);
+    for (int i = 0; i < 2 * CLEAN; i++) /* two programs: floats, of logs of about 10, ulp 1e-6 */
+        cr_assert_float_eq(b.per_sequence[i], truth.nats[i / 2][i % 2], 1e-5);
+    cr_assert_float_eq(b.gap, 0, 1e-5);
+    cr_assert_float_eq(b.gap_error, 0, 1e-5);
     cr_assert(b.truth > 0.5, "%g nats", b.truth);
     rig_quiet(&rig);
     rig_close(&rig);
