@@ -65,14 +65,14 @@ static void check_share(int hits, int count, double p, const char *what)
 static const char *const small[] = {"dim=8",           "heads=2", "layers=1",  "cond=4",
                                     "length=2",        "vocab=3", "classes=2", "dropout=0",
                                     "label_drop=0.25", NULL};
-static const char *const scores[] = {"own", "log_score", NULL};
+static const char *const scores[] = {"log_score", NULL};
 static const char *const told[] = {"label", "gamma", NULL};
 
 struct labels {
     struct rig rig;
     int32_t x[2 * 2 * NOISY], label[2 * NOISY];
     double t[2 * NOISY], s[2 * NOISY];
-    float all[2 * 2 * NOISY * STATES]; /* scores of all classes */
+    float all[2 * 2 * NOISY * STATES], own[2 * 2 * NOISY * STATES]; /* of all, of the label */
 };
 #define ROWS (2 * NOISY)
 
@@ -86,9 +86,9 @@ static void keep(const struct loaded *loaded, const char *name, float *out)
 
 static void labels_open(struct labels *w, struct loaded **step)
 {
-    struct rig_program all = {"score_all", ROWS, NULL, NULL};
+    struct rig_program all = {"scores", ROWS, NULL, NULL};
     struct rig_program guided = {"guided_step", ROWS, told, scores};
-    rig_model(&w->rig, "models/labelled.yaml", small);
+    rig_model(&w->rig, "tests/support/labelled-scores.yaml", small);
     struct plan *plans[] = {rig_compile(&w->rig, &all, NULL), rig_compile(&w->rig, &guided, NULL)};
     rig_state(&w->rig, &w->rig.model->states, 1);
     rig_fill(&w->rig, 0.5);
@@ -97,10 +97,11 @@ static void labels_open(struct labels *w, struct loaded **step)
     fill(w->s, ROWS, 0.4);
     for (int i = 0; i < ROWS; i++)
         w->label[i] = i / NOISY;
-    struct loaded *score_all = rig_load(&w->rig, plans[0]);
-    struct rig_value values[] = {{"x", w->x}, {"t", w->t}};
-    rig_run(score_all, values, 2, 0, NULL);
-    keep(score_all, "all", w->all);
+    struct loaded *both = rig_load(&w->rig, plans[0]);
+    struct rig_value values[] = {{"x", w->x}, {"t", w->t}, {"label", w->label}};
+    rig_run(both, values, 3, 0, NULL);
+    keep(both, "all", w->all);
+    keep(both, "own", w->own);
     *step = rig_load(&w->rig, plans[1]);
 }
 
@@ -113,16 +114,16 @@ Test(guidance, by_a_label_moves_along_the_difference)
     labels_open(&w, &step);
     for (int k = 0; k < 3; k++) {
         double expected[2 * ROWS][TOKENS], apart = 0;
-        struct rig_value values[] = {{"x", w.x}, {"all", w.all},     {"t", w.t},
-                                     {"s", w.s}, {"label", w.label}, {"gamma", &gammas[k]}};
-        rig_run(step, values, 6, 0, NULL);
-        struct tensor own = rig_output(step, "own"), log_score = rig_output(step, "log_score");
+        struct rig_value values[] = {
+            {"x", w.x}, {"t", w.t}, {"s", w.s}, {"label", w.label}, {"gamma", &gammas[k]}};
+        rig_run(step, values, 5, 0, NULL);
+        struct tensor log_score = rig_output(step, "log_score");
         for (int i = 0; i < 2 * ROWS; i++) {
             for (int y = 0; y < TOKENS; y++) {
-                double s = (double)w.all[i * STATES + y], c = rig_element(&own, i * STATES + y);
+                double s = (double)w.all[i * STATES + y], c = (double)w.own[i * STATES + y];
                 expected[i][y] = s + gammas[k] * (c - s);
                 if (i < 2 * NOISY)
-                    apart = fmax(apart, fabs(c - rig_element(&own, (i + 2 * NOISY) * STATES + y)));
+                    apart = fmax(apart, fabs(c - (double)w.own[(i + 2 * NOISY) * STATES + y]));
             }
             project(expected[i], sigma_at(0.6));
         }
@@ -137,11 +138,9 @@ Test(guidance, by_a_label_moves_along_the_difference)
 Test(guidance, bounds_are_told_the_label)
 {
     static const char *const bind[] = {"x", "label", NULL}, *const want[] = {"log_score", NULL};
-    static const double one = 1;
     struct labels w = {0};
     struct loaded *step;
     int32_t none[ROWS];
-    float own[2 * ROWS * STATES];
     labels_open(&w, &step);
     struct rig_program bound = {"bound_integrand", ROWS, bind, want};
     struct loaded *integrand = rig_load(&w.rig, rig_compile(&w.rig, &bound, NULL));
@@ -149,14 +148,10 @@ Test(guidance, bounds_are_told_the_label)
         none[i] = -1;
     for (int k = 0; k < 2; k++) {
         double expected[2 * ROWS][TOKENS];
-        struct rig_value given[] = {{"x", w.x}, {"all", w.all},     {"t", w.t},
-                                    {"s", w.s}, {"label", w.label}, {"gamma", &one}};
         struct rig_value values[] = {
             {"x", w.x}, {"x0", w.x}, {"t", w.t}, {"label", k ? none : w.label}};
-        rig_run(step, given, 6, 0, NULL);
-        keep(step, "own", own);
         rig_run(integrand, values, 4, 0, NULL);
-        const float *source = k ? w.all : own;
+        const float *source = k ? w.all : w.own;
         struct tensor log_score = rig_output(integrand, "log_score");
         for (int i = 0; i < 2 * ROWS; i++) {
             for (int y = 0; y < TOKENS; y++)
@@ -169,28 +164,23 @@ Test(guidance, bounds_are_told_the_label)
     rig_close(&w.rig);
 }
 
-/* One call of the guided chain for COUNT rows at noise T, to S (or for the decoder to data), after
- * the score of all classes. */
+/* One call of the guided chain for COUNT rows at noise T, to S (or for the decoder to data). */
 struct turn {
-    struct loaded *all, *call;
+    struct loaded *call;
     double *t, *s;
-    float *scores; /* of all classes */
 };
 
 static struct turn turn_make(struct rig *rig, const char *program, int64_t count)
 {
     static const char *const want[] = {"log_score", NULL};
-    struct rig_program first = {"score_all", count, NULL, NULL};
-    struct rig_program second = {program, count, told, want};
-    struct plan *plans[] = {rig_compile(rig, &first, NULL), rig_compile(rig, &second, NULL)};
+    struct rig_program call = {program, count, told, want};
+    struct plan *plan = rig_compile(rig, &call, NULL);
     if (!rig->engine.state) {
         rig_state(rig, &rig->model->states, 1);
         rig_fill(rig, 0.5);
     }
-    return (struct turn){rig_load(rig, plans[0]), rig_load(rig, plans[1]),
-                         arena_new_array(rig->arena, double, count),
-                         arena_new_array(rig->arena, double, count),
-                         arena_new_array(rig->arena, float, 2 * STATES * count)};
+    return (struct turn){rig_load(rig, plan), arena_new_array(rig->arena, double, count),
+                         arena_new_array(rig->arena, double, count)};
 }
 
 static void turn_run(struct turn *turn, int count, const int32_t *x, double t, double s, int turns)
@@ -200,13 +190,9 @@ static void turn_run(struct turn *turn, int count, const int32_t *x, double t, d
     struct run how = {.key = random_key(5, "sample"), .iteration = (uint32_t)turns};
     fill(turn->t, count, t);
     fill(turn->s, count, s);
-    struct rig_value first[] = {{"x", x}, {"t", turn->t}};
-    rig_run(turn->all, first, 2, 0, &how);
-    struct tensor all = rig_output(turn->all, "all");
-    memcpy(turn->scores, all.data, (size_t)(2 * STATES * count) * sizeof *turn->scores);
-    struct rig_value second[] = {{"x", x},       {"all", turn->scores}, {"t", turn->t},
-                                 {"s", turn->s}, {"label", label},      {"gamma", &gamma}};
-    rig_run(turn->call, second, 6, 0, &how);
+    struct rig_value values[] = {
+        {"x", x}, {"t", turn->t}, {"s", turn->s}, {"label", label}, {"gamma", &gamma}};
+    rig_run(turn->call, values, 5, 0, &how);
 }
 
 /* Where a position goes that holds X: a mask becomes y with probability expm1(sigma_t - sigma_s)
