@@ -226,9 +226,11 @@ bool op_arguments(struct scope *s, const struct op *op, const struct yaml *map, 
 
 /* --- attributes --------------------------------------------------------------------------- */
 
+/* By its name, or by a param that holds its place among them, counted from 0. */
 static bool read_choice(struct scope *s, const struct op_attr *spec, const struct yaml *item,
                         union attr *out)
 {
+    struct number place;
     size_t n = 0;
     for (; spec->choices[n]; n++) {
         if (strcmp(spec->choices[n], item->text) == 0) {
@@ -239,7 +241,15 @@ static bool read_choice(struct scope *s, const struct op_attr *spec, const struc
     char *all = arena_strdup(s->e->graph->arena, "");
     for (size_t i = 0; i < n; i++)
         all = arena_printf(s->e->graph->arena, "%s%s`%s`", all, i ? ", " : "", spec->choices[i]);
-    return scope_error(s, item->span, "`%s` is one of %s, not `%s`", spec->name, all, item->text);
+    if (!model_param(s->e->model, item->text))
+        return scope_error(s, item->span, "`%s` is one of %s, not `%s`", spec->name, all,
+                           item->text);
+    if (!scope_number(s, item, &place))
+        return false;
+    out->integer = place.i;
+    return (place.kind == NUMBER_INT && place.i >= 0 && (size_t)place.i < n) ||
+           scope_error(s, item->span, "`%s` is the place of one of %s: 0 to %zu, not %g",
+                       item->text, all, n - 1, number_real(place));
 }
 
 static bool read_dims(struct scope *s, const struct yaml *list, union attr *out)

@@ -94,7 +94,8 @@ const struct language_word language_words[] = {
     {"nodes",
      "The computation, one value a line: `name: {op: inputs, attribute: value}`. An input\n"
      "is a name, a number, a nested call, or a list of them; several results are named\n"
-     "with commas. A name is defined once and before it is used.",
+     "with commas. A name is defined once and before it is used. An attribute that is one\n"
+     "of several words takes the word, or a param that holds its place, counted from 0.",
      "nodes:\n  q, k, v: {split: {linear: h, out: 3 * dim}, parts: 3}\n"
      "  a: {attention: [q, k, v], heads: heads}\n"},
     {"repeat",

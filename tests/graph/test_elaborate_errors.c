@@ -128,6 +128,10 @@ Test(elaborate_errors, names_that_do_not_exist)
                 "m.yaml:8:26: error: `form` is one of `tanh`, `erf`, not `tan`\n"
                 "    y: {gelu: x, form: tan}\n"
                 "                       ^~~\n");
+    refuse_node("y: {gelu: x, form: dim}",
+                "m.yaml:8:26: error: `dim` is the place of one of `tanh`, `erf`: 0 to 1, not 4\n"
+                "    y: {gelu: x, form: dim}\n"
+                "                       ^~~\n");
 }
 
 Test(elaborate_errors, nodes_are_calls)
