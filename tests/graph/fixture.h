@@ -7,27 +7,24 @@
 #include "graph/text.h"
 #include "graph/verify.h"
 #include "ops/ops.h"
+#include "tests/graph/base/fixture.h"
 
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static struct arena *arena;
-static struct diags *diags;
 static struct state_table states;
 
 static inline void open_fixture(void)
 {
-    arena = arena_new();
-    diags = diags_new(arena);
+    open_arena();
     states = (struct state_table){0};
 }
 
 static inline void close_fixture(void)
 {
-    arena_free(arena);
+    close_arena();
 }
 
 /* Exactly TEXT was reported since the last call. */

@@ -1,23 +1,10 @@
 /* CSV tables: what is read, and what each mistake is told. */
 #include "graph/base/csv.h"
+#include "tests/graph/base/fixture.h"
 
-#include <criterion/criterion.h>
 #include <string.h>
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_fixture(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-static void close_fixture(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(csv, .init = open_fixture, .fini = close_fixture);
+TestSuite(csv, .init = open_arena, .fini = close_arena);
 
 static struct csv *read_table(const char *text)
 {

@@ -1,25 +1,11 @@
 /* Diagnostics: the text a user sees, what is kept and counted, exit codes, near names. */
 #include "graph/base/diag.h"
+#include "tests/graph/base/fixture.h"
 
-#include <criterion/criterion.h>
 #include <signal.h>
 #include <string.h>
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_diags(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-
-static void close_diags(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(diag, .init = open_diags, .fini = close_diags);
+TestSuite(diag, .init = open_arena, .fini = close_arena);
 
 static uint32_t source(const char *name, const char *text)
 {

@@ -2,26 +2,13 @@
  * classes against reachability by squaring, the stationary law against Q law = 0. */
 #include "graph/base/random.h"
 #include "graph/base/rates.h"
+#include "tests/graph/base/fixture.h"
 
-#include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_fixture(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-static void close_fixture(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(rates, .init = open_fixture, .fini = close_fixture);
+TestSuite(rates, .init = open_arena, .fini = close_arena);
 
 /* Q[y][x] by columns and by rows: both must hold the same. */
 static double entry(const struct rates *r, int32_t y, int32_t x)

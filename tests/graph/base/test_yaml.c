@@ -1,28 +1,14 @@
 /* YAML: trees with spans, scalars as types, printing, and what each refusal says. */
 #include "graph/base/yaml.h"
+#include "tests/graph/base/fixture.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_yaml(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-
-static void close_yaml(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(yaml, .init = open_yaml, .fini = close_yaml);
+TestSuite(yaml, .init = open_arena, .fini = close_arena);
 
 static struct yaml *try_read(const char *text)
 {
