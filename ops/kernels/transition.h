@@ -174,41 +174,39 @@ static inline double transition_log_ratio_slope(const struct transition *p, int3
     return transition_slope(p, y, x0) / to - transition_slope(p, x, x0) / at;
 }
 
-/* OUT = P V over the states; V and OUT are different vectors. */
-static inline void transition_apply(const struct transition *p, const double *v, double *out)
+/* P V of a flat chain, or with the shares of the mask exchanged its transpose: TO_TOKEN of what the
+ * mask has comes to each token, TO_MASK of what each token has to the mask. */
+static inline void flat_apply(const struct transition *p, double to_token, double to_mask,
+                              const double *v, double *out)
 {
     const struct chain *chain = p->chain;
-    if (chain->kind == CHAIN_TABLE) {
-        table_apply(p->p, chain->states, v, out);
-        return;
-    }
     double sum = 0, at_mask = chain->mask >= 0 ? v[chain->mask] : 0;
     for (int32_t y = 0; y < chain->tokens; y++)
         sum += v[y];
-    double shift = p->other * sum + p->freed * at_mask;
+    double shift = p->other * sum + to_token * at_mask;
     for (int32_t y = 0; y < chain->tokens; y++)
         out[y] = p->stay * v[y] + shift;
     if (chain->mask >= 0)
-        out[chain->mask] = p->masked * sum + p->kept * at_mask;
+        out[chain->mask] = to_mask * sum + p->kept * at_mask;
+}
+
+/* OUT = P V over the states; V and OUT are different vectors. */
+static inline void transition_apply(const struct transition *p, const double *v, double *out)
+{
+    if (p->chain->kind == CHAIN_TABLE)
+        table_apply(p->p, p->chain->states, v, out);
+    else
+        flat_apply(p, p->freed, p->masked, v, out);
 }
 
 /* OUT = transpose(P) V. */
 static inline void transition_apply_transposed(const struct transition *p, const double *v,
                                                double *out)
 {
-    const struct chain *chain = p->chain;
-    if (chain->kind == CHAIN_TABLE) {
-        table_apply_transposed(p->p, chain->states, v, out);
-        return;
-    }
-    double sum = 0, at_mask = chain->mask >= 0 ? v[chain->mask] : 0;
-    for (int32_t y = 0; y < chain->tokens; y++)
-        sum += v[y];
-    double shift = p->other * sum + p->masked * at_mask;
-    for (int32_t y = 0; y < chain->tokens; y++)
-        out[y] = p->stay * v[y] + shift;
-    if (chain->mask >= 0)
-        out[chain->mask] = p->freed * sum + p->kept * at_mask;
+    if (p->chain->kind == CHAIN_TABLE)
+        table_apply_transposed(p->p, p->chain->states, v, out);
+    else
+        flat_apply(p, p->masked, p->freed, v, out);
 }
 
 /* A draw from column X0 of P by inverse CDF, U in [0, 1). What may happen is laid out as: mask, a
