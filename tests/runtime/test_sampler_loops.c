@@ -1,102 +1,10 @@
 /* The shipped loops of samplers, run as `sedge sample` runs them, on models whose head is exact:
  * what they draw against distributions that are known. */
-#include "tests/support/rig.h"
-
-#include "runtime/loop.h"
+#include "tests/support/play.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
-
-#define PROGRAMS_MAX 4
-#define INPUTS_MAX 8
-
-/* A loop of a model with its programs. */
-struct play {
-    struct rig rig;
-    struct loop *loop;
-    struct loop_program programs[PROGRAMS_MAX];
-    uint32_t program_count;
-    struct looper *looper;
-    struct loop_times times;
-    int64_t batch;
-};
-
-static void add_program(struct play *p, struct plan **plans, const char *name)
-{
-    const char *bind[INPUTS_MAX + 1] = {NULL};
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < p->program_count; i++)
-        if (strcmp(p->programs[i].name, name) == 0)
-            return;
-    for (uint32_t c = 0; c < p->loop->body_count; c++)
-        for (uint32_t k = 0; k < p->loop->body[c].with_count; k++)
-            if (strcmp(p->loop->body[c].program, name) == 0 && n < INPUTS_MAX)
-                bind[n++] = p->loop->body[c].with[k].input;
-    cr_assert(p->program_count < PROGRAMS_MAX);
-    struct rig_program request = {name, p->batch, bind, NULL};
-    plans[p->program_count] = rig_compile(&p->rig, &request, NULL);
-    p->programs[p->program_count++].name = name;
-}
-
-/* LOOP of the model at PATH for BATCH sequences; the head's row has yet to be filled. */
-static void play_open(struct play *p, const char *path, const char *const *settings,
-                      const char *loop, int64_t batch)
-{
-    struct plan *plans[PROGRAMS_MAX];
-    *p = (struct play){.batch = batch};
-    rig_model(&p->rig, path, settings);
-    p->loop = loop_read(p->rig.model, loop);
-    cr_assert_not_null(p->loop, "%s", diags_render(p->rig.diags, false));
-    for (uint32_t i = 0; i < p->loop->body_count; i++)
-        add_program(p, plans, p->loop->body[i].program);
-    for (uint32_t i = 0; i < p->loop->carry_count; i++)
-        if (p->loop->carry[i].start == START_CALL)
-            add_program(p, plans, p->loop->carry[i].program);
-    rig_state(&p->rig, &p->rig.model->states, 1);
-    for (uint32_t i = 0; i < p->program_count; i++)
-        p->programs[i].loaded = rig_load(&p->rig, plans[i]);
-    p->looper = loop_open(p->rig.diags, p->rig.arena, p->loop, p->programs, p->program_count, NULL,
-                          0, batch);
-    cr_assert_not_null(p->looper, "%s", diags_render(p->rig.diags, false));
-}
-
-static void play_close(struct play *p)
-{
-    rig_quiet(&p->rig);
-    loop_close(p->looper);
-    rig_close(&p->rig);
-}
-
-/* Draws the batch number TURN in STEPS steps (0: as the loop says), and returns the tokens. */
-static const int32_t *play_turn(struct play *p, int64_t steps, uint64_t turn)
-{
-    struct loop_request q = {
-        .count = p->batch, .key = random_key(5 + turn, "sample"), .steps = steps};
-    if (p->loop->grid) {
-        loop_grid(p->rig.arena, p->rig.model, p->loop, steps, &p->times);
-        q.steps = p->times.steps;
-        q.time = p->times.time;
-    }
-    cr_assert(loop_run(p->looper, &q));
-    return loop_carry_data(p->looper, "x");
-}
-
-static const int32_t *play(struct play *p, int64_t steps)
-{
-    return play_turn(p, steps, 0);
-}
-
-/* The sum over the sequences of what a loop counts. */
-static double counted(struct play *p, const char *carry)
-{
-    const double *each = loop_carry_data(p->looper, carry);
-    double sum = 0;
-    cr_assert_not_null(each);
-    for (int64_t i = 0; i < p->batch; i++)
-        sum += each[i];
-    return sum;
-}
 
 /* -------------------------------------------------------------------------- two tokens, equal */
 
@@ -107,10 +15,10 @@ static double forbidden(const char *loop, int64_t steps)
 {
     struct play p;
     double odd = 0;
-    play_open(&p, "tests/support/parity.yaml", NULL, loop, PAIRS);
+    play_open(&p, "tests/support/parity.yaml", NULL, loop, PAIRS, NULL);
     memcpy(rig_row(&p.rig, "ema/given.embedding"), (float[]){0, -100, 0, -100, 0, 0, 0, 0, 0},
            9 * sizeof(float));
-    const int32_t *x = play(&p, steps);
+    const int32_t *x = play_turn(&p, steps, 0);
     for (int i = 0; i < PAIRS; i++) {
         cr_assert(x[2 * i] < 2 && x[2 * i + 1] < 2, "%s left a mask", loop);
         odd += x[2 * i] != x[2 * i + 1];
@@ -181,7 +89,7 @@ static void check_tail(const char *loop, int64_t steps)
     struct play p;
     double sum = 0;
     words_set(&w);
-    play_open(&p, "tests/support/unigram.yaml", NULL, loop, DRAWN / 64);
+    play_open(&p, "tests/support/unigram.yaml", NULL, loop, DRAWN / 64, NULL);
     for (int y = 0; y < WORDS; y++)
         rig_row(&p.rig, "ema/unigram.bias")[y] = (float)log(w.law[y]);
     for (uint64_t turn = 0; turn < BATCHES; turn++) {
@@ -247,16 +155,16 @@ static double unigram_misfit(const char *loop, int64_t steps, int64_t count, con
 {
     struct play p;
     double found[4] = {0}, chi = 0, draws = (double)count * LENGTH, ratio = 2.0 / 27;
-    play_open(&p, "tests/support/alone.yaml", NULL, loop, count);
+    play_open(&p, "tests/support/alone.yaml", NULL, loop, count, NULL);
     for (int y = 0; y < 4; y++)
         rig_row(&p.rig, "ema/unigram.bias")[y] = (float)log(unigram[y]);
-    const int32_t *x = play(&p, steps);
+    const int32_t *x = play_turn(&p, steps, 0);
     for (int i = 0; i < count * LENGTH; i++)
         found[x[i]]++;
     for (int y = 0; y < 4; y++)
         chi += pow(found[y] - draws * unigram[y], 2) / (draws * unigram[y]);
     if (carry)
-        *sum = counted(&p, carry);
+        *sum = play_counted(&p, carry);
     play_close(&p);
     return (cbrt(chi / 3) - (1 - ratio)) / sqrt(ratio);
 }
