@@ -230,7 +230,7 @@ const struct op op_reconstruction = {
     .rows = ROWS_SEQUENCE,
     .shape = reconstruction_shape,
     .cost = bound_cost,
-    .workspace = chain_workspace,
+    .workspace = chain_back_workspace,
     .reference = reconstruction_reference,
     .cases = reconstruction_cases,
 };

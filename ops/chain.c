@@ -104,9 +104,14 @@ int64_t chain_workspace(const struct op_call *call)
     return chain_room_bytes(call->chain);
 }
 
+int64_t chain_back_workspace(const struct op_call *call)
+{
+    return chain_back_bytes(call->chain);
+}
+
 void *ref_room(const struct ref_call *call)
 {
-    int64_t bytes = chain_room_bytes(call->chain);
+    int64_t bytes = chain_back_bytes(call->chain);
     void *room = bytes ? aligned_alloc(64, (size_t)bytes) : NULL;
     BUG_ON(bytes && !room);
     return room;

@@ -30,6 +30,8 @@ uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like)
 
 /* The workspace rule of ops that need P of a table chain. */
 int64_t chain_workspace(const struct op_call *call);
+/* That of those that apply exp(-D Q) to scores as well. */
+int64_t chain_back_workspace(const struct op_call *call);
 
 /* How token tensor X is walked: rows of the first axis, and positions in each. */
 struct chain_walk {
@@ -39,8 +41,8 @@ struct chain_walk ref_walk(const struct ref_tensor *x);
 /* The time of row ROW, and the uniform number of a position. */
 double ref_time(const struct ref_tensor *time, int64_t row);
 double ref_uniform(const struct ref_call *call, int64_t row, int64_t position);
-/* Room as of chain_workspace for a reference, which has no workspace: to be freed; NULL where a
- * flat chain needs none. */
+/* Room as of chain_back_workspace for a reference, which has no workspace: to be freed; NULL where
+ * a flat chain needs none. */
 void *ref_room(const struct ref_call *call);
 static inline bool ref_has(const struct ref_call *call, uint32_t i)
 {

@@ -52,8 +52,8 @@ static void tweedie_rule(const struct ref_call *call, int64_t row, int32_t x,
         return;
     }
     struct transition p = transition_make(chain, delta, NULL, 0, room, 1);
-    struct table_law law = ref_table_law(chain, x, log_score, room);
-    table_tweedie(&p, x, delta, exclude, &law);
+    struct table_law law = ref_back_law(chain, x, delta, log_score, room);
+    table_tweedie(&p, x, exclude, &law);
     memcpy(weights, law.weights, (size_t)chain->states * sizeof *weights);
 }
 
@@ -237,7 +237,7 @@ const struct op op_tweedie = {
     .shape = tweedie_shape,
     .cost = draw_cost,
     .inplace = 1,
-    .workspace = chain_workspace,
+    .workspace = chain_back_workspace,
     .reference = tweedie_reference,
     .cases = tweedie_cases,
 };
@@ -283,7 +283,7 @@ const struct op op_tweedie_weights = {
     .rows = ROWS_SEQUENCE,
     .shape = tweedie_weights_shape,
     .cost = draw_cost,
-    .workspace = chain_workspace,
+    .workspace = chain_back_workspace,
     .reference = tweedie_weights_reference,
     .cases = tweedie_weights_cases,
 };
@@ -442,7 +442,7 @@ const struct op op_denoise = {
     .shape = euler_shape,
     .cost = draw_cost,
     .inplace = 1,
-    .workspace = chain_workspace,
+    .workspace = chain_back_workspace,
     .reference = denoise_reference,
     .cases = step_cases,
 };

@@ -11,6 +11,9 @@ struct score_sums ref_sums(const struct chain *chain, int32_t x, const double *l
 /* Rows for a law of a table chain in ROOM (ref_room), with the scores at X filled in. */
 struct table_law ref_table_law(const struct chain *chain, int32_t x, const double *log_score,
                                void *room);
+/* The same with exp(-DELTA Q) s among its weights. */
+struct table_law ref_back_law(const struct chain *chain, int32_t x, double delta,
+                              const double *log_score, void *room);
 /* The clamped weights of LAW over all states. */
 void ref_weights(const struct chain *chain, const struct chain_law *law, const double *log_score,
                  double *weights);

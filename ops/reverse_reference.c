@@ -23,6 +23,18 @@ struct table_law ref_table_law(const struct chain *chain, int32_t x, const doubl
     return law;
 }
 
+struct table_law ref_back_law(const struct chain *chain, int32_t x, double delta,
+                              const double *log_score, void *room)
+{
+    struct table_law law = ref_table_law(chain, x, log_score, room);
+    struct back_group group = room_back(room, chain, 0);
+    for (int i = 0; i < BACK_GROUP; i++)
+        back_put(&group, i, law.score, chain->states);
+    table_back(chain->rates, delta, &group);
+    back_take(&group, 0, law.weights, chain->states);
+    return law;
+}
+
 void ref_weights(const struct chain *chain, const struct chain_law *law, const double *log_score,
                  double *weights)
 {
@@ -35,7 +47,7 @@ void ref_decoder(const struct transition *p, int32_t x, const double *log_score,
 {
     const struct chain *chain = p->chain;
     if (chain->kind == CHAIN_TABLE) {
-        struct table_law rows = ref_table_law(chain, x, log_score, room);
+        struct table_law rows = ref_back_law(chain, x, p->sigma, log_score, room);
         table_decoder(p, x, &rows);
         memcpy(weights, rows.weights, (size_t)chain->states * sizeof *weights);
         return;

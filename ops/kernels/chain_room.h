@@ -3,7 +3,7 @@
 #ifndef SEDGE_CHAIN_ROOM_H
 #define SEDGE_CHAIN_ROOM_H
 
-#include "ops/kernels/transition.h"
+#include "ops/kernels/reverse_law.h"
 
 /* So many positions at most are worked on at once; each has so many rows. */
 #define ROOM_SLOTS 64
@@ -21,6 +21,14 @@ static inline int64_t chain_room_bytes(const struct chain *chain)
     return room_round(transition_bytes(chain)) +
            room_round(2 * chain->states * (int64_t)sizeof(int32_t)) + ROOM_SLOTS * ROOM_ROWS * row;
 }
+/* With a group of positions for each slot as well. */
+static inline int64_t chain_back_bytes(const struct chain *chain)
+{
+    if (chain->kind == CHAIN_FLAT)
+        return 0;
+    return chain_room_bytes(chain) +
+           ROOM_SLOTS * 3 * BACK_GROUP * chain->states * (int64_t)sizeof(double);
+}
 
 /* Row I of slot SLOT. */
 static inline double *room_row(void *room, const struct chain *chain, int64_t slot, int i)
@@ -29,6 +37,14 @@ static inline double *room_row(void *room, const struct chain *chain, int64_t sl
     return (double *)((char *)room + room_round(transition_bytes(chain)) +
                       room_round(2 * chain->states * (int64_t)sizeof(int32_t)) +
                       (slot * ROOM_ROWS + i) * row);
+}
+
+/* That of slot SLOT, in room of chain_back_bytes. */
+static inline struct back_group room_back(void *room, const struct chain *chain, int64_t slot)
+{
+    int64_t each = (int64_t)BACK_GROUP * chain->states;
+    double *first = (double *)((char *)room + chain_room_bytes(chain)) + slot * 3 * each;
+    return (struct back_group){first, first + each, first + 2 * each};
 }
 
 /* The states among the COUNT of X0, ascending, in room of a table chain; returns how many. */

@@ -188,23 +188,49 @@ struct table_law {
     double *score, *weights, *term, *next;
 };
 
-/* exp(-delta Q) s by its series: |Q| delta of 2 costs a digit, 20 all of them. Every term is in the
- * scale of the first ones, so that a sum that no longer changes is the end. */
-static inline void table_back(const struct rates *rates, double delta, const struct table_law *law)
+/* exp(-delta Q) s of BACK_GROUP positions side by side, [states][BACK_GROUP]: BACK holds the
+ * scores first and the result afterwards; TERM and NEXT are room. */
+#define BACK_GROUP TABLE_SIDE
+struct back_group {
+    double *back, *term, *next;
+};
+
+/* Position I of the group. */
+static inline void back_put(const struct back_group *group, int i, const double *row,
+                            int32_t states)
 {
-    const int32_t n = rates->states;
-    double change = 1;
-    for (int32_t y = 0; y < n; y++)
-        law->weights[y] = law->term[y] = law->score[y];
-    for (int k = 1; k < 500 && change > 0; k++) {
-        change = 0;
-        table_multiply(rates, law->term, law->next);
-        for (int32_t y = 0; y < n; y++) {
-            law->term[y] = -delta / k * law->next[y];
-            double sum = law->weights[y] + law->term[y];
-            change = sum != law->weights[y] ? 1 : change;
-            law->weights[y] = sum;
+    for (int32_t y = 0; y < states; y++)
+        group->back[y * BACK_GROUP + i] = row[y];
+}
+static inline void back_take(const struct back_group *group, int i, double *row, int32_t states)
+{
+    for (int32_t y = 0; y < states; y++)
+        row[y] = group->back[y * BACK_GROUP + i];
+}
+
+/* By its series: |Q| delta of 2 costs a digit, 20 all of them. How many terms there are is a matter
+ * of delta alone, so that a position has the same digits in any company. */
+static inline void table_back(const struct rates *rates, double delta,
+                              const struct back_group *group)
+{
+    const double lambda = 2 * delta * rates->fastest;
+    double last, *term = group->term, *next = group->next;
+    const int64_t terms = lambda < 100 ? table_terms(lambda, &last) : 500;
+    memcpy(term, group->back, (size_t)rates->states * sizeof(table_side));
+    for (int64_t k = 1; k <= terms && delta > 0; k++) {
+        for (int32_t y = 0; y < rates->states; y++) {
+            const int64_t at = (int64_t)y * BACK_GROUP;
+            table_side back, moved;
+            table_side_product(rates, term, y, -rates->leave[y], &moved);
+            moved *= -delta / (double)k;
+            memcpy(next + at, &moved, sizeof moved);
+            memcpy(&back, group->back + at, sizeof back);
+            back += moved;
+            memcpy(group->back + at, &back, sizeof back);
         }
+        double *swap = term;
+        term = next;
+        next = swap;
     }
 }
 
@@ -214,12 +240,11 @@ static inline bool table_closed(const struct chain *chain, int32_t y, double sco
     return score == 0 && y != chain->mask;
 }
 
-/* The Tweedie weights; TO is P_D, of which every column is needed. */
-static inline void table_tweedie(const struct transition *to, int32_t x, double delta,
-                                 bool exclude_mask, const struct table_law *law)
+/* The Tweedie weights. TO is P_D, of which every column is needed; WEIGHTS are exp(-D Q) s. */
+static inline void table_tweedie(const struct transition *to, int32_t x, bool exclude_mask,
+                                 const struct table_law *law)
 {
     const struct chain *chain = to->chain;
-    table_back(chain->rates, delta, law);
     for (int32_t y = 0; y < chain->states; y++)
         law->weights[y] *= table_closed(chain, y, law->score[y]) ? 0 : transition_at(to, x, y);
     if (exclude_mask && chain->mask >= 0)
@@ -257,13 +282,13 @@ static inline void table_euler(const struct chain *chain, int32_t x, double step
 }
 
 /* The decoder, clamped, repaired where a token that could have led to x has no chance, summing to
- * one. P is P_sigma, of which every column is needed. */
+ * one. P is P_sigma, of which every column is needed; WEIGHTS are exp(-sigma Q) s. */
 static inline void table_decoder(const struct transition *p, int32_t x, const struct table_law *law)
 {
     const struct chain *chain = p->chain;
     double total = 0, mixed = 0;
     bool positive = true;
-    table_tweedie(p, x, p->sigma, true, law);
+    table_tweedie(p, x, true, law);
     for (int32_t y = 0; y < chain->tokens; y++) {
         double prior = law->score[y] * transition_at(p, x, y);
         positive = positive && (law->weights[y] > 0 || !(prior > 0));

@@ -32,11 +32,10 @@ static inline int64_t table_packed(int64_t n)
     return (n + 15) / 16 * 16 * n;
 }
 
-/* Bytes of P and of what computing it needs: three dense matrices, one of them packed. */
+/* Bytes of P and of what computing it needs: three matrices with room for packing. */
 static inline int64_t table_bytes(const struct rates *rates)
 {
-    int64_t n = rates->states;
-    return (2 * n * n + table_packed(n)) * (int64_t)sizeof(double);
+    return 3 * table_packed(rates->states) * (int64_t)sizeof(double);
 }
 
 /* Q[y][x] by bisection in column x. */
@@ -123,17 +122,18 @@ static inline int64_t table_terms(double lambda, double *last)
     return k;
 }
 
-/* Whether products with R are dense ones: an entry found by its index costs some ten of others. */
+/* Whether products with R are dense ones: an entry found by its index costs three of others. */
+#define TABLE_INDEXED 3.0
 static inline bool table_dense(const struct rates *rates)
 {
-    return (double)rates->count * 10 > (double)rates->states * rates->states;
+    return TABLE_INDEXED * (double)rates->count > (double)rates->states * rates->states;
 }
 
 /* How many squarings are cheapest, and whether the series is then over all columns. */
 static inline int table_squarings(const struct rates *rates, double lambda, int64_t columns)
 {
     double n = rates->states, last, best = INFINITY;
-    double product = table_dense(rates) ? n * n : 10.0 * ((double)rates->count + n);
+    double product = table_dense(rates) ? n * n : TABLE_INDEXED * ((double)rates->count + n);
     int chosen = 0;
     for (int m = 0; m < 64; m++) {
         double scaled = ldexp(lambda, -m);
@@ -201,15 +201,23 @@ static inline void table_product(const double *packed, int64_t n,
     }
 }
 
-/* The same for one column, by the entries of R that are not zero. */
-static inline void table_jump(const struct rates *rates, const double *in, double *out)
+/* So many vectors over the states are multiplied by Q at once, [states][TABLE_SIDE]: an entry of Q
+ * is then found once for all of them. */
+#define TABLE_SIDE 8
+typedef double table_side __attribute__((vector_size(TABLE_SIDE * sizeof(double))));
+
+/* OUT = (Q V)[y], with DIAGONAL for that of Q. */
+static inline void table_side_product(const struct rates *rates, const double *v, int32_t y,
+                                      double diagonal, table_side *out)
 {
-    for (int32_t y = 0; y < rates->states; y++) {
-        double sum = (rates->fastest - rates->leave[y]) * in[y];
-        for (int64_t k = rates->into_start[y]; k < rates->into_start[y + 1]; k++)
-            sum += rates->into_rate[k] * in[rates->of[k]];
-        out[y] = sum / rates->fastest;
+    table_side at, sum;
+    memcpy(&at, v + (int64_t)y * TABLE_SIDE, sizeof at);
+    sum = diagonal * at;
+    for (int64_t k = rates->into_start[y]; k < rates->into_start[y + 1]; k++) {
+        memcpy(&at, v + (int64_t)rates->of[k] * TABLE_SIDE, sizeof at);
+        sum += rates->into_rate[k] * at;
     }
+    *out = sum;
 }
 
 /* Divides a column by its sum, which is 1 but for rounding and for the scale of the weights. */
@@ -226,18 +234,18 @@ static inline void table_normalise(double *column, int64_t n)
  * is read and the other written, and which columns. */
 struct table_work {
     const struct rates *rates;
-    double *from, *to, *packed;
+    double *from, *to, *packed; /* table_packed doubles each */
     const int32_t *columns;
     int64_t count;
     int threads;
 };
 
-/* Columns FIRST .. of the work, TABLE_COLS of them: past the end the last one again. Returns how
- * many there are before the end. */
-static inline int table_group(const struct table_work *w, int64_t first, int32_t at[TABLE_COLS])
+/* Columns FIRST .. of the work, WIDTH of them: past the end the last one again. Returns how many
+ * there are before the end. */
+static inline int table_group(const struct table_work *w, int64_t first, int width, int32_t *at)
 {
     int filled = 0;
-    for (int c = 0; c < TABLE_COLS; c++) {
+    for (int c = 0; c < width; c++) {
         int64_t i = first + c < w->count ? first + c : w->count - 1;
         filled += first + c < w->count;
         at[c] = w->columns ? w->columns[i] : (int32_t)i;
@@ -258,22 +266,21 @@ static inline void table_group_product(const struct table_work *w, const int32_t
     table_product(w->packed, n, in, out);
 }
 
-/* Horner's rule: S = w_k I + R S, from the last weight to w_0. Columns are each by themselves; the
- * result is in TO after an odd number of TERMS, else in FROM. */
-static inline void table_series(const struct table_work *w, double lambda, int64_t terms,
-                                double last)
+/* Horner's rule: S = w_k I + R S, from the last weight to w_0; the result is in TO. Columns are
+ * each by themselves. This one is for an R of which most entries count. */
+static inline void table_series_dense(const struct table_work *w, double lambda, int64_t terms,
+                                      double last)
 {
-    const int64_t n = w->rates->states;
-    const bool dense = table_dense(w->rates);
-    const int64_t strips = (n + TABLE_ROWS - 1) / TABLE_ROWS;
-#pragma omp parallel for schedule(static) num_threads(w->threads) if (dense && n > 64)
-    for (int64_t s = 0; s < (dense ? strips : 0); s++)
+    const int64_t n = w->rates->states, strips = (n + TABLE_ROWS - 1) / TABLE_ROWS;
+#pragma omp parallel for schedule(static) num_threads(w->threads) if (n > 64)
+    for (int64_t s = 0; s < strips; s++)
         table_pack_jumps(w->rates, s, w->packed);
 #pragma omp parallel for schedule(static) num_threads(w->threads) if (n > 64)
     for (int64_t first = 0; first < w->count; first += TABLE_COLS) {
         int32_t at[TABLE_COLS];
-        int filled = table_group(w, first, at);
-        double *from = w->from, *to = w->to, weight = last;
+        int filled = table_group(w, first, TABLE_COLS, at);
+        double *from = terms & 1 ? w->from : w->to, *to = terms & 1 ? w->to : w->from;
+        double weight = last;
         for (int c = 0; c < filled; c++) {
             for (int64_t y = 0; y < n; y++)
                 from[at[c] * n + y] = 0;
@@ -281,19 +288,53 @@ static inline void table_series(const struct table_work *w, double lambda, int64
         }
         for (int64_t k = terms; k > 0; k--) {
             weight *= (double)k / lambda;
-            if (dense)
-                table_group_product(w, at, from, to);
-            for (int c = 0; c < filled; c++) {
-                if (!dense)
-                    table_jump(w->rates, from + at[c] * n, to + at[c] * n);
+            table_group_product(w, at, from, to);
+            for (int c = 0; c < filled; c++)
                 to[at[c] * n + at[c]] += weight;
-            }
             double *swap = from;
             from = to;
             to = swap;
         }
         for (int c = 0; c < filled; c++)
             table_normalise(from + at[c] * n, n);
+    }
+}
+
+/* The same by the entries of Q, for columns side by side: FROM and PACKED are room. */
+static inline void table_series_sparse(const struct table_work *w, double lambda, int64_t terms,
+                                       double last)
+{
+    const struct rates *rates = w->rates;
+    const int64_t n = rates->states;
+    const double fastest = rates->fastest, scale = 1 / fastest;
+#pragma omp parallel for schedule(static) num_threads(w->threads) if (n > 64)
+    for (int64_t first = 0; first < w->count; first += TABLE_SIDE) {
+        int32_t at[TABLE_SIDE];
+        int filled = table_group(w, first, TABLE_SIDE, at);
+        double *from = w->from + first * n, *to = w->packed + first * n, weight = last;
+        memset(from, 0, (size_t)n * sizeof(table_side));
+        for (int c = 0; c < TABLE_SIDE; c++)
+            from[(int64_t)at[c] * TABLE_SIDE + c] = weight;
+        for (int64_t k = terms; k > 0; k--) {
+            weight *= (double)k / lambda;
+            for (int32_t y = 0; y < n; y++) {
+                table_side sum;
+                table_side_product(rates, from, y, fastest - rates->leave[y], &sum);
+                sum *= scale;
+                memcpy(to + (int64_t)y * TABLE_SIDE, &sum, sizeof sum);
+            }
+            for (int c = 0; c < TABLE_SIDE; c++)
+                to[(int64_t)at[c] * TABLE_SIDE + c] += weight;
+            double *swap = from;
+            from = to;
+            to = swap;
+        }
+        for (int c = 0; c < filled; c++) {
+            double *column = w->to + at[c] * n;
+            for (int64_t y = 0; y < n; y++)
+                column[y] = from[y * TABLE_SIDE + c];
+            table_normalise(column, n);
+        }
     }
 }
 
@@ -307,7 +348,7 @@ static inline void table_square(const struct table_work *w)
 #pragma omp parallel for schedule(static) num_threads(w->threads) if (n > 64)
     for (int64_t first = 0; first < w->count; first += TABLE_COLS) {
         int32_t at[TABLE_COLS];
-        int filled = table_group(w, first, at);
+        int filled = table_group(w, first, TABLE_COLS, at);
         table_group_product(w, at, w->from, w->to);
         for (int c = 0; c < filled; c++)
             table_normalise(w->to + at[c] * n, n);
@@ -322,26 +363,27 @@ static inline double *table_exponential(const struct rates *rates, double sigma,
                                         int threads)
 {
     const int64_t n = rates->states, asked = columns ? column_count : n;
-    double *p = room, *other = p + n * n, last = 1;
+    double *p = room, *other = p + table_packed(n), last = 1;
     double lambda = sigma > 0 ? fmin(sigma * rates->fastest, 1e18) : 0;
     int squarings = lambda > 0 ? table_squarings(rates, lambda, asked) : 0;
     lambda = ldexp(lambda, -squarings);
     int64_t terms = lambda > 0 ? table_terms(lambda, &last) : 0;
-    bool swapped = (terms + squarings) & 1; /* so that the last product lands in P */
-    struct table_work w = {.rates = rates, .packed = other + n * n, .threads = threads};
-    w.from = swapped ? other : p;
-    w.to = swapped ? p : other;
+    struct table_work w = {.rates = rates, .packed = other + table_packed(n), .threads = threads};
+    w.from = squarings & 1 ? p : other; /* so that the last product lands in P */
+    w.to = squarings & 1 ? other : p;
     w.columns = squarings ? NULL : columns;
     w.count = squarings ? n : asked;
-    table_series(&w, lambda, terms, last);
-    for (int m = 0; m < squarings; m++) {
-        bool odd = (terms + m) & 1; /* where the last result lies */
-        struct table_work step = w;
-        step.from = odd ? w.to : w.from;
-        step.to = odd ? w.from : w.to;
-        step.columns = m + 1 < squarings ? NULL : columns;
-        step.count = m + 1 < squarings ? n : asked;
-        table_square(&step);
+    if (table_dense(rates))
+        table_series_dense(&w, lambda, terms, last);
+    else
+        table_series_sparse(&w, lambda, terms, last);
+    for (int m = squarings; m > 0; m--) {
+        double *swap = w.from;
+        w.from = w.to;
+        w.to = swap;
+        w.columns = m > 1 ? NULL : columns;
+        w.count = m > 1 ? n : asked;
+        table_square(&w);
     }
     return other;
 }

@@ -91,7 +91,7 @@ static inline size_t trial_room(const struct trial *trial)
 {
     const struct tensor *x = &trial->in[0];
     int64_t length = x->rank > 1 ? x->dim[1] : 1;
-    int64_t bytes = chain_room_bytes(trial->chain) + 3 * transition_bytes(trial->chain) +
+    int64_t bytes = chain_back_bytes(trial->chain) + 3 * transition_bytes(trial->chain) +
                     2 * (length + 1) * trial->chain->states * (int64_t)sizeof(double);
     return (size_t)(bytes + 127) / 64 * 64;
 }

@@ -14,7 +14,7 @@ static void draw_grid(const struct op *op, const struct chain *chain, int32_t x,
 {
     struct shot s = shot_make(op, chain, GRID, 1, count, 4 + count);
     free(s.workspace);
-    s.workspace = aligned_alloc(64, (size_t)room_round(chain_room_bytes(chain) + 64));
+    s.workspace = aligned_alloc(64, (size_t)room_round(chain_back_bytes(chain) + 64));
     cr_assert_not_null(s.workspace);
     set_all(&s.in[0], x);
     for (int64_t i = 0; i < GRID * chain->states; i++)

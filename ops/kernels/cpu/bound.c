@@ -97,21 +97,27 @@ static double decoder_cost(const struct kernel_call *call, int64_t row, int32_t 
 
 static void reconstruction_table(const struct kernel_call *call, struct positions at)
 {
-    const struct chain *chain = call->chain;
+    const int64_t n = call->chain->states;
     const int32_t *x = call->in[0].data, *x0 = call->in[1].data;
     const float *log_score = call->in[2].data;
     double *out = call->out[0].data;
     struct transition p = {.sigma = 0};
     for (int64_t row = 0; row < at.rows; row++) {
         next_transition(call, row, time_at(&call->in[3], row), &p);
-#pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
+        const int64_t end = (row + 1) * at.length;
+#pragma omp parallel for schedule(static, 1)                                                       \
+    num_threads(call->threads) if (at.length * n > LAW_PARALLEL)
         for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
-            for (int64_t i = row * at.length + slot; i < (row + 1) * at.length; i += ROOM_SLOTS) {
-                struct table_law law =
-                    table_law_at(call, slot, log_score + i * chain->states, x[i]);
-                table_decoder(&p, x[i], &law);
-                out[i] = -log(law.weights[x0[i]]);
+            for (int64_t i = row * at.length + slot * BACK_GROUP; i < end;
+                 i += ROOM_SLOTS * BACK_GROUP) {
+                int64_t count = end - i < BACK_GROUP ? end - i : BACK_GROUP;
+                back_open(call, p.sigma, slot, x + i, log_score + i * n, count);
+                for (int64_t k = i; k < i + count; k++) {
+                    struct table_law law =
+                        back_law(call, slot, (int)(k - i), log_score + k * n, x[k]);
+                    table_decoder(&p, x[k], &law);
+                    out[k] = -log(law.weights[x0[k]]);
+                }
             }
     }
 }

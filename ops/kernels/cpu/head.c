@@ -32,18 +32,9 @@ static void normalise_tokens(const struct chain *chain, const float *row, float 
 static void normalise_support(const struct transition *p, int32_t x, const float *row, float *out)
 {
     const struct chain *chain = p->chain;
-    double most = -INFINITY, sum = 0;
     for (int32_t y = 0; y < chain->tokens; y++)
-        if (transition_at(p, x, y) > 0)
-            most = fmax(most, row[y]);
-    for (int32_t y = 0; y < chain->tokens; y++)
-        if (transition_at(p, x, y) > 0)
-            sum += exp((double)row[y] - most);
-    double shift = most + log(sum);
-    for (int32_t y = 0; y < chain->tokens; y++)
-        out[y] = transition_at(p, x, y) > 0 ? (float)((double)row[y] - shift) : -INFINITY;
-    if (chain->mask >= 0)
-        out[chain->mask] = -INFINITY;
+        out[y] = transition_at(p, x, y) > 0 ? row[y] : -INFINITY;
+    normalise_tokens(chain, out, out);
 }
 
 static void output_row(const struct transition *p, int32_t x, const float *row, float *out)

@@ -90,9 +90,10 @@ static void weigh_table(const struct transition *p, const float *log_p, int32_t 
 {
     const struct chain *chain = p->chain;
     for (int32_t y = 0; y < chain->states; y++)
-        v[y] = y < chain->tokens
-                   ? exp((double)log_p[y]) * (cavity ? 1 : inverse(transition_at(p, x, y)))
-                   : 0;
+        v[y] = y >= chain->tokens ? 0 : cavity ? 1 : transition_at(p, x, y);
+#pragma omp simd
+    for (int32_t y = 0; y < chain->states; y++)
+        v[y] = v[y] > 0 ? exp((double)log_p[y]) / v[y] : 0;
 }
 
 static void score_table(const struct transition *p, const float *log_p, int32_t x, bool cavity,

@@ -256,6 +256,32 @@ static inline struct table_law table_law_at(const struct kernel_call *call, int6
     return law;
 }
 
+/* Makes exp(-delta Q) s of COUNT positions, at most BACK_GROUP, in the group of slot SLOT. X and
+ * LOG_SCORE are those of the first. */
+static inline void back_open(const struct kernel_call *call, double delta, int64_t slot,
+                             const int32_t *x, const float *log_score, int64_t count)
+{
+    const struct chain *chain = call->chain;
+    struct back_group group = room_back(call->workspace, chain, slot);
+    struct table_law law;
+    for (int i = 0; i < BACK_GROUP; i++) { /* past the end the last one again */
+        int64_t at = i < count ? i : count - 1;
+        law = table_law_at(call, slot, log_score + at * chain->states, x[at]);
+        back_put(&group, i, law.score, chain->states);
+    }
+    table_back(chain->rates, delta, &group);
+}
+
+/* The rows of position I of an open group, those results among its weights. */
+static inline struct table_law back_law(const struct kernel_call *call, int64_t slot, int i,
+                                        const float *log_score, int32_t x)
+{
+    struct back_group group = room_back(call->workspace, call->chain, slot);
+    struct table_law law = table_law_at(call, slot, log_score, x);
+    back_take(&group, i, law.weights, call->chain->states);
+    return law;
+}
+
 /* The listed state where the running sum passes TARGET; where rounding carries it past the last
  * one, the last of positive weight; -1 where none has any. */
 static inline int64_t draw_listed(const struct weight_row *row, const struct block_sums *sums,

@@ -30,15 +30,23 @@ static struct chain_law step_law(const struct kernel_call *call, enum step step,
     return law_decoder(chain, x, time_at(&call->in[2], row), sums);
 }
 
-/* The weights of one position of a table chain, in a row of slot SLOT. */
-static const double *step_table(const struct kernel_call *call, enum step step,
-                                const struct transition *p, int64_t row, int64_t slot, int32_t x,
-                                const float *log_score)
+/* Whether the law of a step has exp(-D Q) s in it, which groups of positions make together. */
+static bool step_goes_back(enum step step)
 {
-    struct table_law law = table_law_at(call, slot, log_score, x);
+    return step == STEP_TWEEDIE || step == STEP_DENOISE;
+}
+
+/* The weights of one position of a table chain, in a row of slot SLOT, in whose group it is number
+ * I. */
+static const double *step_table(const struct kernel_call *call, enum step step,
+                                const struct transition *p, int64_t row, int64_t slot, int i,
+                                int32_t x, const float *log_score)
+{
+    struct table_law law = step_goes_back(step) ? back_law(call, slot, i, log_score, x)
+                                                : table_law_at(call, slot, log_score, x);
     switch (step) {
     case STEP_TWEEDIE:
-        table_tweedie(p, x, p->sigma, call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK, &law);
+        table_tweedie(p, x, call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK, &law);
         break;
     case STEP_EULER:
         table_euler(call->chain, x, time_at(&call->in[2], row), &law);
@@ -79,33 +87,35 @@ static int32_t step_draw(const struct kernel_call *call, enum step step, int64_t
     return draw_row(&weights, &sums, u);
 }
 
-static int32_t table_step_draw(const struct kernel_call *call, enum step step,
-                               const struct transition *p, int64_t row, int64_t slot, int32_t x,
-                               const float *log_score, double u, double *clamped)
+static int32_t table_step_draw(const double *array, const struct chain *chain, int32_t x, double u,
+                               double *clamped)
 {
-    const double *array = step_table(call, step, p, row, slot, x, log_score);
-    struct weight_row weights = row_of_array(array, call->chain->states, x);
+    struct weight_row weights = row_of_array(array, chain->states, x);
     struct block_sums sums;
     sum_array(&weights, &sums);
     *clamped = sums.clamped;
     return draw_row(&weights, &sums, u);
 }
 
-/* The step of one position. Counts are whole numbers, so that threads may add them in any order. */
-static void step_one(const struct kernel_call *call, enum step step, const struct transition *p,
-                     uint32_t keep, int64_t row, int64_t i, int64_t slot)
+/* Whether the token of position AT stays what it is, whatever the law. */
+static bool step_keeps(const struct kernel_call *call, uint32_t keep, int64_t at)
+{
+    return position_kept(call, keep, at) ||
+           chain_frozen(call->chain, ((const int32_t *)call->in[0].data)[at]);
+}
+
+/* The step of position AT of row ROW; WEIGHTS are those of a table chain. Counts are whole numbers,
+ * so that threads may add them in any order. */
+static void step_one(const struct kernel_call *call, enum step step, uint32_t keep, int64_t row,
+                     int64_t at, const double *weights)
 {
     const struct chain *chain = call->chain;
-    int64_t length = positions_of(&call->in[0]).length, at = row * length + i;
+    int64_t length = positions_of(&call->in[0]).length;
     const float *log_score = (const float *)call->in[1].data + at * chain->states;
     int32_t x = ((const int32_t *)call->in[0].data)[at], *out = call->out[0].data;
-    double clamped = 0;
-    out[at] = x;
-    if (position_kept(call, keep, at) || chain_frozen(chain, x))
-        return;
-    double u = uniform_of(call, keep + 1, row, i, length);
-    if (chain->kind == CHAIN_TABLE)
-        out[at] = table_step_draw(call, step, p, row, slot, x, log_score, u, &clamped);
+    double clamped = 0, u = uniform_of(call, keep + 1, row, at - row * length, length);
+    if (weights)
+        out[at] = table_step_draw(weights, chain, x, u, &clamped);
     else
         out[at] = step_draw(call, step, row, x, log_score, u, &clamped);
     if (call->out_count > 1 && clamped > 0) {
@@ -115,27 +125,69 @@ static void step_one(const struct kernel_call *call, enum step step, const struc
     }
 }
 
+/* Positions FIRST .. of row ROW of a table chain, COUNT of them, in slot SLOT: draws, or where KEEP
+ * is STEP_WEIGHTS writes the weights themselves. */
+#define STEP_WEIGHTS UINT32_MAX
+static void step_group(const struct kernel_call *call, enum step step, const struct transition *p,
+                       uint32_t keep, int64_t row, int64_t slot, int64_t first, int64_t count)
+{
+    const int64_t n = call->chain->states;
+    const int32_t *x = call->in[0].data;
+    const float *log_score = call->in[1].data;
+    bool opened = !step_goes_back(step);
+    for (int64_t at = first; at < first + count; at++) {
+        if (keep != STEP_WEIGHTS && step_keeps(call, keep, at)) {
+            ((int32_t *)call->out[0].data)[at] = x[at];
+            continue;
+        }
+        if (!opened)
+            back_open(call, p->sigma, slot, x + first, log_score + first * n, count);
+        opened = true;
+        const double *weights =
+            step_table(call, step, p, row, slot, (int)(at - first), x[at], log_score + at * n);
+        if (keep == STEP_WEIGHTS)
+            memcpy((double *)call->out[0].data + at * n, weights, (size_t)n * sizeof *weights);
+        else
+            step_one(call, step, keep, row, at, weights);
+    }
+}
+
+static void table_steps(const struct kernel_call *call, enum step step, uint32_t keep)
+{
+    struct positions at = positions_of(&call->in[0]);
+    struct transition p = {.sigma = 0};
+    for (int64_t row = 0; row < at.rows; row++) {
+        step_transition(call, step, row, &p);
+        const int64_t end = (row + 1) * at.length;
+#pragma omp parallel for schedule(static, 1)                                                       \
+    num_threads(call->threads) if (at.length * call->chain->states > LAW_PARALLEL)
+        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
+            for (int64_t i = row * at.length + slot * BACK_GROUP; i < end;
+                 i += ROOM_SLOTS * BACK_GROUP)
+                step_group(call, step, &p, keep, row, slot, i,
+                           end - i < BACK_GROUP ? end - i : BACK_GROUP);
+    }
+}
+
 static void step_all(const struct kernel_call *call, enum step step, uint32_t keep)
 {
     const struct chain *chain = call->chain;
     struct positions at = positions_of(&call->in[0]);
     for (int64_t row = 0; call->out_count > 1 && row < at.rows; row++)
         ((double *)call->out[1].data)[row] = 0;
-    if (chain->kind == CHAIN_FLAT) {
-#pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
-        for (int64_t p = 0; p < at.count; p++)
-            step_one(call, step, NULL, keep, p / at.length, p % at.length, 0);
+    if (chain->kind == CHAIN_TABLE) {
+        table_steps(call, step, keep);
         return;
     }
-    struct transition p = {.sigma = 0};
-    for (int64_t row = 0; row < at.rows; row++) {
-        step_transition(call, step, row, &p);
+    const int32_t *x = call->in[0].data;
+    int32_t *out = call->out[0].data;
 #pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.length * chain->states > LAW_PARALLEL)
-        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
-            for (int64_t i = slot; i < at.length; i += ROOM_SLOTS)
-                step_one(call, step, &p, keep, row, i, slot);
+    num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
+    for (int64_t p = 0; p < at.count; p++) {
+        if (step_keeps(call, keep, p))
+            out[p] = x[p];
+        else
+            step_one(call, step, keep, p / at.length, p, NULL);
     }
 }
 
@@ -198,27 +250,10 @@ static void flat_weights(const struct kernel_call *call, enum step step, struct 
 
 static void weights_all(const struct kernel_call *call, enum step step)
 {
-    const struct chain *chain = call->chain;
-    const int32_t *x = call->in[0].data;
-    const float *log_score = call->in[1].data;
-    double *out = call->out[0].data;
-    struct positions at = positions_of(&call->in[0]);
-    int64_t states = chain->states;
-    if (chain->kind == CHAIN_FLAT) {
-        flat_weights(call, step, at);
-        return;
-    }
-    struct transition p = {.sigma = 0};
-    for (int64_t row = 0; row < at.rows; row++) {
-        step_transition(call, step, row, &p);
-#pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.length * states > LAW_PARALLEL)
-        for (int64_t slot = 0; slot < ROOM_SLOTS; slot++)
-            for (int64_t i = row * at.length + slot; i < (row + 1) * at.length; i += ROOM_SLOTS)
-                memcpy(out + i * states,
-                       step_table(call, step, &p, row, slot, x[i], log_score + i * states),
-                       (size_t)states * sizeof *out);
-    }
+    if (call->chain->kind == CHAIN_FLAT)
+        flat_weights(call, step, positions_of(&call->in[0]));
+    else
+        table_steps(call, step, STEP_WEIGHTS);
 }
 
 static void tweedie_weights(const struct kernel_call *call)
