@@ -86,9 +86,21 @@ static uint32_t same_type(const struct graph *g, const struct node *n, uint32_t 
     return type_equal(graph_type(g, n->out[0]), graph_type(g, v)) ? v : VALUE_NONE;
 }
 
+/* The score that a law of the clean token comes to lies within the limits of scores already: it is
+ * a mean of what they are the extremes of. */
+static bool is_within_limits(const struct graph *g, const struct node *project)
+{
+    const struct node *score = &g->nodes[g->values[project->in[0]].node];
+    return (score->op == &op_posterior_score || score->op == &op_cavity_score) &&
+           score->process == project->process && score->in[1] == project->in[1] &&
+           score->in[2] == project->in[2];
+}
+
 static uint32_t identity(const struct graph *g, const struct node *n)
 {
     const struct op *op = n->op;
+    if (op == &op_project_score && is_within_limits(g, n))
+        return n->in[0];
     if (op == &op_mul && is_const(g, n->in[1], 1))
         return same_type(g, n, n->in[0]);
     if (op == &op_mul && is_const(g, n->in[0], 1))

@@ -60,6 +60,35 @@ Test(head, laws_come_to_the_exact_score)
         }
 }
 
+/* Such a score lies within the limits that a projection keeps, whatever the law is: the projection
+ * gives it back, but for rounding. */
+Test(head, scores_of_a_law_need_no_projection)
+{
+    for (int c = 0; c < CHAINS; c++)
+        for (int k = 0; k < SIGMAS; k++) {
+            struct chain chain = chain_number(c);
+            struct matrix e = exponential(&chain, sigmas[k]);
+            double p0[STATES_MAX], score[STATES_MAX], out[STATES_MAX];
+            for (int x = 0; x < chain.states; x++)
+                for (int way = 0; way < 2; way++) {
+                    float posterior[STATES_MAX], cavity[STATES_MAX], row[STATES_MAX];
+                    random_law(&chain, 11 + x, p0);
+                    laws_at(&e, p0, x, posterior, cavity);
+                    if (chain_frozen(&chain, x))
+                        continue;
+                    head_run(way ? &op_cavity_score : &op_posterior_score, &chain,
+                             way ? cavity : posterior, x, sigmas[k], true, score);
+                    for (int y = 0; y < chain.states; y++)
+                        row[y] = (float)score[y];
+                    head_run(&op_project_score, &chain, row, x, sigmas[k], true, out);
+                    for (int y = 0; y < chain.states; y++)
+                        cr_assert_float_eq(out[y], score[y], 2e-6 * (1 + fabs(score[y])),
+                                           "chain %d, sigma %g, way %d: s(%d -> %d) %g, %g", c,
+                                           sigmas[k], way, x, y, out[y], score[y]);
+                }
+        }
+}
+
 /* A posterior taken for a cavity is wrong by more than a tenth. Uniform chain on two tokens, p0 =
  * (.7, .3) at alpha = exp(-sigma) = .4, so that a token stays with probability .7. By hand: p =
  * (.58, .42). */

@@ -202,6 +202,38 @@ Test(simplify_pass, drops_what_nobody_needs)
                  "input unused %2\n");
 }
 
+/* The projection of a law's score is that score; at other noise it is not. */
+Test(simplify_pass, drops_projections_of_a_law)
+{
+    becomes(HEAD "process main uniform 5 1.0 * t\n"
+                 "%1: token main [2, 3] = input\n"
+                 "%2: f32 [2, 3, 5] = input\n"
+                 "%3: f64 [2] = input\n"
+                 "%4: f64 [2] = input\n"
+                 "%5: f32 [2, 3, 5] = posterior_score %2, %1, %3 process main\n"
+                 "%6: f32 [2, 3, 5] = project_score %5, %1, %3 process main\n"
+                 "%7: f32 [2, 3, 5] = project_score %5, %1, %4 process main\n"
+                 "input x %1\n"
+                 "input l %2\n"
+                 "input t %3\n"
+                 "input s %4\n"
+                 "output y %6\n"
+                 "output z %7\n",
+            HEAD "process main uniform 5 1.0 * t\n"
+                 "%1: token main [2, 3] = input\n"
+                 "%2: f32 [2, 3, 5] = input\n"
+                 "%3: f64 [2] = input\n"
+                 "%4: f64 [2] = input\n"
+                 "%5: f32 [2, 3, 5] = posterior_score %2, %1, %3 process main\n"
+                 "%6: f32 [2, 3, 5] = project_score %5, %1, %4 process main\n"
+                 "input x %1\n"
+                 "input l %2\n"
+                 "input t %3\n"
+                 "input s %4\n"
+                 "output y %5\n"
+                 "output z %6\n");
+}
+
 /* An optional flag that is false everywhere is as good as absent. */
 Test(simplify_pass, drops_flags_that_are_false)
 {
