@@ -177,6 +177,7 @@ static int run(struct command_line *line)
     j->json = option_given(line, "json") ? json_array() : NULL;
     sample_open_languages(j);
     signals_catch(NULL);
+    sample_print_start(j);
     double start = j->drawn = clock_seconds();
     if (!sample(j)) {
         sample_end_count(j);

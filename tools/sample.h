@@ -74,6 +74,7 @@ bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t tu
 void sample_open_languages(struct sample_job *j);
 /* Takes away the line that says which turn it is. */
 void sample_end_count(struct sample_job *j);
+void sample_print_start(const struct sample_job *j);
 void sample_print_batch(struct sample_job *j);
 /* The last lines, or the JSON document. */
 void sample_print_end(struct sample_job *j, double seconds);

@@ -271,12 +271,17 @@ const char *const sample_totals[TOTAL_COUNT] = {
     [TOTAL_HEAD] = "head_rows",
 };
 
-/* What else was drawn than is printed, and what the sampler had to correct. */
-static void print_notes(const struct sample_job *j)
+/* Before anything is drawn: there may be very many of them. */
+void sample_print_start(const struct sample_job *j)
 {
     if (j->times.inserted)
         fprintf(stderr, "%lld steps were inserted to keep each below the grid's limit\n",
                 (long long)j->times.inserted);
+}
+
+/* What else was drawn than is printed, and what the sampler had to correct. */
+static void print_notes(const struct sample_job *j)
+{
     if (j->wanted < j->p.length)
         fprintf(stderr, "of the model's %lld symbols, the %lld after the text were left free\n",
                 (long long)j->p.length, (long long)(j->p.length - j->wanted));

@@ -63,6 +63,19 @@ learns words quickstart-ordinal data.files=grammars/quickstart.yaml train.batch=
 run 0 sample words -n 2 --steps 4 --sampler tweedie
 holds 'words: draws two texts' test "$(wc -l <"$top/out")" -ge 2
 
+# All 256 bytes in a row forget where they were only beyond sigma 46,000: exp(-1e5 (pi / 256)^2) of the slowest
+# wave, 2 / pi of it in total variation, is 1.8e-7 at 1e5. `tweedie` goes there in steps below a limit.
+far='process.noise={geometric: {min: 1.0e-4, max: 1.0e+5}}'
+run 0 check ordinal preset=tiny vocab=256 "$far"
+says 'at t = 1 the law is 1.83e-07 from the stationary one'
+# shellcheck disable=SC2086
+run 0 train quickstart-ordinal $small data.tokenizer=bytes "$far" train.batch=2 train.steps=1 -o wide
+run 0 sample wide -n 2 --steps 4 --sampler ancestral
+holds 'wide: draws two texts by ancestral' test "$(wc -l <"$top/out")" -ge 2
+run 0 sample wide -n 2 --steps 4 --sampler tweedie tweedie_limit=40000
+holds 'wide: draws two texts by tweedie' test "$(wc -l <"$top/out")" -ge 2
+hints 'steps were inserted'
+
 # Chains small enough are shown, by the names of the data. The numbers are those of the closed forms: three
 # states with rates 1, (1 + 2 exp(-3 sigma)) / 3 stay and (1 - exp(-3 sigma)) / 3 go to either other; under
 # masking exp(-sigma) stay.

@@ -122,6 +122,31 @@ Test(chain, large_tables_compose)
         }
 }
 
+/* A walk between reflecting ends is a sum of cosine waves: wave k has the eigenvalue
+ * 2 cos(pi k / n) - 2. At sigma 1e5 that of k = 1 is 3e-7 of the law. */
+Test(chain, a_wide_band_is_a_sum_of_waves)
+{
+    static const double at[] = {30, 2000, 46000, 1e5, 1e7};
+    const int n = 256;
+    struct chain chain = chain_named("band 256 1");
+    size_t bytes = (size_t)(transition_bytes(&chain) + 63) / 64 * 64;
+    void *room = aligned_alloc(64, bytes);
+    for (int k = 0; k < 5; k++) {
+        struct transition p = transition_make(&chain, at[k], NULL, 0, room, 1);
+        for (int x = 0; x < n; x += 51)
+            for (int y = 0; y < n; y++) {
+                double sum = 1.0 / n, step = acos(-1.0) / n;
+                for (int wave = 1; wave < n; wave++)
+                    sum += 2.0 / n * exp(-4 * at[k] * pow(sin(wave * step / 2), 2)) *
+                           cos(wave * step * (y + 0.5)) * cos(wave * step * (x + 0.5));
+                /* The sum of cosines has an error of some 1e-15; squaring keeps 1e-11. */
+                cr_assert_float_eq(transition_at(&p, y, x), sum, 1e-11 * sum + 1e-14,
+                                   "sigma %g, %d from %d", at[k], y, x);
+            }
+    }
+    free(room);
+}
+
 /* An entry that takes 40 jumps of a band is the Poisson probability of 40 of them, all one way, to
  * first order in sigma: it is there, with its digits, though 1e-23 times smaller than others. */
 Test(chain, long_paths_are_not_lost)
