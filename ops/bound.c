@@ -215,7 +215,7 @@ static const struct op_case reconstruction_cases[] = {
     {"token[11] token[11] f32[11,2] f64[11]", NULL, "uniform 2"},
     {"token[2,5] token[2,5] f32[2,5,5] f64[2]", NULL, "mix 4 0.7 0.3 0"},
     {"token[3,7] token[3,7] f32[3,7,4] f64[]", NULL, "mix 3 0.6 0.5 0.5"},
-    {"token[2,5] token[2,5] f32[2,5,5] f64[2]", NULL, "band 5 1"},
+    {"token[2,19] token[2,19] f32[2,19,5] f64[2]", NULL, "band 5 1"},
     {"token[3,7] token[3,7] f32[3,7,5] f64[]", NULL, "table 4 1 3"},
     {0},
 };

@@ -220,7 +220,7 @@ static const struct op_case tweedie_cases[] = {
     {"token[11] f32[11,2] f64[11] f64[11] _ f64[11]", NULL, "uniform 2"},
     {"token[2,5] f32[2,5,5] f64[2] f64[2] _ _", NULL, "mix 4 0.7 0.3 0"},
     {"token[3,7] f32[3,7,4] f64[3] f64[] bool[3,7] _", "exclude=mask", "mix 3 0.6 0.5 0.5"},
-    {"token[2,5] f32[2,5,5] f64[2] f64[2] _ _", NULL, "band 5 1"},
+    {"token[2,19] f32[2,19,5] f64[2] f64[2] _ _", NULL, "band 5 1"},
     {"token[3,7] f32[3,7,5] f64[] f64[] bool[3,7] f64[3,7]", "exclude=mask", "table 4 1 3"},
     {0},
 };
@@ -267,7 +267,7 @@ static const struct op_case tweedie_weights_cases[] = {
     {"token[3,5] f32[3,5,7] f64[] f64[3]", NULL, "uniform 7"},
     {"token[2,5] f32[2,5,5] f64[2] f64[2]", NULL, "mix 4 0.7 0.3 0"},
     {"token[3,7] f32[3,7,4] f64[3] f64[]", "exclude=mask", "mix 3 0.6 0.5 0.5"},
-    {"token[2,5] f32[2,5,5] f64[2] f64[2]", NULL, "band 5 1"},
+    {"token[2,19] f32[2,19,5] f64[2] f64[2]", NULL, "band 5 1"},
     {"token[3,7] f32[3,7,5] f64[] f64[]", "exclude=mask", "table 4 1 3"},
     {0},
 };
@@ -320,7 +320,7 @@ static const struct op_case step_cases[] = {
     {"token[11] f32[11,2] f64[11] _ f64[11]", NULL, "uniform 2"},
     {"token[2,5] f32[2,5,5] f64[2] _ _", NULL, "mix 4 0.7 0.3 0"},
     {"token[3,7] f32[3,7,4] f64[] bool[3,7] _", NULL, "mix 3 0.6 0.5 0.5"},
-    {"token[2,5] f32[2,5,5] f64[2] _ _", NULL, "band 5 1"},
+    {"token[2,19] f32[2,19,5] f64[2] _ _", NULL, "band 5 1"},
     {"token[3,7] f32[3,7,5] f64[] bool[3,7] f64[3,7]", NULL, "table 4 1 3"},
     {0},
 };
