@@ -31,7 +31,7 @@ const struct estimator estimators[] = {
     {.name = "stratified", .place = place_stratified, .turned = true},
     {.name = "quadrature", .place = place_quadrature, .shared = true, .turned = true},
     {.name = "random", .place = place_random, .even = true},
-    {.name = "exact-k", .place = place_stratified, .counts = true, .turned = true},
+    {.name = "exact-k", .place = place_stratified, .counts = true},
     {.name = "published", .place = place_random, .even = true, .published = true},
 };
 const uint32_t estimator_count = sizeof estimators / sizeof *estimators;
@@ -82,18 +82,6 @@ double clock_time(const struct estimate_clock *clock, double place, double *slop
     return clock->at[part] + width * (place * CLOCK_PARTS - part);
 }
 
-int64_t count_place(double place, int64_t free, double *weight)
-{
-    double total = 0, sum = 0;
-    int64_t count = 0;
-    for (int64_t k = 1; k <= free; k++)
-        total += 1 / sqrt((double)k);
-    while (count < free && !(place * total < sum))
-        sum += 1 / sqrt((double)++count);
-    *weight = total / sqrt((double)count);
-    return count;
-}
-
 double estimator_place(const struct estimator *e, struct random_key key, uint32_t replicate,
                        uint32_t sequence, int64_t k, int64_t n)
 {
@@ -115,11 +103,21 @@ void shuffle_positions(struct random_key key, uint32_t iteration, uint32_t seque
     }
 }
 
-void hide_positions(const int32_t *order, int64_t free, int64_t start, int64_t count,
-                    int64_t length, bool *hidden)
+/* Selection sampling (Knuth, volume 2, algorithm 3.4.2S). */
+void hide_positions(struct random_key key, uint32_t iteration, uint32_t sequence, int64_t count,
+                    const bool *given, int64_t length, bool *hidden)
 {
-    for (int64_t p = 0; p < length; p++)
-        hidden[p] = false;
-    for (int64_t i = 0; i < count; i++)
-        hidden[order[(start + i) % free]] = true;
+    uint32_t stream = random_stream("bound.hidden");
+    int64_t left = 0;
+    for (int64_t i = 0; i < length; i++)
+        left += !given || !given[i];
+    for (int64_t i = 0; i < length; i++) {
+        hidden[i] = false;
+        if (given && given[i])
+            continue;
+        double u = random_uniform(key, iteration, stream, sequence, (uint32_t)i);
+        hidden[i] = u * (double)left < (double)count;
+        count -= hidden[i];
+        left--;
+    }
 }

@@ -3,14 +3,14 @@
  * An estimator is one value: where its draws lie. Draw k of n of a sequence lies at place(u, k, n)
  * in [0, 1), u uniform. Averaged over u and k that place is uniform, so each estimator is unbiased;
  * they differ in variance. A place is then a time, by the clock below, or, for estimators that
- * COUNT, a number of masked positions, by count_place.
+ * COUNT, a number of masked positions, 1 + floor(free place), FREE being the positions that are not
+ * given.
  *
  * Estimators that are TURNED share one uniform number for each position of a sequence between its
  * draws. Draw k adds to it, around the unit circle, minus the sum of the noised shares 1 - alpha of
  * the draws before it; as it is small numbers that noise, each position is then noised about as
- * often as the mean says, at noises that are spread evenly: systematic sampling (Madow 1949). Those
- * that count share one order of the positions, around which each draw masks the next ones after the
- * draw before it. Every draw by itself has the law of independent noise, so that nothing is biased.
+ * often as the mean says, at noises that are spread evenly: systematic sampling (Madow 1949). Every
+ * draw by itself has the law of independent noise, so that nothing is biased.
  *
  * By times (Lou, Meng, Ermon 2024):  integral over [low, 1] of g(t) E[score entropy] dt
  * By counts (Ou et al. 2024, RADD):  L E_k[(1/k) sum over exactly k masked of -log p(x0 | x)], the
@@ -54,24 +54,18 @@ void clock_init(struct estimate_clock *clock, double low, double (*noised)(void 
 /* The time of a place in [0, 1), and in *SLOPE the derivative there. */
 double clock_time(const struct estimate_clock *clock, double place, double *slope);
 
-/* The number k of masked positions at PLACE, out of FREE that are not given, with probability
- * 1 / (w sqrt(k)): a sum over k positions, over k, has a variance of order 1 / k, whose root is the
- * density of least variance. *WEIGHT: what the cost of the k positions counts, w / sqrt(k), so that
- * the mean is that of (free / k) cost with all k alike. */
-int64_t count_place(double place, int64_t free, double *weight);
-
 /* Where draw K of N of a sequence lies, in [0, 1). REPLICATE tells independent repetitions
  * apart. */
 double estimator_place(const struct estimator *e, struct random_key key, uint32_t replicate,
                        uint32_t sequence, int64_t k, int64_t n);
 
+/* Chooses COUNT of the positions where GIVEN is false (GIVEN may be NULL), each set of that size as
+ * likely as any other, and marks them in HIDDEN [LENGTH]. */
+void hide_positions(struct random_key key, uint32_t iteration, uint32_t sequence, int64_t count,
+                    const bool *given, int64_t length, bool *hidden);
+
 /* A uniformly drawn order of FREE positions: OUT holds a permutation of what it held. */
 void shuffle_positions(struct random_key key, uint32_t iteration, uint32_t sequence, int32_t *out,
                        int64_t count);
-
-/* Marks in HIDDEN [LENGTH] the COUNT positions of ORDER, which has FREE, that follow number START,
- * around its end. */
-void hide_positions(const int32_t *order, int64_t free, int64_t start, int64_t count,
-                    int64_t length, bool *hidden);
 
 #endif

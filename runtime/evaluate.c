@@ -19,9 +19,6 @@ struct evaluation {
     /* One batch of inputs. */
     int32_t *x0, *label;
     bool *fixed, *hidden, *scored;
-    int32_t
-        *order; /* of the free positions of each sequence, and where the next draw starts in it */
-    int64_t *start;
     double *t, *turn, *sigma, *scale;
     /* Per sequence. */
     double *integral[REPLICATES], *base, *reconstruction[REPLICATES], *truth;
@@ -184,34 +181,18 @@ static double sigma_of_share(double share)
     return -log1p(-share);
 }
 
-/* An order of the free positions of sequence I of the batch, shared by its draws of replicate R. */
-static void draw_order(struct evaluation *e, int64_t i, int64_t first, int r)
-{
-    const bool *fixed = e->fixed + i * e->config->length;
-    int32_t *order = e->order + i * e->config->length;
-    int64_t free = 0;
-    for (int32_t p = 0; p < e->config->length; p++)
-        if (!fixed[p])
-            order[free++] = p;
-    shuffle_positions(e->key, (uint32_t)r, (uint32_t)(first + i), order, free);
-    e->start[i] = 0;
-}
-
 static void draw_counts(struct evaluation *e, int64_t count, int64_t first, int r, int64_t k)
 {
     const struct bound_config *c = e->config;
     for (int64_t i = 0; i < count; i++) {
-        double at =
-            estimator_place(e->estimator, e->key, (uint32_t)r, (uint32_t)(first + i), k, c->times);
-        double weight;
-        int64_t masked = count_place(at, e->free, &weight);
-        if (k == 0)
-            draw_order(e, i, first, r);
-        hide_positions(e->order + i * c->length, e->free, e->start[i], masked, c->length,
-                       e->hidden + i * c->length);
-        e->start[i] += masked;
+        uint32_t sequence = (uint32_t)(first + i);
+        double at = estimator_place(e->estimator, e->key, (uint32_t)r, sequence, k, c->times);
+        int64_t masked = 1 + (int64_t)(at * (double)e->free);
+        masked = masked < e->free ? masked : e->free;
+        hide_positions(e->key, (uint32_t)(r * c->times + k), sequence, masked,
+                       e->fixed + i * c->length, c->length, e->hidden + i * c->length);
         e->sigma[i] = sigma_of_share((double)masked / (double)c->length);
-        e->scale[i] = weight / (double)c->times;
+        e->scale[i] = (double)e->free / (double)masked / (double)c->times;
     }
     memcpy(e->scored, e->hidden, (size_t)(count * c->length) * sizeof *e->scored);
 }
@@ -369,8 +350,6 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->x0 = arena_new_array(arena, int32_t, tokens);
     e->label = arena_new_array(arena, int32_t, c->batch);
     e->fixed = arena_new_array(arena, bool, tokens);
-    e->order = arena_new_array(arena, int32_t, tokens);
-    e->start = arena_new_array(arena, int64_t, c->batch);
     e->hidden = arena_new_array(arena, bool, tokens);
     e->scored = arena_new_array(arena, bool, tokens);
     e->t = arena_new_array(arena, double, c->batch);
