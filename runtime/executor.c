@@ -251,6 +251,30 @@ static bool is_finite(const struct tensor *t)
     return true;
 }
 
+static bool makes_tokens(const struct loaded *l, const struct plan_step *s)
+{
+    for (uint32_t k = 0; k < s->out_count; k++)
+        if (l->tensors[s->out[k]].dtype == DT_TOKEN)
+            return true;
+    return false;
+}
+
+/* Of the floats that step S draws tokens by. -infinity is the logarithm of an impossible token. */
+static int64_t count_lawless(const struct loaded *l, const struct plan_step *s)
+{
+    int64_t found = 0;
+    for (uint32_t k = 0; makes_tokens(l, s) && k < s->in_count; k++) {
+        const struct tensor *t = &l->tensors[s->in[k]];
+        if (!s->in[k] || t->dtype != DT_F32)
+            continue;
+        const float *v = t->data;
+        int64_t n = tensor_size(t);
+        for (int64_t i = 0; i < n; i++)
+            found += v[i] < INFINITY ? 0 : 1;
+    }
+    return found;
+}
+
 static void run_step(struct loaded *l, uint32_t i, const struct run *run)
 {
     const struct plan_step *s = &l->plan->steps[i];
@@ -289,6 +313,8 @@ bool executor_run(struct loaded *loaded, const struct run *run, uint32_t *step)
 #ifdef SANITIZED
         unpoison_results(l, i);
 #endif
+        if (run->lawless)
+            *run->lawless += count_lawless(l, &l->plan->steps[i]);
         run_step(l, i, run);
         if (run->seconds)
             run->seconds[i] += clock_seconds() - start;

@@ -27,7 +27,7 @@ struct looper {
     struct call_state *calls;
     struct call_state *starts; /* per carry; LOADED NULL: none */
     uint32_t text;             /* 1 + index of the carry `x`; 0: none */
-    int64_t done;
+    int64_t done, lawless;
 };
 
 /* Names of one moment. */
@@ -342,8 +342,11 @@ static void call_program(struct looper *l, struct call_state *s, const struct lo
                          : in->carry ? l->carry[in->carry - 1].data
                                      : q->fields[in->field - 1].data;
     }
-    struct run run = {
-        .inputs = s->pointers, .key = q->key, .iteration = iteration, .sequence = q->sequence};
+    struct run run = {.inputs = s->pointers,
+                      .key = q->key,
+                      .iteration = iteration,
+                      .sequence = q->sequence,
+                      .lawless = &l->lawless};
     for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
         run.count[a] = strcmp(plan->axes[a].name, "batch") == 0 ? q->count : 0;
     uint32_t step;
@@ -393,7 +396,7 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
     if (loop->grid && loop->max && loop->max < turns)
         turns = loop->max;
     struct moment m = {.looper = l, .steps = turns, .now = loop->from, .next = loop->from};
-    l->done = 0;
+    l->done = l->lawless = 0;
     start(l, request, &m);
     if (request->watch && !request->watch(request->context, l, 0, turns))
         return false;
@@ -428,4 +431,9 @@ void *loop_carry_data(struct looper *looper, const char *name)
 int64_t loop_calls(const struct looper *looper)
 {
     return looper->done;
+}
+
+int64_t loop_lawless(const struct looper *looper)
+{
+    return looper->lawless;
 }

@@ -62,5 +62,7 @@ bool loop_run(struct looper *looper, const struct loop_request *request);
  * carries that start as given. */
 void *loop_carry_data(struct looper *looper, const char *name);
 int64_t loop_calls(const struct looper *looper); /* program calls of the last run */
+/* Of the last run: numbers that tokens were to be drawn by and that are none (NaN, +infinity). */
+int64_t loop_lawless(const struct looper *looper);
 
 #endif

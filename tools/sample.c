@@ -56,24 +56,37 @@ static bool all_stopped(const struct sample_job *j, int64_t done)
     return true;
 }
 
-/* A mask is no text: where one is left after the last step, no token had a weight to be drawn
- * by. */
+static void hint_why(struct sample_job *j)
+{
+    if (j->gamma != 1)
+        diag_hint(j->p.diags, "--gamma %g may be too far from 1", j->gamma);
+    else if (j->lawless)
+        diag_hint(j->p.diags, "the network gives values that are not finite: its weights may have "
+                              "grown too large");
+    else
+        diag_hint(j->p.diags, "the last call of a loop must leave no mask, as `denoise` does");
+}
+
+/* A mask is no text: where one is left after the last step, no token had a weight to be drawn by.
+ * Without a mask a token that has no law stays what it was, so what was drawn by is looked at. */
 static bool check_drawn(struct sample_job *j)
 {
     int64_t left = 0;
     for (int64_t i = 0; i < j->count * j->wanted; i++)
         left += j->overlay.mask >= 0 && j->out[i] == j->overlay.mask;
-    if (!left)
+    if (!left && !j->lawless)
         return true;
-    diag_error(
-        j->p.diags, FAULT_RUN, j->loop->span,
-        "the sampler `%s` left %lld of %lld symbols undrawn: no token has a positive, finite "
-        "weight there",
-        j->loop->name, (long long)left, (long long)(j->count * j->wanted));
-    if (j->gamma != 1)
-        diag_hint(j->p.diags, "--gamma %g may be too far from 1", j->gamma);
+    if (left)
+        diag_error(
+            j->p.diags, FAULT_RUN, j->loop->span,
+            "the sampler `%s` left %lld of %lld symbols undrawn: no token has a positive, finite "
+            "weight there",
+            j->loop->name, (long long)left, (long long)(j->count * j->wanted));
     else
-        diag_hint(j->p.diags, "the last call of a loop must leave no mask, as `denoise` does");
+        diag_error(j->p.diags, FAULT_RUN, j->loop->span,
+                   "the sampler `%s` was to draw by %lld weights that are not finite",
+                   j->loop->name, (long long)j->lawless);
+    hint_why(j);
     return false;
 }
 
@@ -96,6 +109,7 @@ static bool sample_batch(struct sample_job *j, struct loop_request *r)
             memcpy(j->out + i * j->wanted + done, x + i * j->p.length + context,
                    (size_t)fresh * sizeof *x);
         j->calls += loop_calls(j->looper);
+        j->lawless += loop_lawless(j->looper);
         for (int i = 0; i < TOTAL_COUNT; i++)
             j->total[i] += carried_total(j, sample_totals[i]);
         done += fresh;

@@ -44,6 +44,7 @@ struct sample_job {
     int32_t *out; /* [batch, wanted] */
     double total[TOTAL_COUNT];
     int64_t calls;
+    int64_t lawless;                  /* numbers to draw by that are none */
     struct sentence_count *sentences; /* by each known language: LANGUAGES of them */
     uint32_t languages;
     json_t *json; /* the list of texts; NULL: they are printed as they come */

@@ -65,6 +65,13 @@ static inline struct total_limits table_limits(const struct transition *p, int32
     return total;
 }
 
+/* V between LOW and HIGH. What is not a number stays so, as it would not by fmin and fmax: a
+ * network that has diverged is not hidden. */
+static inline double limited(double v, double low, double high)
+{
+    return v < low ? low : v > high ? high : v;
+}
+
 /* At a mask, before entries are clipped: scales those that count so that the total lies between the
  * limits. Under absorption those are one number, and this is all that there is to do, as for the
  * flat chain. */
@@ -87,7 +94,7 @@ static inline void table_project(const struct rates *rates, int32_t x, const dou
 {
     double factor = 1, before;
     for (int32_t y = 0; y < rates->states; y++)
-        score[y] = y == x ? 1 : fmax(low[y] <= high[y] ? low[y] : 0, fmin(score[y], high[y]));
+        score[y] = y == x ? 1 : limited(score[y], low[y] <= high[y] ? low[y] : 0, high[y]);
     do {
         double open = 0, fixed = 0;
         for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
@@ -101,7 +108,7 @@ static inline void table_project(const struct rates *rates, int32_t x, const dou
     } while (factor < before * (1 - 1e-12));
     for (int64_t k = rates->into_start[x]; k < rates->into_start[x + 1]; k++) {
         int32_t y = rates->of[k];
-        score[y] = fmax(low[y], factor * score[y]);
+        score[y] = limited(factor * score[y], low[y], INFINITY);
     }
 }
 

@@ -23,13 +23,20 @@ static void mixture_score(const struct chain *chain, const struct matrix *p, con
     }
 }
 
-static double *project(const struct chain *chain, float *log_score, int32_t *x, double *sigma)
+static struct trial projection(const struct chain *chain, float *log_score, int32_t *x,
+                               double *sigma)
 {
     struct trial trial = {.op = &op_project_score, .chain = chain, .in_count = 3};
     trial.in[0] = tensor_of(DT_F32, log_score, 3, 1, 1, chain->states);
     trial.in[1] = tensor_of(DT_TOKEN, x, 2, 1, 1, 0);
     trial.in[2] = tensor_of(DT_F64, sigma, 1, 1, 0, 0);
     trial.out = trial.in[0];
+    return trial;
+}
+
+static double *project(const struct chain *chain, float *log_score, int32_t *x, double *sigma)
+{
+    struct trial trial = projection(chain, log_score, x, sigma);
     return run_both(&trial, 1e-6);
 }
 
@@ -118,6 +125,37 @@ Test(bound, projection_of_large_scores_saturates)
         cr_assert_lt(after[2], -9e4);
         free(after);
     }
+}
+
+/* A network that has diverged is not hidden: what says nothing is limited to no score, so that who
+ * draws by it can tell. */
+Test(bound, projection_keeps_what_is_no_number)
+{
+    int seen = 0;
+    for (int i = 0; i < CHAINS * STATES_MAX; i++) {
+        struct chain chain = chain_number(i % CHAINS);
+        double sigma = 0.7;
+        int32_t x = i / CHAINS;
+        float log_score[STATES_MAX];
+        if (x >= chain.states)
+            continue;
+        for (int y = 0; y < chain.states; y++)
+            log_score[y] = NAN;
+        struct trial trial = projection(&chain, log_score, &x, &sigma);
+        int at = 0;
+        for (const char *isa; (isa = isa_next(&at));) {
+            double *after = run_kernel(&trial, isa);
+            for (int y = 0; y < chain.states; y++) {
+                if (y == x || !(chain_rate(&chain, x, y) > 0))
+                    continue;
+                cr_assert(isnan(after[y]), "chain %d on %s: %d from %d is %g", i % CHAINS, isa, y,
+                          x, after[y]);
+                seen++;
+            }
+            free(after);
+        }
+    }
+    cr_assert_gt(seen, 100);
 }
 
 /* exp(-reconstruction) over all x0 is a distribution, strictly positive even where Tweedie weights
