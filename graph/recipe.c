@@ -398,7 +398,7 @@ static void check_whole(struct reading *r, const struct yaml *root)
     for (uint32_t i = 0; i < recipe_key_count; i++) {
         const char *name = recipe_keys[i].name;
         if (strcmp(name, "model") == 0)
-            q->model_span = q->sources[i].span;
+            q->model_typed = q->sources[i].layer == LAYER_COMMAND;
         else if (strcmp(name, "preset") == 0)
             q->preset_span = q->sources[i].span;
         else if (strcmp(name, "data.files") == 0)

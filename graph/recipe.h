@@ -91,7 +91,8 @@ struct recipe {
     struct key_source *sources;
     struct setting *settings; /* for the model: params and process.… */
     uint32_t setting_count, setting_capacity;
-    struct span preset_span, files_span, model_span;
+    struct span preset_span, files_span;
+    bool model_typed; /* in the command line */
 };
 
 /* One `key=value` of the command line, parsed as YAML. */

@@ -91,7 +91,9 @@ bool session_recipe_model(struct session *s, struct command_line *line, const st
                               .settings = recipe->settings,
                               .setting_count = recipe->setting_count,
                               .without_processes = without_processes};
-    return read_model(s, line, recipe->model, recipe->path, &q);
+    /* A recipe's own is beside it; what is typed is here first, as are files of data. */
+    bool here = recipe->model_typed && model_find(line->arena, recipe->model, NULL, NULL);
+    return read_model(s, line, recipe->model, here ? NULL : recipe->path, &q);
 }
 
 char *find_recipe(struct command_line *line, const char *name)

@@ -336,6 +336,20 @@ cd "$top/empty" || exit 1
 run 0 config "$top/new/run/config.yaml"
 sed 's/ *# <- .*//' "$top/out" >"$top/twice"
 holds 'the configuration of a run reads back the same' cmp -s "$top/once" "$top/twice"
+cd "$top/new/model" || exit 1
+# A model that is typed beside an installed recipe is one of this folder, and its run is found from any other.
+for model in ./my-model.yaml my-model.yaml my-model; do
+    run 0 config quickstart model="$model" preset=small
+    says "model: $(pwd)/my-model.yaml"
+done
+run 0 config quickstart model=udlm
+says 'model: udlm '
+run 0 train quickstart model=my-model.yaml preset=small -o run train.steps=1 train.minutes=0 train.batch=2 train.eval_every=0
+cd "$top/empty" || exit 1
+run 0 config "$top/new/model/run/config.yaml"
+says "model: $top/new/model/my-model.yaml"
+run 2 config quickstart model=./my-model.yaml
+hints 'there is no model `./my-model.yaml`'
 cd "$top/new" || exit 1
 run 0 check grammar/my-grammar.yaml
 run 0 check model/my-model.yaml
