@@ -188,8 +188,10 @@ static bool read_limit(const struct loop_reader *r, const struct yaml *grid, con
         return loop_error(r, limit->span, "`%s` needs a process, whose steps of noise it bounds",
                           key);
     bool holds = strcmp(key, "limit") == 0 || m->processes[0].chain.kind == CHAIN_TABLE;
-    if (holds && !(r->loop->limit > 0 && r->loop->limit < most))
-        r->loop->limit = most;
+    if (!holds || (r->loop->limit > 0 && r->loop->limit < most))
+        return true;
+    r->loop->limit = most;
+    r->loop->limit_span = limit->span;
     return true;
 }
 

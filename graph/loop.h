@@ -76,6 +76,7 @@ struct loop {
     enum loop_spacing spacing;
     const double *times; /* STEPS + 1, falling, in place of a spacing; NULL: none */
     double limit;        /* of (fastest rate) x (step of sigma); 0: none */
+    struct span limit_span;
     struct loop_call *body;
     uint32_t body_count;
     const struct expr *until; /* checked after each turn; NULL: never */
@@ -103,11 +104,12 @@ struct loop_times {
     const double *time; /* in the arena */
 };
 /* STEPS: 0, or what the run says in place of the loop. Where the loop has a `limit`, a step over
- * which (fastest rate) x (sigma's fall) is larger is cut into equal parts of sigma, at most
- * LOOP_PARTS_MAX; a step from infinite noise stays whole. */
-void loop_grid(struct arena *arena, const struct model *model, const struct loop *loop,
-               int64_t steps, struct loop_times *out);
-#define LOOP_PARTS_MAX 100000
+ * which (fastest rate) x (sigma's fall) is larger is cut into equal parts of sigma; a step from
+ * infinite noise stays whole. False after reporting that this takes more than LOOP_INSERTED_MAX
+ * times, each of which is a call of the network. */
+bool loop_grid(const struct model *model, const struct loop *loop, int64_t steps,
+               struct loop_times *out);
+#define LOOP_INSERTED_MAX 1000000
 
 /* Names that conditions and sources may use: grid.now, grid.next, grid.index, grid.steps,
  * grid.first, grid.last, and carries that are single numbers. */

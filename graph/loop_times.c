@@ -1,10 +1,9 @@
 /* The times of one run of a loop: its grid as it is spaced, with steps cut where its `limit` asks
- * for it. Called by the commands that sample, and by the check that a step is not too long. */
+ * for it. Called by `sedge sample`. */
 #include "graph/loop.h"
-#include "graph/model.h"
+#include "graph/process.h"
 
 #include <math.h>
-#include <string.h>
 
 double loop_time(const struct loop *loop, int64_t index, int64_t steps)
 {
@@ -26,19 +25,11 @@ double loop_time(const struct loop *loop, int64_t index, int64_t steps)
     return loop->from - span * u;
 }
 
-static bool time_name(const void *context, const char *name, struct number *out)
-{
-    *out = (struct number){.kind = NUMBER_REAL, .r = *(const double *)context};
-    return strcmp(name, "t") == 0;
-}
-
 /* INFINITY where the noise has no end. */
 static double sigma_at(const struct process *process, double t)
 {
-    struct expr_scope scope = {time_name, NULL, &t};
-    struct number n;
-    double sigma = expr_eval(NULL, process->sigma, &scope, &n) ? number_real(n) : INFINITY;
-    return isfinite(sigma) ? sigma : INFINITY;
+    double sigma;
+    return process_sigma(process, t, &sigma) ? sigma : INFINITY;
 }
 
 /* The time between LOW and HIGH whose noise is SIGMA, which grows with it. */
@@ -54,36 +45,46 @@ static double time_of(const struct process *process, double sigma, double low, d
     return (low + high) / 2;
 }
 
-static int64_t parts_of(const struct loop *loop, const struct process *process, double now,
-                        double next)
+/* How many parts the step from NOW to NEXT is cut into: a whole number, perhaps beyond integers. */
+static double parts_of(const struct loop *loop, const struct process *process, double now,
+                       double next)
 {
-    double fall = sigma_at(process, now) - sigma_at(process, next);
-    double parts = ceil(chain_fastest(&process->chain) * fall / loop->limit);
-    if (!isfinite(parts) || parts < 1)
+    double fall = process ? sigma_at(process, now) - sigma_at(process, next) : 0;
+    if (!process || !isfinite(fall))
         return 1;
-    return parts < LOOP_PARTS_MAX ? (int64_t)parts : LOOP_PARTS_MAX;
+    double parts = ceil(chain_fastest(&process->chain) * fall / loop->limit);
+    return parts > 1 ? parts : 1;
 }
 
-void loop_grid(struct arena *arena, const struct model *model, const struct loop *loop,
-               int64_t steps, struct loop_times *out)
+bool loop_grid(const struct model *model, const struct loop *loop, int64_t steps,
+               struct loop_times *out)
 {
     const struct process *process = loop->limit > 0 ? &model->processes[0] : NULL;
-    int64_t count = loop->times || !steps ? loop->steps : steps, total = 0, at = 0;
+    int64_t count = loop->times || !steps ? loop->steps : steps, at = 0;
+    double inserted = 0;
     for (int64_t i = 0; i < count; i++)
-        total += process ? parts_of(loop, process, loop_time(loop, i, count),
-                                    loop_time(loop, i + 1, count))
-                         : 1;
-    double *time = arena_new_array(arena, double, (size_t)total + 1);
+        inserted +=
+            parts_of(loop, process, loop_time(loop, i, count), loop_time(loop, i + 1, count)) - 1;
+    if (inserted > LOOP_INSERTED_MAX) {
+        diag_error(
+            model->diags, FAULT_CONFIG, loop->limit_span,
+            "the limit %g of a step asks for %.10g steps beyond the grid's %lld, and at most "
+            "%d are inserted",
+            loop->limit, inserted, (long long)count, LOOP_INSERTED_MAX);
+        return false;
+    }
+    int64_t total = count + (int64_t)inserted;
+    double *time = arena_new_array(model->arena, double, (size_t)total + 1);
     for (int64_t i = 0; i < count; i++) {
         double now = loop_time(loop, i, count), next = loop_time(loop, i + 1, count);
-        int64_t parts = process ? parts_of(loop, process, now, next) : 1;
+        double parts = parts_of(loop, process, now, next);
         time[at++] = now;
-        for (int64_t k = 1; k < parts; k++) {
+        for (int64_t k = 1; k < (int64_t)parts; k++) {
             double high = sigma_at(process, now), low = sigma_at(process, next);
-            time[at++] =
-                time_of(process, high + (low - high) * (double)k / (double)parts, next, now);
+            time[at++] = time_of(process, high + (low - high) * (double)k / parts, next, now);
         }
     }
     time[total] = loop->to;
     *out = (struct loop_times){.steps = total, .inserted = total - count, .time = time};
+    return true;
 }

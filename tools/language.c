@@ -143,10 +143,10 @@ const struct language_word language_words[] = {
     {"grid",
      "The times of a loop, from the noisy end down to data, `spacing` uniform, log, cosine\n"
      "or quadratic; or all of them, as `times: [1, 0.5, 0.1]`. `limit: 2` inserts times so\n"
-     "that the fastest rate times the fall of sigma is at most 2 over a step; `table_limit: 2`\n"
-     "does so where the rate is `band`, `groups` or `matrix`. The calls may use grid.now,\n"
-     "grid.next, grid.index, grid.steps, grid.first and grid.last; sample.steps replaces\n"
-     "`steps`, sample.grid all.",
+     "that the fastest rate times the fall of sigma is at most 2 over a step, up to a million\n"
+     "of them; `table_limit: 2` does so where the rate is `band`, `groups` or `matrix`. The\n"
+     "calls may use grid.now, grid.next, grid.index, grid.steps, grid.first and grid.last;\n"
+     "sample.steps replaces `steps`, sample.grid all.",
      "grid: {from: 1, to: t_min, steps: 128, spacing: uniform}\n"},
     {"body",
      "The calls of one turn of a loop, in order: the program, when it is called, its\n"

@@ -370,6 +370,25 @@ static void warn_of_steps(struct sample_job *j)
                      (long long)has);
 }
 
+static bool has_no_limit(const struct sample_job *j, const struct loop *l, const char *name)
+{
+    (void)j, (void)name;
+    return !(l->limit > 0);
+}
+
+/* The times of the grid, with those that its limit asks for. */
+static bool make_grid(struct sample_job *j, int64_t steps)
+{
+    if (loop_grid(j->p.s.model, j->loop, steps, &j->times))
+        return true;
+    const char *others = loops_that(j, has_no_limit, NULL);
+    if (others)
+        diag_hint(j->p.diags, "raise the limit, or take a sampler that has none: %s", others);
+    else
+        diag_hint(j->p.diags, "raise the limit, or let the noise end earlier");
+    return false;
+}
+
 static bool make_times(struct sample_job *j)
 {
     int64_t steps = j->p.recipe->sample.steps;
@@ -382,9 +401,8 @@ static bool make_times(struct sample_job *j)
         return false;
     warn_of_steps(j);
     if (j->loop->grid)
-        loop_grid(j->p.arena, j->p.s.model, j->loop, steps, &j->times);
-    else
-        j->times.steps = j->loop->max;
+        return make_grid(j, steps);
+    j->times.steps = j->loop->max;
     return true;
 }
 

@@ -177,14 +177,20 @@ Test(loop, a_limit_inserts_times)
                        "    body: [{call: p, with: {x: x}, set: {x: x}}]\n");
     struct loop *loop = loop_read(r.model, "go");
     cr_assert_not_null(loop, "%s", diags_render(r.diags, false));
-    loop_grid(r.arena, r.model, loop, 0, &times);
+    cr_assert(loop_grid(r.model, loop, 0, &times));
     cr_assert_eq(times.steps, 9, "%lld", (long long)times.steps);
     cr_assert_eq(times.inserted, 6);
     for (int i = 0; i <= 9; i++)
         cr_assert_float_eq(times.time[i], 1 - i / 12.0, 1e-12, "%d", i);
     loop->limit = 1.6;
-    loop_grid(r.arena, r.model, loop, 3, &times);
+    cr_assert(loop_grid(r.model, loop, 3, &times));
     cr_assert_eq(times.inserted, 0);
+    loop->limit = 4.5e-6; /* a million parts: 4.5 of rate times sigma in all */
+    cr_assert(loop_grid(r.model, loop, 3, &times));
+    cr_assert_eq(times.inserted, 999999);
+    loop->limit = 4.49e-6; /* 334,076 parts a step */
+    cr_assert_not(loop_grid(r.model, loop, 3, &times));
+    cr_assert(strstr(diags_render(r.diags, false), "1002225 steps beyond the grid"));
     rig_close(&r);
 }
 
@@ -216,7 +222,7 @@ Test(loop, a_limit_of_tables_is_none_of_a_flat_chain)
             rig_model_text(&r, text);
             struct loop *loop = loop_read(r.model, "go");
             cr_assert_not_null(loop, "%s", diags_render(r.diags, false));
-            loop_grid(r.arena, r.model, loop, 0, &times);
+            cr_assert(loop_grid(r.model, loop, 0, &times));
             cr_expect_eq(times.inserted, inserted[k][i], "%s, %s: %lld inserted", rate[k], limit[i],
                          (long long)times.inserted);
             rig_close(&r);

@@ -70,7 +70,7 @@ const int32_t *play_turn(struct play *p, int64_t steps, uint64_t turn)
                              .overlay = p->known,
                              .fields = p->known ? &fixed : NULL};
     if (p->loop->grid) {
-        loop_grid(p->rig.arena, p->rig.model, p->loop, steps, &p->times);
+        cr_assert(loop_grid(p->rig.model, p->loop, steps, &p->times));
         q.steps = p->times.steps;
         q.time = p->times.time;
     }
