@@ -32,8 +32,9 @@ struct run {
     uint32_t sequences; /* of one iteration over all its batches; 0: those of this run */
     bool checked;       /* stop at the first value that is not finite */
     double *seconds;    /* per step of the plan, added to; NULL: not measured */
-    /* Added to: floats that are NaN or +infinity among those that steps draw tokens by; a draw by
-     * such a law keeps what is there. NULL: not looked at. */
+    /* Added to: floats that are NaN or +infinity among those that steps draw tokens by, at kept
+     * positions too. Kernels draw all the same, a NaN being no weight: some token comes out, or
+     * the one that was there, and it means nothing. NULL: not looked at. */
     int64_t *lawless;
 };
 
