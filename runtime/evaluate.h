@@ -37,8 +37,8 @@ struct bound_config {
     uint64_t seed;
     const struct estimator *estimator; /* NULL: the default */
     const bool *given;                 /* [length]; NULL: none */
-    bool
-        but_one; /* instead: given is all but one position, which moves from sequence to sequence */
+    /* Instead: given is all but one position, which moves from sequence to sequence. */
+    bool but_one;
     bool by_position;
     /* 1 - alpha at a time, which says where times are best placed; NULL: not known. */
     double (*noised)(void *context, double t);
