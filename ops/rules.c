@@ -16,12 +16,6 @@ bool rule_like_first(struct op_call *call)
     return true;
 }
 
-bool rule_scalar_like_first(struct op_call *call)
-{
-    call->out[0] = type_scalar(call->in[0].dtype);
-    return true;
-}
-
 const char *rule_print(const struct op_call *call, uint32_t i)
 {
     return type_print(call->graph->arena, call->graph, &call->in[i]);

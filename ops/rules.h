@@ -19,8 +19,6 @@ static inline bool dtype_real(enum dtype dtype)
 
 /* Shape rules. The result has the type of input 0. */
 bool rule_like_first(struct op_call *call);
-/* The result is a scalar of the dtype of input 0. */
-bool rule_scalar_like_first(struct op_call *call);
 /* Turns an axis attribute (negative: from the end) into one of 0 .. RANK - 1. */
 bool rule_axis(const struct op_call *call, int64_t axis, uint32_t rank, uint32_t *out);
 /* Sets the shape (not the dtype) of result 0 to that of inputs FIRST .. FIRST + COUNT - 1 broadcast

@@ -105,18 +105,6 @@ static inline void couple_step(const struct couple *c, const struct place_laws *
     memcpy(law, next, sizeof next);
 }
 
-/* One step in which place SIDE draws alone. */
-static inline void couple_step_one(const struct couple *c, const struct place_laws *step, int side,
-                                   double *law)
-{
-    int m = c->chain.states;
-    double next[COUPLES] = {0};
-    for (int k = 0; k < m * m; k++)
-        for (int y = 0; y < m; y++)
-            next[place_changed(c, 2 * k + side, y)] += law[k] * step->at[2 * k + side][y];
-    memcpy(law, next, sizeof next);
-}
-
 /* Total variation. */
 static inline double apart(const struct couple *c, const double *a, const double *b)
 {
