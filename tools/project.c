@@ -332,6 +332,18 @@ static struct plan *bound_plan(struct project *p, const char *program, int64_t b
                          batch);
 }
 
+/* The integral starts at the model's own t_min, and what lies before it is reconstruction. */
+static bool check_t_min(const struct project *p)
+{
+    if (model_param(p->s.model, "t_min"))
+        return true;
+    diag_error(p->diags, FAULT_CONFIG, (struct span){0},
+               "the model %s has no param `t_min`, at which the integral of its bound starts",
+               p->s.model->path);
+    diag_hint(p->diags, "models that can be evaluated include limits.yaml, as bound.yaml does");
+    return false;
+}
+
 bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,
                         struct bound_plan_set *set)
 {
@@ -340,7 +352,7 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
         set->integrand = bound_plan(p, "bound_integrand", batch, wish);
         set->base = set->integrand ? bound_plan(p, "bound_base", batch, wish) : NULL;
         set->reconstruction = set->base ? bound_plan(p, "bound_reconstruction", batch, wish) : NULL;
-        if (!set->reconstruction)
+        if (!set->reconstruction || !check_t_min(p))
             return false;
     }
     if (wish->conditional)
@@ -378,7 +390,7 @@ bool project_bound_load(struct project *p, const struct bound_plan_set *set,
 double project_t_min(const struct project *p)
 {
     const struct param *t = model_param(p->s.model, "t_min");
-    return t ? number_real(t->value) : 1e-5;
+    return t ? number_real(t->value) : 0;
 }
 
 bool project_time_free(const struct project *p)

@@ -80,6 +80,7 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
                         struct bound_plan_set *set);
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
+/* Where the integral of the bound starts; 0 in a model without it, of which no bound is planned. */
 double project_t_min(const struct project *p);
 /* Whether the network sees no noise level: its block `trunk` takes none. */
 bool project_time_free(const struct project *p);
