@@ -16,14 +16,16 @@ struct schedule {
     bool low_too;           /* or the first is the low end */
 };
 /* eps 1e-3 and sigma 1e-4 .. 20 are the values of the published configurations. A band of width 1
- * forgets where it was at some 0.7 states^2: sigma 46,000 for 256 states, 1.2e7 for 4,096. */
+ * forgets where it was at some 0.7 states^2: sigma 46,000 for 256 states, 1.2e7 for 4,096. What is
+ * linear has a part in 100,000 of its noise left at a t_min of 1e-5, where the decoder begins, so
+ * that it goes no further than that. */
 static const struct schedule schedules[] = {
     {"loglinear", {"eps", NULL, NULL}, {1e-3, 0}, {0, 0}, {1, 0}, true},
     {"geometric", {"min", "max", NULL}, {1e-4, 20}, {0, 0}, {1e9, 1e9}, false},
     {"cosine", {NULL, NULL, NULL}, {0, 0}, {0, 0}, {0, 0}, false},
     {"cosine_squared", {NULL, NULL, NULL}, {0, 0}, {0, 0}, {0, 0}, false},
     {"polynomial", {"power", NULL, NULL}, {2, 0}, {0, 0}, {100, 0}, false},
-    {"linear", {"max", NULL, NULL}, {20, 0}, {0, 0}, {1e9, 0}, false},
+    {"linear", {"max", NULL, NULL}, {20, 0}, {0, 0}, {1e5, 0}, false},
 };
 
 static char *schedule_sigma(struct arena *arena, const struct schedule *s, const double *v)

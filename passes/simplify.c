@@ -86,14 +86,16 @@ static uint32_t same_type(const struct graph *g, const struct node *n, uint32_t 
     return type_equal(graph_type(g, n->out[0]), graph_type(g, v)) ? v : VALUE_NONE;
 }
 
-/* The score that a law of the clean token comes to lies within the limits of scores already: it is
- * a mean of what they are the extremes of. */
+/* The score that a posterior comes to lies within the limits of scores already: it is the mean of
+ * what they are the extremes of, over the x0 that can lead to x. Of a law that sums to one, as
+ * x0_output makes it. */
 static bool is_within_limits(const struct graph *g, const struct node *project)
 {
     const struct node *score = &g->nodes[g->values[project->in[0]].node];
-    return (score->op == &op_posterior_score || score->op == &op_cavity_score) &&
-           score->process == project->process && score->in[1] == project->in[1] &&
-           score->in[2] == project->in[2];
+    if (score->op != &op_posterior_score || score->process != project->process ||
+        score->in[1] != project->in[1] || score->in[2] != project->in[2])
+        return false;
+    return g->nodes[g->values[score->in[0]].node].op == &op_x0_output;
 }
 
 static uint32_t identity(const struct graph *g, const struct node *n)

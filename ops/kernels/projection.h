@@ -72,6 +72,16 @@ static inline double limited(double v, double low, double high)
     return v < low ? low : v > high ? high : v;
 }
 
+/* What to take off the log scores at a mask, of which MOST is the largest that counts, before they
+ * are exponentiated: their total is scaled to the limits whatever they are, so only those that an
+ * exponential has no room for, as strong guidance makes them, are moved to where it has. */
+static inline double table_shift(double most)
+{
+    const double room = 600;
+    double shift = most > room ? most - room : most < -room ? most + room : 0;
+    return isfinite(shift) ? shift : 0;
+}
+
 /* At a mask, before entries are clipped: scales those that count so that the total lies between the
  * limits. Under absorption those are one number, and this is all that there is to do, as for the
  * flat chain. */

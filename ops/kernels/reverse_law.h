@@ -155,16 +155,18 @@ static inline bool law_positive(const struct chain *chain, const struct chain_la
 }
 
 /* Repairs a decoder that gives some token no chance: 1e-3 of the law s_y P_sigma[x][y] is mixed
- * into the clamped weights, of which TOTAL is the sum. The result sums to one. */
+ * into the clamped weights, of which TOTAL is the sum; where that is nothing, it is all there is.
+ * The result sums to one. */
 #define DECODER_MIX 1e-3
 static inline struct chain_law law_soften(const struct chain *chain, struct chain_law law,
                                           double sigma, double total, double others)
 {
     struct transition p = transition_flat(chain, sigma);
-    double keep = total > 0.0 ? (1.0 - DECODER_MIX) / total : 0.0;
+    double share = total > 0.0 ? DECODER_MIX : 1.0;
+    double keep = total > 0.0 ? (1.0 - share) / total : 0.0;
     double away = law.at == chain->mask ? 1.0 : p.other;
     double stay = law.at == chain->mask ? 0.0 : p.same;
-    double mix = DECODER_MIX / (stay + away * others);
+    double mix = share / (stay + away * others);
     law.at_weight *= keep;
     law.scale *= keep;
     law.shift *= keep;
@@ -208,14 +210,17 @@ static inline void back_take(const struct back_group *group, int i, double *row,
         row[y] = group->back[y * BACK_GROUP + i];
 }
 
-/* By its series: |Q| delta of 2 costs a digit, 20 all of them. How many terms there are is a matter
- * of delta alone, so that a position has the same digits in any company. */
+/* By its series: |Q| delta of 2 costs a digit, 20 all of them, and beyond BACK_MOST it would not
+ * even be finite: the scores then stay as they are, so that what follows goes by s_y P[x][y]. How
+ * many terms there are is a matter of delta alone, so that a position has the same digits in any
+ * company. */
+#define BACK_MOST 300.0
 static inline void table_back(const struct rates *rates, double delta,
                               const struct back_group *group)
 {
-    const double lambda = 2 * delta * rates->fastest;
+    const double lambda = 2 * delta * rates->fastest; /* |Q| delta */
     double last, *term = group->term, *next = group->next;
-    const int64_t terms = lambda < 100 ? table_terms(lambda, &last) : 500;
+    const int64_t terms = lambda < BACK_MOST ? table_terms(lambda, &last) : 0;
     memcpy(term, group->back, (size_t)rates->states * sizeof(table_side));
     for (int64_t k = 1; k <= terms && delta > 0; k++) {
         for (int32_t y = 0; y < rates->states; y++) {
@@ -296,8 +301,8 @@ static inline void table_decoder(const struct transition *p, int32_t x, const st
         total += law->weights[y];
         mixed += prior;
     }
-    double mix = positive || !(mixed > 0) ? 0 : DECODER_MIX / mixed;
-    double keep = total > 0 ? (mix > 0 ? 1 - DECODER_MIX : 1) / total : 0;
+    double share = positive || !(mixed > 0) ? 0 : total > 0 ? DECODER_MIX : 1;
+    double mix = share > 0 ? share / mixed : 0, keep = total > 0 ? (1 - share) / total : 0;
     for (int32_t y = 0; y < chain->tokens; y++)
         law->weights[y] = keep * law->weights[y] + mix * law->score[y] * transition_at(p, x, y);
 }

@@ -26,10 +26,19 @@
 #endif
 #define TABLE_ROWS (2 * TABLE_LANES)
 #define TABLE_COLS 6
-/* Entries of a matrix packed in strips of rows, whatever the instruction set. */
+/* So many vectors over the states are multiplied by Q at once, [states][TABLE_SIDE]: an entry of Q
+ * is then found once for all of them. */
+#define TABLE_SIDE 8
+typedef double table_side __attribute__((vector_size(TABLE_SIDE * sizeof(double))));
+
+/* Doubles of a matrix with room for its last strip of rows and its last columns side by side,
+ * whatever the instruction set. */
+#define TABLE_ROUND 16
+_Static_assert(TABLE_ROUND % TABLE_ROWS == 0 && TABLE_ROUND % TABLE_SIDE == 0,
+               "matrices have room for whole strips and sides");
 static inline int64_t table_packed(int64_t n)
 {
-    return (n + 15) / 16 * 16 * n;
+    return (n + TABLE_ROUND - 1) / TABLE_ROUND * TABLE_ROUND * n;
 }
 
 /* Bytes of P and of what computing it needs: three matrices with room for packing. */
@@ -200,11 +209,6 @@ static inline void table_product(const double *packed, int64_t n,
             memcpy(out[c] + first, sum[c], (size_t)rows * sizeof(double));
     }
 }
-
-/* So many vectors over the states are multiplied by Q at once, [states][TABLE_SIDE]: an entry of Q
- * is then found once for all of them. */
-#define TABLE_SIDE 8
-typedef double table_side __attribute__((vector_size(TABLE_SIDE * sizeof(double))));
 
 /* OUT = (Q V)[y], with DIAGONAL for that of Q. */
 static inline void table_side_product(const struct rates *rates, const double *v, int32_t y,

@@ -177,3 +177,51 @@ Test(table, projections_are_those_of_the_flat_chain)
         }
     arena_free(arena);
 }
+
+/* Scores beyond the range of exp, as a strong guidance makes them: at a mask the largest token
+ * takes all of the rate, which is 1 / (e^sigma - 1), as for the flat chain. */
+Test(table, large_scores_at_a_mask_saturate)
+{
+    static const float large[][4] = {
+        {-1e5F, 2e5F, 1e5F, 0}, {-3e5F, -1e5F, -2e5F, 0}, {100, 800, 300, 0}};
+    struct arena *arena = arena_new();
+    struct chain flat = chain_named("absorb 3"), table = table_of(arena, &flat);
+    for (int i = 0; i < 3; i++) {
+        double sigma = 0.7;
+        float row[4];
+        memcpy(row, large[i], sizeof row);
+        struct trial trial = {.op = &op_project_score, .chain = &table, .in_count = 3};
+        trial.in[0] = tensor_of(DT_F32, row, 3, 1, 1, 4);
+        trial.in[1] = tensor_of(DT_TOKEN, &table.mask, 2, 1, 1, 0);
+        trial.in[2] = tensor_of(DT_F64, &sigma, 1, 1, 0, 0);
+        trial.out = trial.in[0];
+        double *after = run_both(&trial, 1e-6);
+        cr_assert_float_eq(after[1], -log(expm1(sigma)), 1e-6);
+        cr_assert_lt(after[0], -400);
+        cr_assert_lt(after[2], -400);
+        free(after);
+    }
+    arena_free(arena);
+}
+
+/* Where a wild score leaves the decoder no positive weight, what repairs it is all of the law, and
+ * the costs of the tokens are still those of one law. */
+Test(table, decoders_of_wild_scores_are_those_of_the_flat_chain)
+{
+    struct arena *arena = arena_new();
+    for (int c = 0; c < RATES; c++)
+        for (uint32_t seed = 0; seed < 40; seed++) {
+            struct chain flat = chain_named(rates[c]), table = table_of(arena, &flat);
+            double sigma = 1.5;
+            struct pairs pairs;
+            all_pairs(&flat, 70 + seed, 4, &pairs);
+            struct trial pair = pair_trial(&op_score_entropy, &flat, &pairs, &sigma);
+            struct trial trial = {.op = &op_reconstruction, .in_count = 4, .out = pair.out};
+            trial.in[0] = pair.in[1];
+            trial.in[1] = pair.in[2];
+            trial.in[2] = pair.in[0];
+            trial.in[3] = pair.in[3];
+            check_same(&trial, &flat, &table, 1e-6);
+        }
+    arena_free(arena);
+}

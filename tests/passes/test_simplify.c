@@ -202,7 +202,8 @@ Test(simplify_pass, drops_what_nobody_needs)
                  "input unused %2\n");
 }
 
-/* The projection of a law's score is that score; at other noise it is not. */
+/* The projection of a law's score is that score; at other noise it is not, nor that of what sums to
+ * anything. */
 Test(simplify_pass, drops_projections_of_a_law)
 {
     becomes(HEAD "process main uniform 5 1.0 * t\n"
@@ -210,28 +211,36 @@ Test(simplify_pass, drops_projections_of_a_law)
                  "%2: f32 [2, 3, 5] = input\n"
                  "%3: f64 [2] = input\n"
                  "%4: f64 [2] = input\n"
-                 "%5: f32 [2, 3, 5] = posterior_score %2, %1, %3 process main\n"
-                 "%6: f32 [2, 3, 5] = project_score %5, %1, %3 process main\n"
-                 "%7: f32 [2, 3, 5] = project_score %5, %1, %4 process main\n"
+                 "%5: f32 [2, 3, 5] = x0_output %2, %1, %3 process main\n"
+                 "%6: f32 [2, 3, 5] = posterior_score %5, %1, %3 process main\n"
+                 "%7: f32 [2, 3, 5] = project_score %6, %1, %3 process main\n"
+                 "%8: f32 [2, 3, 5] = project_score %6, %1, %4 process main\n"
+                 "%9: f32 [2, 3, 5] = posterior_score %2, %1, %3 process main\n"
+                 "%10: f32 [2, 3, 5] = project_score %9, %1, %3 process main\n"
                  "input x %1\n"
                  "input l %2\n"
                  "input t %3\n"
                  "input s %4\n"
-                 "output y %6\n"
-                 "output z %7\n",
+                 "output y %7\n"
+                 "output z %8\n"
+                 "output w %10\n",
             HEAD "process main uniform 5 1.0 * t\n"
                  "%1: token main [2, 3] = input\n"
                  "%2: f32 [2, 3, 5] = input\n"
                  "%3: f64 [2] = input\n"
                  "%4: f64 [2] = input\n"
-                 "%5: f32 [2, 3, 5] = posterior_score %2, %1, %3 process main\n"
-                 "%6: f32 [2, 3, 5] = project_score %5, %1, %4 process main\n"
+                 "%5: f32 [2, 3, 5] = x0_output %2, %1, %3 process main\n"
+                 "%6: f32 [2, 3, 5] = posterior_score %5, %1, %3 process main\n"
+                 "%7: f32 [2, 3, 5] = project_score %6, %1, %4 process main\n"
+                 "%8: f32 [2, 3, 5] = posterior_score %2, %1, %3 process main\n"
+                 "%9: f32 [2, 3, 5] = project_score %8, %1, %3 process main\n"
                  "input x %1\n"
                  "input l %2\n"
                  "input t %3\n"
                  "input s %4\n"
-                 "output y %5\n"
-                 "output z %6\n");
+                 "output y %6\n"
+                 "output z %7\n"
+                 "output w %9\n");
 }
 
 /* An optional flag that is false everywhere is as good as absent. */

@@ -14,7 +14,8 @@
     X(attention, isa) X(modulate, isa) X(features, isa) X(score, isa) X(perturb, isa)              \
     X(reverse, isa) X(bound, isa) X(optimizer, isa) X(ancestral, isa) X(event, isa)                \
     X(corrector, isa) X(reveal, isa) X(restrict, isa) X(draw, isa)                                 \
-    X(head, isa) X(head_score, isa) X(enumerated, isa) X(perturb_exact, isa)
+    X(head, isa) X(head_score, isa) X(enumerated, isa) X(perturb_exact, isa)                       \
+    X(projection, isa)
 /* clang-format on */
 
 #if defined(__x86_64__)
