@@ -138,6 +138,18 @@ static bool has_bound(const struct model *m)
            section_find(&m->programs, "bound_reconstruction");
 }
 
+/* The bound and the start of samplers, evaluated on the way or not: what `eval` and `sample` would
+ * refuse when all is trained is refused before. */
+static bool compile_ends(struct job *j)
+{
+    struct project *p = &j->p;
+    const struct recipe *q = p->recipe;
+    if (has_bound(p->s.model) && !project_bound_plans(p, q->eval.batch, &j->bound_set))
+        return false;
+    return !section_find(&p->s.model->programs, "base") ||
+           project_plan(p, "base", q->sample.batch, NULL, 0);
+}
+
 static bool load_plans(struct job *j)
 {
     struct project *p = &j->p;
@@ -148,9 +160,7 @@ static bool load_plans(struct job *j)
                  dataset_valid_count(p->data) >= 2;
     if (!project_tell_label(p, p->recipe->eval.label))
         return false;
-    if (j->bounded && !project_bound_plans(p, p->recipe->eval.batch, &j->bound_set))
-        return false;
-    if (!project_state(p, true))
+    if (!compile_ends(j) || !project_state(p, true))
         return false;
     j->trainer.gradient = executor_load(p->diags, p->arena, &p->s.engine, gradient);
     j->trainer.update =

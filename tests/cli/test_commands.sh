@@ -350,6 +350,14 @@ run 0 config "$top/new/model/run/config.yaml"
 says "model: $top/new/model/my-model.yaml"
 run 2 config quickstart model=./my-model.yaml
 hints 'there is no model `./my-model.yaml`'
+# What eval and sample would refuse is refused before the first update, also where nothing is evaluated on the way.
+refused() {
+    run 2 train "$1" "process.rate=$2" -o refused train.steps=1 train.minutes=0 train.batch=2 train.eval_every=0
+    hints 'base-mask.yaml, not base-law.yaml'
+    holds "$1 with $2: no run is begun" test ! -e refused
+}
+refused quickstart-udlm absorb
+refused quickstart-uniform '{mix: {absorb: 0.9, uniform: 0.1, mask_leaves: false}}'
 cd "$top/new" || exit 1
 run 0 check grammar/my-grammar.yaml
 run 0 check model/my-model.yaml
