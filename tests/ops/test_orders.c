@@ -9,24 +9,6 @@ static const char *const method_names[] = {"tweedie", "euler", "euler-linear", "
 #define SIGMA_MAX 6.0
 #define SIGMA_MIN 1e-2
 
-/* `euler` has no op of weights: its law is the one that its kernel's draws are tested against. */
-static void euler_laws(const struct couple *c, const struct place_laws *score, double step,
-                       struct place_laws *out)
-{
-    int m = c->chain.states;
-    for (int i = 0; i < 2 * m * m; i++) {
-        int x = place_token(c, i);
-        double total = 0;
-        for (int y = 0; y < m; y++)
-            total += y == x ? 0 : chain_rate(&c->chain, x, y) * score->at[i][y];
-        for (int y = 0; y < m; y++)
-            out->at[i][y] = y == x       ? exp(-total * step)
-                            : total == 0 ? 0
-                                         : -expm1(-total * step) / total *
-                                               chain_rate(&c->chain, x, y) * score->at[i][y];
-    }
-}
-
 /* What one step of METHOD from FROM to TO does, with what is exact at FROM. */
 static void method_laws(const struct couple *c, enum method method, double from, double to,
                         struct place_laws *out)
@@ -44,11 +26,16 @@ static void method_laws(const struct couple *c, enum method method, double from,
     }
     couple_law(c, from, law);
     exact_scores(c, law, &given);
-    times[0] = method == TWEEDIE ? from : from - to;
-    struct trial trial = place_trial(c, method == TWEEDIE ? &op_tweedie_weights : &op_euler_weights,
-                                     &given, times, method == TWEEDIE ? 2 : 1, &room);
+    if (method == TWEEDIE) {
+        struct trial trial = place_trial(c, &op_tweedie_weights, &given, times, 2, &room);
+        weighed_laws(c, &trial, out);
+        return;
+    }
+    times[0] = from - to;
+    struct trial trial =
+        place_trial(c, method == EULER ? &op_euler : &op_euler_weights, &given, times, 1, &room);
     if (method == EULER)
-        euler_laws(c, &given, from - to, out);
+        bisected_laws(c, &trial, run_best, &room, 36, out); /* it has no op of weights */
     else
         weighed_laws(c, &trial, out);
 }
