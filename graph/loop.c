@@ -171,7 +171,7 @@ static bool read_times(const struct loop_reader *r, const struct yaml *grid,
     return loop_set_times(r->model->diags, r->loop, times, list->count, list->span);
 }
 
-/* Of `limit` and `table_limit` the smaller holds; of a flat chain only the first. */
+/* Of `limit` and `table_limit` the smaller holds; of a chain that is not stiff only the first. */
 static bool read_limit(const struct loop_reader *r, const struct yaml *grid, const char *key)
 {
     const struct yaml *limit = yaml_get(grid, key);
@@ -187,7 +187,7 @@ static bool read_limit(const struct loop_reader *r, const struct yaml *grid, con
     if (!m->process_count)
         return loop_error(r, limit->span, "`%s` needs a process, whose steps of noise it bounds",
                           key);
-    bool holds = strcmp(key, "limit") == 0 || m->processes[0].chain.kind == CHAIN_TABLE;
+    bool holds = strcmp(key, "limit") == 0 || chain_is_stiff(&m->processes[0].chain);
     if (!holds || (r->loop->limit > 0 && r->loop->limit < most))
         return true;
     r->loop->limit = most;

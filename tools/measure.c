@@ -256,11 +256,11 @@ static bool stop(void *context)
     return signals_caught();
 }
 
-/* A table may forget slowly long after every token has moved: its times are placed evenly. */
+/* Whether times can be placed by the share of tokens that noise has reached; else evenly. */
 static bool has_clock(const struct project *p)
 {
     const struct model *model = p->s.model;
-    return model->process_count == 1 && model->processes[0].chain.kind == CHAIN_FLAT;
+    return model->process_count == 1 && chain_forgets_alike(&model->processes[0].chain);
 }
 
 bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,

@@ -81,7 +81,7 @@ static double noised_share(const struct view *v, double sigma)
 static double distance_left(const struct view *v, double sigma)
 {
     struct transition p = view_at(v, sigma);
-    int32_t starts = v->chain->kind == CHAIN_FLAT ? 1 : v->chain->tokens; /* flat: all are alike */
+    int32_t starts = chain_forgets_alike(v->chain) ? 1 : v->chain->tokens;
     double worst = 0;
     for (int32_t x = 0; x < starts; x++) {
         double sum = 0;

@@ -92,6 +92,18 @@ static inline bool chain_leaks(const struct chain *chain)
 {
     return chain->kind == CHAIN_FLAT && chain->absorb > 0 && chain->release == 0 && !chain->base;
 }
+/* Whether all tokens forget where they were at one rate, so that sigma alone says what share of
+ * them has. A table may forget slowly long after every token has moved. */
+static inline bool chain_forgets_alike(const struct chain *chain)
+{
+    return chain->kind == CHAIN_FLAT;
+}
+/* Whether exp(-D Q), which reverse steps by scores apply, grows with D until a long step loses the
+ * law: of a flat chain it is in closed form. */
+static inline bool chain_is_stiff(const struct chain *chain)
+{
+    return chain->kind == CHAIN_TABLE;
+}
 /* The largest rate of leaving a state. */
 static inline double chain_fastest(const struct chain *chain)
 {

@@ -8,8 +8,10 @@
  *   - ops over all states of a position, for which a flat chain takes a sum over the tokens and a
  *     table a product with P: kernels and references of the families head, head_score, score,
  *     reverse, ancestral, event, corrector and bound, their workspace (chain_room.h), and perturb;
- *   - graph/process*.c, which read a chain, tell its ends and write it down. reveal, mask_exactly
- *     and first hitting are for absorption alone.
+ *     what their references free is in ops/sampler.c;
+ *   - graph/process*.c and tools/process_show.c, which read a chain, tell its ends, write it down
+ *     and draw it. reveal, mask_exactly and first hitting are for absorption alone.
+ * All else asks what graph/base/chain.h answers, such as chain_forgets_alike.
  * Losses are expressions over these ops and ask no chain.
  *
  * Notation as in graph/base/chain.h: P[y][x0] = p(x_sigma = y | x0), N real tokens, M the mask,
