@@ -159,6 +159,18 @@ for model in udlm mdlm radd; do
     keeps_sets run --sampler remask --steps 2 --temperature 1e30
     sample --sampler confidence-keep-best
     hints 'heuristic: confidence-keep-best'
+    # Orders by each measure, probability unless another is named; at random it is another order.
+    for sampler in confidence-position confidence-keep-best; do
+        for by in 0 1 2 3; do
+            sample --sampler $sampler confidence_by=$by
+            lines 4 '^.{12}$'
+            mv out by-$by
+        done
+        sample --sampler $sampler
+        holds "$sampler: by probability" cmp -s out by-0
+        holds "$sampler: at random" [ "$(cat by-3)" != "$(cat by-0)" ]
+    done
+    run 2 sample run --sampler confidence-position confidence_by=4
 done
 
 count_up
