@@ -24,16 +24,23 @@ static const char *key_type(const struct recipe_key *k)
                                         "two numbers",
                                         "one of",
                                         "share below 1, or a file"};
+    if (strcmp(k->name, "sample.grid") == 0) /* read as texts: two of its three forms are */
+        return "list of numbers, a file, or a spacing";
     return types[k->kind];
 }
 
 /* A value that could be written: the default, else something of its kind. */
 static const char *key_example(const struct recipe_key *k, struct arena *arena)
 {
-    if (strcmp(k->name, "model") == 0)
-        return "sedd-absorb";
-    if (strcmp(k->name, "preset") == 0)
-        return "tiny";
+    static const struct {
+        const char *key, *value;
+    } own[] = {{"model", "sedd-absorb"},
+               {"preset", "tiny"},
+               {"data.classes", "[letters, news]"},
+               {"sample.grid", "[1, 0.5, 0.1]"}};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(k->name, own[i].key) == 0)
+            return own[i].value;
     if (k->kind == KEY_TEXTS)
         return "[my.txt]";
     if (k->value)

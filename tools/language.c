@@ -63,7 +63,8 @@ const struct language_word language_words[] = {
      "  linear          sigma = max t\n"
      "  sigma           any expression in t\n"
      "For absorb, uniform and mix t is held just before 1 where sigma would be infinite there,\n"
-     "or leave less than e^-64; tables need finite noise. Choosing another schedule replaces\n"
+     "or leave less than e^-64. `band`, `groups` and `matrix` refuse what is infinite at t = 1:\n"
+     "polynomial, loglinear with eps 0, and such expressions. Choosing another schedule replaces\n"
      "the whole entry.",
      "process:\n  rate: absorb\n  noise: {sigma: \"-log1p(-(1 - 1.0e-3) * t)\"}\n"
      "  # or: cosine, {polynomial: {power: 2}}, {geometric: {min: 1.0e-4, max: 20}}\n"},

@@ -83,6 +83,9 @@ says 'type     number'
 says 'default  3.0e-4'
 says 'range    0 to 10'
 says 'train: {lr: 3.0e-4}'
+run 0 explain sample.grid
+says 'type     list of numbers, a file, or a spacing'
+says 'sample: {grid: [1, 0.5, 0.1]}'
 run 0 explain train
 says 'train.weight_decay'
 hides 'sample.steps'
