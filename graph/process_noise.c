@@ -73,8 +73,8 @@ static bool schedule_numbers(struct model *m, const struct schedule *s, const st
             return false;
         v[i] = number_real(n);
         if (!in_range(s, i, v[i])) {
-            diag_error(m->diags, FAULT_CONFIG, at->span, "`%s` must lie between %g and %g",
-                       s->keys[i], s->low[i], s->high[i]);
+            diag_error(m->diags, FAULT_CONFIG, at->span, "`%s` must be %s %g and below %g",
+                       s->keys[i], s->low_too ? "at least" : "above", s->low[i], s->high[i]);
             return false;
         }
     }

@@ -379,8 +379,8 @@ static bool finish(struct evaluation *e, struct arena *arena, int64_t calls, str
     out->calls = calls;
     if (isfinite(out->nats))
         return true;
-    diag_error(e->diags, FAULT_RUN, (struct span){0}, "the bound is not finite (%g nats a symbol)",
-               out->nats);
+    diag_error(e->diags, FAULT_RUN, (struct span){0}, "the bound is not finite (%s)",
+               isnan(out->nats) ? "not a number" : "infinite");
     diag_hint(e->diags, "the weights may hold values that are not finite, or a symbol that the "
                         "model gives no probability");
     return false;

@@ -28,6 +28,7 @@ struct looper {
     struct call_state *starts; /* per carry; LOADED NULL: none */
     uint32_t text;             /* 1 + index of the carry `x`; 0: none */
     int64_t done, lawless;
+    bool cut;
 };
 
 /* Names of one moment. */
@@ -397,6 +398,7 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
         turns = loop->max;
     struct moment m = {.looper = l, .steps = turns, .now = loop->from, .next = loop->from};
     l->done = l->lawless = 0;
+    l->cut = false;
     start(l, request, &m);
     if (request->watch && !request->watch(request->context, l, 0, turns))
         return false;
@@ -414,9 +416,11 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
         }
         if (request->watch && !request->watch(request->context, l, m.index + 1, turns))
             return false;
-        if (loop->until && evaluate(&m, loop->until).i)
+        l->cut = loop->until && !evaluate(&m, loop->until).i;
+        if (loop->until && !l->cut)
             break;
     }
+    l->cut = l->cut && !loop->grid; /* the end of a grid is an end */
     return true;
 }
 
@@ -431,6 +435,11 @@ void *loop_carry_data(struct looper *looper, const char *name)
 int64_t loop_calls(const struct looper *looper)
 {
     return looper->done;
+}
+
+bool loop_is_cut(const struct looper *looper)
+{
+    return looper->cut;
 }
 
 int64_t loop_lawless(const struct looper *looper)

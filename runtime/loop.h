@@ -62,6 +62,9 @@ bool loop_run(struct looper *looper, const struct loop_request *request);
  * carries that start as given. */
 void *loop_carry_data(struct looper *looper, const char *name);
 int64_t loop_calls(const struct looper *looper); /* program calls of the last run */
+/* Whether the last run came to the `max` of a loop without a grid before its `until` was true: what
+ * it left is not finished. */
+bool loop_is_cut(const struct looper *looper);
 /* Of the last run: numbers that tokens were to be drawn by and that are none (NaN, +infinity). */
 int64_t loop_lawless(const struct looper *looper);
 

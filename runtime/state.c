@@ -270,3 +270,15 @@ bool state_load(struct diags *diags, struct state *state, const struct tensor_fi
     }
     return true;
 }
+
+const struct state_row *state_not_finite(const struct state *state)
+{
+    for (uint32_t i = 0; i < state->count; i++) {
+        const struct state_row *row = &state->table->rows[i];
+        int64_t n = state->row[i] && row->type.dtype == DT_F32 ? type_count(&row->type) : 0;
+        for (int64_t k = 0; k < n; k++)
+            if (!isfinite(((const float *)(const void *)state->row[i])[k]))
+                return row;
+    }
+    return NULL;
+}

@@ -41,6 +41,9 @@ enum state_fill {
  * file is not what its own metadata `digest` says (where it has one); nothing is changed then. */
 bool state_load(struct diags *diags, struct state *state, const struct tensor_file *file,
                 enum state_fill fill);
+/* A row that is in use and holds a single-precision number that is not finite; NULL: there is
+ * none. */
+const struct state_row *state_not_finite(const struct state *state);
 
 /* From the XXH3 of names and bytes of the saved rows: equal states have equal digests. */
 uint64_t state_digest(const struct state *state);

@@ -470,7 +470,11 @@ bool project_weights(struct project *p, const char *run, const char *which, char
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, *path);
     bool good = file && state_load(p->diags, &p->s.state, file, FILL_WEIGHTS);
     tensor_file_close(file);
-    return good;
+    const struct state_row *bad = good ? state_not_finite(&p->s.state) : NULL;
+    if (bad)
+        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s: `%s` is not finite", *path,
+                   bad->name);
+    return good && !bad;
 }
 
 /* --- held-out data ------------------------------------------------------------------------ */

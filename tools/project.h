@@ -54,7 +54,9 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
 /* After all plans are compiled: maps and initialises the state that they use, and with CURSOR the
  * row of the step. */
 bool project_state(struct project *p, bool cursor);
-/* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. */
+/* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. Weights that are
+ * not finite are an error: they draw tokens and add up to bounds all the same, which mean nothing.
+ */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);
 
 /* Which class bounds are told, from the key eval.label: of each window its own by default, if the

@@ -90,6 +90,19 @@ static bool check_drawn(struct sample_job *j)
     return false;
 }
 
+/* A loop that stops for itself is through when it does, not where it is cut. */
+static bool check_through(const struct sample_job *j)
+{
+    if (!loop_is_cut(j->looper))
+        return true;
+    diag_error(
+        j->p.diags, FAULT_RUN, j->loop->span,
+        "the sampler `%s` is not through after %lld turns, the `max` of its loop: noise is left",
+        j->loop->name, (long long)j->loop->max);
+    diag_hint(j->p.diags, "raise what `max` is made of, or take a sampler in steps");
+    return false;
+}
+
 /* One batch, from sequence R->sequence: the model's length, then block after block. */
 static bool sample_batch(struct sample_job *j, struct loop_request *r)
 {
@@ -102,7 +115,7 @@ static bool sample_batch(struct sample_job *j, struct loop_request *r)
             round ? arena_printf(j->p.arena, "sample/block%lld", (long long)round) : "sample";
         r->key = random_key((uint64_t)j->p.recipe->sample.seed, purpose);
         sample_fill_given(j, r->sequence, round, done);
-        if (!loop_run(j->looper, r))
+        if (!loop_run(j->looper, r) || !check_through(j))
             return false;
         const int32_t *x = loop_carry_data(j->looper, "x");
         for (int64_t i = 0; i < j->count; i++)

@@ -2,7 +2,6 @@
 #include "tools/classes.h"
 #include "tools/sample.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -408,24 +407,6 @@ static bool make_times(struct sample_job *j)
 
 /* --- opening ------------------------------------------------------------------------------ */
 
-/* Weights that are not finite draw tokens all the same, which mean nothing. */
-static bool check_weights(struct sample_job *j, const char *path)
-{
-    const struct state *s = &j->p.s.state;
-    for (uint32_t i = 0; i < s->count; i++) {
-        const struct state_row *row = &s->table->rows[i];
-        int64_t n = s->row[i] && row->type.dtype == DT_F32 ? type_count(&row->type) : 0;
-        for (int64_t k = 0; k < n; k++) {
-            if (isfinite(((const float *)(const void *)s->row[i])[k]))
-                continue;
-            diag_error(j->p.diags, FAULT_DATA, (struct span){0}, "%s: `%s` is not finite", path,
-                       row->name);
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool check_carries(struct sample_job *j)
 {
     for (uint32_t i = 0; i < j->loop->carry_count; i++) {
@@ -468,7 +449,7 @@ bool sample_open_loop(struct sample_job *j, const char *run)
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
     if (!check_label(j) || !compile_calls(j, plans, names, &count) ||
         !check_fields(j, plans, names, count) || !check_law(j) || !project_state(p, false) ||
-        !project_weights(p, run, which ? which : "last", &weights) || !check_weights(j, weights))
+        !project_weights(p, run, which ? which : "last", &weights))
         return false;
     j->steered = loop_mentions(j, j->loop, "gradient", NULL);
     for (uint32_t i = 0; i < count; i++) {

@@ -405,7 +405,7 @@ Test(model, noise_is_a_schedule_that_grows)
     refuse("sedge: 1\n"
            "params: {vocab: 5}\n"
            "process: {rate: absorb, noise: {loglinear: {eps: 2}}}\n",
-           "m.yaml:3:50: error: `eps` must lie between 0 and 1\n"
+           "m.yaml:3:50: error: `eps` must be at least 0 and below 1\n"
            "    process: {rate: absorb, noise: {loglinear: {eps: 2}}}\n"
            "                                                     ^\n");
     refuse("sedge: 1\n"
