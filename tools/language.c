@@ -159,7 +159,10 @@ const struct language_word language_words[] = {
      "The condition under which a loop makes a call: an expression over the names of the\n"
      "grid, params, and carried single numbers.",
      "{call: denoise, when: grid.last, with: {x: x, t: grid.next}, set: {x: x}}\n"},
-    {"until", "The condition, looked at after each turn, that ends a loop.",
+    {"until",
+     "The condition, looked at after each turn, that ends a loop. Without a grid, `max` is\n"
+     "the turns that there may be until then: where they are not enough, `sample` makes no\n"
+     "sample of what is left and says so.",
      "until: left == 0 or grid.index >= 64\n"},
     {"states",
      "A param that the process gives: the number of states of its chain. With `absorb`\n"

@@ -68,7 +68,7 @@ static void hint_why(struct sample_job *j)
 }
 
 /* A mask is no text: where one is left after the last step, no token had a weight to be drawn by.
- * Without a mask a token that has no law stays what it was, so what was drawn by is looked at. */
+ * Without a mask nothing shows that a token had no law, so what was drawn by is looked at. */
 static bool check_drawn(struct sample_job *j)
 {
     int64_t left = 0;
