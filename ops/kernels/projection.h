@@ -69,7 +69,8 @@ static inline struct total_limits table_limits(const struct transition *p, int32
  * network that has diverged is not hidden. */
 static inline double limited(double v, double low, double high)
 {
-    return v < low ? low : v > high ? high : v;
+    double above = v < low ? low : v;
+    return above > high ? high : above;
 }
 
 /* What to take off the log scores at a mask, of which MOST is the largest that counts, before they

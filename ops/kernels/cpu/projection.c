@@ -22,12 +22,6 @@ static void project_masked(const struct transition *p, const float *row, float *
         out[y] = row[y] - most - shift;
 }
 
-static inline double clip(double v, double low, double high)
-{
-    double above = v < low ? low : v;
-    return above > high ? high : above;
-}
-
 /* What one factor C makes of the entries y != x: the sum of the scores that stay above r / C, and
  * how many do not. FLOOR = log(r / C). */
 static void sum_open(const float *row, int64_t n, int64_t skip, double low, double floor,
@@ -39,7 +33,7 @@ static void sum_open(const float *row, int64_t n, int64_t skip, double low, doub
         int64_t size = n - first < LAW_TILE ? n - first : LAW_TILE;
 #pragma omp simd
         for (int64_t i = 0; i < size; i++)
-            tile[i] = exp(clip((double)at[i], low, -low));
+            tile[i] = exp(limited((double)at[i], low, -low));
         if (skip >= first && skip < first + size)
             tile[skip - first] = 0;
 #pragma omp simd reduction(+ : sum, count)
@@ -81,16 +75,16 @@ static void project_token(const struct transition *p, int32_t x, const float *ro
     const struct score_limits limits = flat_limits(p);
     double mask = 0;
     if (chain->mask >= 0)
-        mask = clip((double)row[chain->mask], limits.mask_low, limits.mask_high);
+        mask = limited((double)row[chain->mask], limits.mask_low, limits.mask_high);
     double log_c = project_factor(chain, &limits, row, x, mask);
     double low = limits.low, high = limits.high;
     if (chain->mask >= 0) {
         double scaled = limits.mask_rate > 0 ? mask + log_c : mask;
-        out[chain->mask] = (float)clip(scaled, limits.mask_low, limits.mask_high);
+        out[chain->mask] = (float)limited(scaled, limits.mask_low, limits.mask_high);
     }
 #pragma omp simd
     for (int64_t y = 0; y < chain->tokens; y++)
-        out[y] = (float)clip(clip((double)row[y], low, high) + log_c, low, high);
+        out[y] = (float)limited(limited((double)row[y], low, high) + log_c, low, high);
 }
 
 /* The scores at the mask X, but for a factor. */
