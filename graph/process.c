@@ -34,14 +34,34 @@ static bool read_tokens(struct model *m, const struct yaml *body, int32_t *out)
     return true;
 }
 
+/* Whether bound and samplers take scores as the network gives them. */
+static bool read_projection(struct diags *diags, const struct yaml *project, bool *raw)
+{
+    bool on = true;
+    *raw = false;
+    if (!project)
+        return true;
+    if (project->kind == YAML_SCALAR &&
+        (strcmp(project->text, "off") == 0 || strcmp(project->text, "on") == 0))
+        on = project->text[1] == 'n';
+    else if (!yaml_bool(project, &on)) {
+        diag_error(diags, FAULT_CONFIG, project->span, "`project` must be `on` or `off`");
+        diag_hint(diags, "sedge explain process.project");
+        return false;
+    }
+    *raw = !on;
+    return true;
+}
+
 static bool read_one(struct model *m, const struct model_request *q, const struct section *s,
                      struct process *out)
 {
-    static const char *const keys[] = {"rate", "noise", "base", "vocab", NULL};
+    static const char *const keys[] = {"rate", "noise", "base", "project", "vocab", NULL};
     if (!yaml_closed(m->diags, s->body, keys, "a process"))
         return false;
     const struct yaml *own = yaml_get(s->body, "rate"), *rate = setting_or(q, "rate", own);
     const struct yaml *noise = setting_or(q, "noise", yaml_get(s->body, "noise"));
+    const struct yaml *project = setting_or(q, "project", yaml_get(s->body, "project"));
     /* The base that the file gives is one of the rate that it gives. */
     const struct yaml *base = setting_or(q, "base", rate == own ? yaml_get(s->body, "base") : NULL);
     if (!rate || !noise) {
@@ -57,18 +77,27 @@ static bool read_one(struct model *m, const struct model_request *q, const struc
         return false;
     if ((int64_t)q->symbol_count == source.tokens)
         source.symbols = q->symbols;
-    if (!rate_read(&source, rate, base, &out->chain))
+    if (!rate_read(&source, rate, base, &out->chain) ||
+        !read_projection(m->diags, project, &out->chain.raw))
         return false;
     out->sigma = noise_read(m, noise, &out->chain);
     return out->sigma != NULL;
+}
+
+static bool may_be_set(const char *key)
+{
+    static const char *const keys[] = {"rate", "noise", "base", "project"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
 }
 
 static bool check_settings(struct model *model, const struct model_request *request)
 {
     for (uint32_t i = 0; i < request->setting_count; i++) {
         const struct setting *s = &request->settings[i];
-        if (strncmp(s->key, "process.", 8) != 0 || strcmp(s->key + 8, "rate") == 0 ||
-            strcmp(s->key + 8, "noise") == 0 || strcmp(s->key + 8, "base") == 0)
+        if (strncmp(s->key, "process.", 8) != 0 || may_be_set(s->key + 8))
             continue;
         diag_error(model->diags, FAULT_CONFIG, s->value->span, "a process has no key `%s`",
                    s->key + 8);
@@ -161,6 +190,6 @@ char *process_print(struct arena *arena, const struct process *process)
         write_reals(&w, chain->base, chain->states);
         write_text(&w, " ");
     }
-    write_text(&w, "%s", expr_print(arena, process->sigma));
+    write_text(&w, "%s%s", chain->raw ? "raw " : "", expr_print(arena, process->sigma));
     return w.text;
 }

@@ -11,11 +11,13 @@ bool process_read(struct model *model, const struct model_request *request);
 /* The total noise at T, finite on [0, 1]; false where the expression has no value there. */
 bool process_sigma(const struct process *process, double t, double *sigma);
 
-/* The rate, the real tokens, the base law where one was given, and the noise: for the text form.
+/* The rate, the real tokens, the base law where one was given, `raw` where scores are not
+ * projected, and the noise: for the text form.
  *
  *     absorb 10 -log1p(-0.999 * t)
  *     {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}} 10 5 * t
  *     {matrix: [[-1, 2], [1, -2]]} 2 base [0.5, 0.5] 5 * t
+ *     uniform 10 raw 5 * t
  *
  * A table stands there whole, whatever file it came from, so that the text of a program changes
  * with it. One of more than PROCESS_TEXT_ENTRIES rates is named by its hash, which does not read

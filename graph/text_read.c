@@ -34,7 +34,7 @@ static struct yaml *read_flow(struct reader *r)
     return node;
 }
 
-/* RATE TOKENS [base LAW] SIGMA: graph/process.h. */
+/* RATE TOKENS [base LAW] [raw] SIGMA: graph/process.h. */
 static bool read_process(struct reader *r)
 {
     struct graph *g = r->graph;
@@ -55,8 +55,10 @@ static bool read_process(struct reader *r)
     if (scan_word(r, "base") && !(base = read_flow(r)))
         return false;
     source.tokens = (int32_t)tokens;
+    bool raw = scan_word(r, "raw");
     if (!rate_read(&source, rate, base, &p.chain))
         return false;
+    p.chain.raw = raw;
     char *text = arena_strndup(r->arena, r->at, strcspn(r->at, "#"));
     p.sigma = expr_parse(r->diags, r->arena, text, scan_span(r, r->at));
     r->at += strlen(text);

@@ -207,7 +207,8 @@ const struct op op_masked_one = {
 /* thin_next: the next candidate below sigma, and the rate of candidates there. The bound on the
  * rate of one position is its largest over all x0: what a score has when it is a mixture of them (a
  * posterior or cavity head, a projected score).
- *   flat    in closed form at every sigma
+ *   flat    in closed form at every sigma; of scores that are not projected that is no bound, and
+ *           is multiplied by cap
  *   table   the bound at sigma / 2, times cap, over the whole stretch [sigma / 2, sigma]; where no
  *           candidate falls into it sigma' is sigma / 2 and the rate infinite, so that nothing
  *           jumps. The bound may be larger inside the stretch than at its end: cap is what makes up
@@ -216,9 +217,11 @@ static const struct op_input thin_next_inputs[] = {
     SAMPLER_INPUT_X, INPUT_SIGMA, SAMPLER_INPUT_KEEP, INPUT_ROW_U, {0},
 };
 static const struct op_attr thin_next_attrs[] = {
-    [THIN_CAP] =
-        {"cap", ATTR_REAL, "0",
-         "what the rate bound of a chain of any rates is multiplied by; 0: none is made up", NULL},
+    [THIN_CAP] = {"cap", ATTR_REAL, "0",
+                  "what the rate bound of a table, or of scores that are not projected, is "
+                  "multiplied by; 0: "
+                  "none is made up",
+                  NULL},
     {0},
 };
 
@@ -233,6 +236,9 @@ static bool thin_next_shape(struct op_call *call)
         return op_error(call, "no bound in closed form is known for the reverse rates of this "
                               "process: give `cap`, such as 2, and read the violations that are "
                               "reported");
+    if (call->chain->raw && cap == 0)
+        return op_error(call, "scores that are not projected have no bound (process.project: off): "
+                              "give `cap`, such as 2, and read the violations that are reported");
     return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
            chain_expect_keep(call, 2, 0) && expect_row_u(call, 3);
 }
@@ -320,8 +326,10 @@ static void thin_next_reference(const struct ref_call *call)
         double target = -log1p(-ref_position_uniform(call, 3, row, 0, 1)),
                *to = &call->out[0].data[row];
         if (call->chain->kind == CHAIN_FLAT) {
-            *to = flat_candidate(call, row, walk.length, sigma, target);
-            call->out[1].data[row] = *to > 0 ? row_limit(call, row, walk.length, *to) : INFINITY;
+            double times = call->chain->raw ? cap : 1;
+            *to = flat_candidate(call, row, walk.length, sigma, target / times);
+            call->out[1].data[row] =
+                *to > 0 ? times * row_limit(call, row, walk.length, *to) : INFINITY;
             continue;
         }
         double rate = cap * row_limit(call, row, walk.length, sigma / 2);
@@ -337,6 +345,7 @@ static const struct op_case thin_next_cases[] = {
     {"token[3,2] f64[3] bool[3,2] _", NULL, "absorb 3"},
     {"token[3,2] f64[3] _ f64[3]", NULL, "mix 3 0.7 0.3 0"},
     {"token[3,2] f64[3] _ _", "cap=1.5", "mix 3 0.7 0.3 0.3"},
+    {"token[3,2] f64[3] _ f64[3]", "cap=3", "raw uniform 3"},
     {"token[3,5] f64[3] _ _", "cap=2", "table 5 0 3"},
     {"token[3,5] f64[] bool[3,5] f64[3]", "cap=3", "table 5 1 4"},
     {"token[2,3] f64[2] _ _", "cap=2", "band 5 1"},

@@ -18,7 +18,8 @@ static const char *const result_log_score[] = {"log_score", NULL};
  *   else      each entry clipped to the least and the largest of P[y][x0] / P[x][x0] over x0
  *             (uniform: r and 1/r); where the total reverse rate sum Q[x][y] s_y is above the
  *             largest that one x0 has (uniform: (1/r + N - 2) / N), scaled down to it, entries that
- *             come to their least staying there */
+ *             come to their least staying there
+ * Under a process that says `project: off` scores stay as they are. */
 static const struct op_input project_score_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
@@ -130,6 +131,8 @@ static void project_score_reference(const struct ref_call *call)
         double *row = call->out[0].data + p * states;
         for (int32_t y = 0; y < states; y++)
             row[y] = call->in[0].data[p * states + y];
+        if (chain->raw)
+            continue;
         if (chain->kind == CHAIN_FLAT && x == chain->mask)
             project_masked(&at, row);
         else if (is_entered(chain, x))
@@ -157,6 +160,8 @@ static const struct op_case project_score_cases[] = {
     {"f32[1,7,4] token[1,7] f64[]", NULL, "absorb 3"},
     {"f32[3,5,7] token[3,5] f64[3]", NULL, "uniform 7"},
     {"f32[2,11,2] token[2,11] f64[2]", NULL, "uniform 2"},
+    {"f32[2,3,5] token[2,3] f64[2]", NULL, "raw uniform 5"},
+    {"f32[2,3,5] token[2,3] f64[2]", NULL, "raw table 5 0 3"},
     {"f32[2,5,5] token[2,5] f64[2]", NULL, "mix 4 0.7 0.3 0"},
     {"f32[2,7,4] token[2,7] f64[]", NULL, "mix 3 0.6 0.5 0.5"},
     {"f32[2,5,5] token[2,5] f64[2]", NULL, "band 5 1"},

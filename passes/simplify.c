@@ -101,7 +101,8 @@ static bool is_within_limits(const struct graph *g, const struct node *project)
 static uint32_t identity(const struct graph *g, const struct node *n)
 {
     const struct op *op = n->op;
-    if (op == &op_project_score && is_within_limits(g, n))
+    if (op == &op_project_score &&
+        (is_within_limits(g, n) || g->processes[n->process - 1].chain.raw))
         return n->in[0];
     if (op == &op_mul && is_const(g, n->in[1], 1))
         return same_type(g, n, n->in[0]);

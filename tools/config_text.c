@@ -153,8 +153,9 @@ static void add_params(struct resolving *r)
 /* The last setting of each `process.…` key wins, as when the model is read. */
 static void add_process(struct resolving *r)
 {
-    static const char *const keys[] = {"process.rate", "process.base", "process.noise"};
-    for (int k = 0; k < 3; k++) {
+    static const char *const keys[] = {"process.rate", "process.base", "process.noise",
+                                       "process.project"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
         const struct setting *last = NULL;
         for (uint32_t i = 0; i < r->recipe->setting_count; i++)
             if (strcmp(r->recipe->settings[i].key, keys[k]) == 0)

@@ -52,6 +52,18 @@ const struct language_word language_words[] = {
      "line drops the file's base.",
      "process:\n  rate: {groups: [[0, 1], [2, 3]]}\n  base: uniform      # or {mask: 0.99}, "
      "[0.1, …]\n  noise: {loglinear: {eps: 1.0e-3}}\n"},
+    {"process.project",
+     "`off`: bound and samplers use scores as the network gives them. By default (`on`) they are\n"
+     "first moved to the nearest that some law of the clean token could have, which never makes "
+     "the\n"
+     "bound looser. Training does not project. A model with a posterior or cavity head gives such\n"
+     "scores anyway. With `off` the rates of scores have no bound: `exact` by thinning multiplies\n"
+     "the one of projected scores by the param `cap` and counts violations; samplers and "
+     "estimators\n"
+     "that take the law of a clean token out of scores (sedd-absorb: `exact`, `ancestral`, …; "
+     "--order,\n"
+     "--estimator exact-k) are refused.",
+     "process:\n  rate: uniform\n  noise: {geometric: {min: 1.0e-4, max: 20}}\n  project: off\n"},
     {"process.noise",
      "The total noise sigma(t), which must grow with t on [0, 1]; its rate is derived from\n"
      "it. With alpha = exp(-sigma):\n"

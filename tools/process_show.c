@@ -201,6 +201,8 @@ void process_show(struct writer *w, const struct process *process, const char *c
                chain->mask >= 0 ? " and the mask" : "", (int)chain->states);
     if (chain->kind == CHAIN_TABLE)
         show_table(w, chain->rates);
+    if (chain->raw)
+        write_text(w, "  scores: as the network gives them, not projected (project: off)\n");
     write_text(w, "  sigma(t) = %s\n", expr_print(work, process->sigma));
     /* A picture of a large table is made of fewer points. */
     int stride = chain->kind == CHAIN_FLAT || chain->states <= 64 ? 1 : 6;

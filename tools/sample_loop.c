@@ -1,4 +1,5 @@
 /* The loop that `sedge sample` runs: its programs, compiled with what is given, and its times. */
+#include "ops/ops.h"
 #include "tools/classes.h"
 #include "tools/sample.h"
 
@@ -263,6 +264,29 @@ static bool use_law(const struct sample_job *j, const struct loop *l, const char
     return loop_mentions(j, l, NULL, law);
 }
 
+static bool does_without(const struct sample_job *j, const struct loop *l, const char *op)
+{
+    return !loop_mentions(j, l, op, NULL);
+}
+
+/* Scores that are not projected are no law of the clean token: a sampler that takes one out of them
+ * would draw from another model than the one whose bound is reported. */
+static bool check_scores(struct sample_job *j)
+{
+    const struct model *m = j->p.s.model;
+    const char *op = op_score_posterior.name;
+    if (!m->process_count || !m->processes[0].chain.raw || does_without(j, j->loop, op))
+        return true;
+    diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
+               "the sampler `%s` draws from a law of the clean token, which scores that are not "
+               "projected (process.project: off) do not give",
+               j->loop->name);
+    const char *others = loops_that(j, does_without, op);
+    diag_hint(j->p.diags, "set process.project=on%s%s", others ? ", or sample by " : "",
+              others ? others : "");
+    return false;
+}
+
 /* A law that is asked for on the command line must be used by what the loop calls. */
 static bool check_law(struct sample_job *j)
 {
@@ -447,7 +471,7 @@ bool sample_open_loop(struct sample_job *j, const char *run)
     struct plan **plans = arena_new_array(p->arena, struct plan *, most + 1);
     const char **names = arena_new_array(p->arena, const char *, most + 1);
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
-    if (!check_label(j) || !compile_calls(j, plans, names, &count) ||
+    if (!check_label(j) || !check_scores(j) || !compile_calls(j, plans, names, &count) ||
         !check_fields(j, plans, names, count) || !check_law(j) || !project_state(p, false) ||
         !project_weights(p, run, which ? which : "last", &weights))
         return false;

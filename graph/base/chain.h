@@ -51,6 +51,7 @@ struct chain {
      * yet. */
     const double *base;
     const double *stationary; /* table: the stationary law; NULL where there is more than one */
+    bool raw; /* scores are used as the network gives them: `project: off` */
 };
 
 static inline struct chain chain_absorb(int32_t tokens)

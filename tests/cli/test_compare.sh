@@ -42,6 +42,18 @@ run 2 eval uniform $N --estimator exact-k
 hints 'exact-k counts masked positions'
 run 2 eval uniform $N --order left
 hints '--order counts masked positions'
+# Scores as the network gives them, of which no law of the clean token is taken.
+run 0 eval a $N process.project=off
+says 'each on its own, scores not projected; '
+run 2 eval a $N process.project=off --estimator exact-k
+hints 'exact-k asks for a law of the clean token'
+run 2 eval a $N process.project=off --order left
+hints '--order asks for a law of the clean token'
+run 2 sample a process.project=off --sampler ancestral
+hints 'set process.project=on, or sample by tweedie, euler, euler-linear, predictor-corrector'
+run 0 sample a process.project=off --sampler euler
+run 0 sample uniform -n 2 process.project=off --sampler exact cap=0.1
+hints 'times a rate was above its bound and was cut'
 run 2 eval a $N --estimator strat
 hints 'is one of: stratified quadrature random exact-k published'
 # The model tells these sequences hardly apart: of two draws each, noise is all that is seen for some seeds.

@@ -319,6 +319,8 @@ Test(process, text_there_and_back)
     expect_text(4, "rate: absorb", "absorb 4 5 * t");
     expect_text(4, "rate: uniform, base: [0.5, 0.25, 0.125, 0.125]",
                 "uniform 4 base [0.5, 0.25, 0.125, 0.125] 5 * t");
+    expect_text(4, "rate: uniform, project: off", "uniform 4 raw 5 * t");
+    expect_text(4, "rate: uniform, project: on", "uniform 4 5 * t");
     expect_text(4, "rate: {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}}",
                 "{mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}} 4 5 * t");
     expect_text(4, "rate: {band: {width: 2}}", "{band: {width: 2, ring: false}} 4 5 * t");

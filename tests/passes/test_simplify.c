@@ -202,6 +202,20 @@ Test(simplify_pass, drops_what_nobody_needs)
                  "input unused %2\n");
 }
 
+/* Where the process says so, no score is projected. */
+Test(simplify_pass, drops_projections_that_are_off)
+{
+#define RAW                                                                                        \
+    HEAD "process main uniform 5 raw 1.0 * t\n"                                                    \
+         "%1: token main [2, 3] = input\n"                                                         \
+         "%2: f32 [2, 3, 5] = input\n"                                                             \
+         "%3: f64 [2] = input\n"
+#define RAW_INPUTS "input x %1\ninput s %2\ninput t %3\n"
+    becomes(RAW "%4: f32 [2, 3, 5] = project_score %2, %1, %3 process main\n" RAW_INPUTS
+                "output y %4\n",
+            RAW RAW_INPUTS "output y %2\n");
+}
+
 /* The projection of a law's score is that score; at other noise it is not, nor that of what sums to
  * anything. */
 Test(simplify_pass, drops_projections_of_a_law)

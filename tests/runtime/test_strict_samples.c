@@ -27,22 +27,19 @@ static int batches(int usual)
 /* USUAL x 4000 draws, unless told otherwise. Three standard errors below the bound are passed by
  * chance once in 700 where it is an equality, which random weights make it nowhere; 3.7 deviations
  * once in 9000. */
-static void check_samples(enum little_head head, const char *rate, const char *base, int tokens,
-                          double high, int usual)
+static void check_setup(const struct little_setup *asked, int usual)
 {
     struct little w;
     double bound[LITTLE_CLEAN], law[LITTLE_CLEAN], closest = INFINITY;
     int64_t count[LITTLE_CLEAN];
     const int runs = batches(usual);
     const double draws = (double)runs * BATCH;
-    struct little_setup setup = {.head = head,
-                                 .rate = rate,
-                                 .base = base,
-                                 .tokens = tokens,
-                                 .length = 2,
-                                 .low = 0.1,
-                                 .high = high,
-                                 .batch = BATCH};
+    struct little_setup setup = *asked;
+    const enum little_head head = setup.head;
+    const char *rate = setup.rate;
+    setup.length = 2;
+    setup.low = 0.1;
+    setup.batch = BATCH;
     little_open(&w, &setup);
     rig_fill(&w.rig, 0.5);
     little_bound(&w, 12, bound);
@@ -61,6 +58,15 @@ static void check_samples(enum little_head head, const char *rate, const char *b
                 "%.1f deviations from the law",
                 rate, head, draws, closest, apart);
     little_close(&w);
+}
+
+static void check_samples(enum little_head head, const char *rate, const char *base, int tokens,
+                          double high, int usual)
+{
+    check_setup(
+        &(struct little_setup){
+            .head = head, .rate = rate, .base = base, .tokens = tokens, .high = high},
+        usual);
 }
 
 Test(strict_samples, first_hitting_has_the_law)
@@ -124,4 +130,20 @@ Test(strict_samples, thinning_matrices_has_the_law)
                   1);
     check_samples(HEAD_SCORE, "{matrix: [[-1.1, 0.2, 0.1], [0.3, -0.9, 0.3], [0.8, 0.7, -0.4]]}",
                   NULL, 2, 0.5, 8);
+}
+
+/* Scores that are not projected, whose rates stay below the bound times the cap here. */
+Test(strict_samples, thinning_raw_scores_has_the_law)
+{
+    static const struct little_setup raw[] = {
+        {.rate = "absorb", .tokens = 3, .high = 0.5},
+        {.rate = "uniform", .tokens = 3, .high = 1},
+        {.rate = "{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: true}}", .tokens = 2, .high = 1},
+        {.rate = "{band: {width: 1}}", .tokens = 3, .high = 1},
+    };
+    for (size_t i = 0; i < sizeof raw / sizeof raw[0]; i++) {
+        struct little_setup setup = raw[i];
+        setup.raw = true;
+        check_setup(&setup, setup.rate[0] == '{' ? 2 : 12);
+    }
 }

@@ -67,8 +67,9 @@ static void open_own(struct little *w, const struct little_setup *s)
     for (size_t i = 0; i < sizeof fragments / sizeof fragments[0]; i++)
         if (fragments[i])
             fprintf(out, "  - %s/models/%s.yaml\n", here, fragments[i]);
-    fprintf(out, "params: {vocab: %d, length: %d, cap: 1.5, dropout: 0}\n", s->tokens, s->length);
-    fprintf(out, "process:\n  rate: %s\n", s->rate);
+    fprintf(out, "params: {vocab: %d, length: %d, cap: %g, dropout: 0}\n", s->tokens, s->length,
+            s->raw ? 6 : 1.5);
+    fprintf(out, "process:\n  rate: %s\n  project: %s\n", s->rate, s->raw ? "off" : "on");
     if (s->base)
         fprintf(out, "  base: %s\n", s->base);
     if (s->noise)

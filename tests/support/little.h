@@ -25,6 +25,7 @@ struct little_setup {
     double low, high;  /* noise: geometric from low to high */
     const char *noise; /* another schedule, as in YAML, that ends at high; or NULL */
     bool scores_given; /* the test gives the projected scores, by little_scores */
+    bool raw;          /* scores are not projected */
     bool first_known;  /* the first position is given: the bound is that of the others */
     bool train;        /* the program `train` is wanted, with gradients */
     int64_t batch;     /* sequences that the sampler draws at once; 0: none is compiled */
@@ -65,7 +66,7 @@ void little_integral(struct little *w, int panels, const double *p0, double *out
 void little_bound(struct little *w, int panels, double *out);
 
 /* The law of the clean sequences that the model generates: its base, carried back by the reverse
- * rates of its projected scores (Kolmogorov's equation by STEPS steps of Runge and Kutta), then
+ * rates of its scores (Kolmogorov's equation by STEPS steps of Runge and Kutta), then
  * decoded. Geometric noise. */
 void little_law(struct little *w, int steps, double *out);
 /* How often the loop `exact` ends in each clean sequence, of RUNS batches; rates above the bound of

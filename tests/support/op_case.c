@@ -51,6 +51,11 @@ struct chain op_case_chain(struct case_graph *g, const char *text)
     char kind[16];
     int tokens, last = 0;
     double absorb, uniform, release;
+    if (strncmp(text, "raw ", 4) == 0) {
+        struct chain raw = op_case_chain(g, text + 4);
+        raw.raw = true;
+        return raw;
+    }
     BUG_ON(sscanf(text, "%15s %d %d", kind, &tokens, &last) < 2);
     if (strcmp(kind, "absorb") == 0)
         return chain_absorb(tokens);

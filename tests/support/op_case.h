@@ -30,7 +30,8 @@ const char *op_case_refusal(struct case_graph *g);
 
 /* The chain that a rate names, in the arena of G: "absorb N", "uniform N", "mix N ABSORB UNIFORM
  * RELEASE", "band N WIDTH" (nearest states), "cycle N" (N > 2), "table N MASK SEED" (random rates
- * on N tokens, and with MASK = 1 on a mask). */
+ * on N tokens, and with MASK = 1 on a mask); after "raw " of a process whose scores are not
+ * projected. */
 struct chain op_case_chain(struct case_graph *g, const char *text);
 
 const struct node *op_case_node(const struct case_graph *g);

@@ -104,13 +104,13 @@ static void thin_next(const struct kernel_call *call)
     const struct chain *chain = call->chain;
     double *to = call->out[0].data, *rates = call->out[1].data;
     double *most = (double *)((char *)call->workspace + transition_bytes(chain));
-    const double cap = call->attr[THIN_CAP].real;
+    const double cap = call->attr[THIN_CAP].real, times = chain->raw ? cap : 1;
     for (int64_t row = 0; row < at.rows; row++) {
         double sigma = time_at(&call->in[1], row), target = -log1p(-row_uniform(call, 3, row));
         if (chain->kind == CHAIN_FLAT) {
             struct hazard_counts n = count_movable(call, row, at.length);
-            to[row] = hazard_solve(chain, n, sigma, target);
-            rates[row] = to[row] > 0 ? hazard_total(chain, n, to[row], true) : INFINITY;
+            to[row] = hazard_solve(chain, n, sigma, target / times);
+            rates[row] = to[row] > 0 ? times * hazard_total(chain, n, to[row], true) : INFINITY;
             continue;
         }
         if (row == 0 || sigma != time_at(&call->in[1], row - 1)) {

@@ -147,6 +147,10 @@ static void project_score(const struct kernel_call *call)
     float *out = call->out[0].data;
     struct positions at = positions_of(&call->in[1]);
     int64_t states = chain->states;
+    if (chain->raw) {
+        memmove(out, log_score, (size_t)(at.count * states) * sizeof *out);
+        return;
+    }
     if (chain->kind == CHAIN_TABLE) {
         table_project_score(call, at);
         return;
