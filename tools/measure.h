@@ -2,7 +2,7 @@
 #ifndef SEDGE_TOOLS_MEASURE_H
 #define SEDGE_TOOLS_MEASURE_H
 
-#include "tools/project.h"
+#include "tools/project_bound.h"
 
 struct measured {
     struct project p;

@@ -1,14 +1,8 @@
 /* From a recipe or a run folder to data, model, plans and state. */
 #include "tools/project.h"
 #include "graph/base/check.h"
-#include "graph/base/random.h"
-#include "graph/process.h"
 #include "runtime/data/source.h"
-#include "tools/classes.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -212,9 +206,8 @@ static bool remember(struct project *p, struct plan *plan)
     return plan != NULL;
 }
 
-/* Completes REQUEST for BATCH sequences and compiles it; NULL after reporting. */
-static struct plan *compile_named(struct project *p, const struct elaborate_request *request,
-                                  int64_t batch)
+struct plan *project_compile(struct project *p, const struct elaborate_request *request,
+                             int64_t batch)
 {
     struct named_size dims[] = {{"batch", batch}};
     struct elaborate_request q = *request;
@@ -232,12 +225,12 @@ static struct plan *compile_named(struct project *p, const struct elaborate_requ
 struct plan *project_plan(struct project *p, const char *program, int64_t batch,
                           const char *const *bind, uint32_t bind_count)
 {
-    return compile_named(
+    return project_compile(
         p, &(struct elaborate_request){.program = program, .bind = bind, .bind_count = bind_count},
         batch);
 }
 
-static bool takes_input(struct project *p, const char *program, const char *input)
+bool project_takes(const struct project *p, const char *program, const char *input)
 {
     for (const char **name = program_inputs(p->s.model, program); name && *name; name++)
         if (strcmp(*name, input) == 0)
@@ -250,7 +243,7 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
     const struct train_recipe *t = &p->recipe->train;
     struct named_size dims[] = {{"batch", t->batch}};
     static const char *const label[] = {"label"};
-    bool labelled = p->data && dataset_class_count(p->data) && takes_input(p, "train", "label");
+    bool labelled = p->data && dataset_class_count(p->data) && project_takes(p, "train", "label");
     struct elaborate_request q = {
         .program = "train", .dims = dims, .dim_count = 1, .bind = label, .bind_count = labelled};
     struct compile_options o = {.gradients = true, .accumulate = t->accumulate > 1};
@@ -273,141 +266,11 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
     return remember(p, *update);
 }
 
-bool project_tell_label(struct project *p, const char *label)
-{
-    bool takes = section_find(&p->s.model->programs, "bound_integrand") &&
-                 takes_input(p, "bound_integrand", "label");
-    p->label = -1;
-    p->told = takes && p->data && dataset_class_count(p->data) > 0;
-    if (!label || strcmp(label, "none") == 0) {
-        p->told &= !label;
-        return true;
-    }
-    if (!class_find(p, "eval.label", label, &p->label))
-        return false;
-    p->told = takes;
-    if (takes)
-        return true;
-    diag_error(p->diags, FAULT_CONFIG, (struct span){0},
-               "eval.label %s: the bound of %s takes no label", label, p->s.model->path);
-    diag_hint(p->diags, "a model whose bound does: labelled");
-    return false;
-}
-
-/* One program of the bound, with what is wished of it. */
-static struct plan *bound_plan(struct project *p, const char *program, int64_t batch,
-                               const struct bound_wish *wish)
-{
-    static const char *const want[] = {"by_position"};
-    const char *bind[3];
-    uint32_t bind_count = 0;
-    const struct section *section = section_find(&p->s.model->programs, program);
-    bool step = strcmp(program, "order_step") == 0, fixed = wish->given && !step;
-    if (!section) {
-        diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "the model %s has no program `%s`",
-                   p->s.model->path, program);
-        diag_hint(p->diags, step ? "exact-k and --order need it: absorbing models with a block "
-                                   "`log_posterior` include bound-order.yaml"
-                                 : "models that can be evaluated include bound.yaml");
-        return NULL;
-    }
-    if (fixed && !takes_input(p, program, "fixed")) {
-        diag_error(p->diags, FAULT_CONFIG, section->span,
-                   "`%s` has no input `fixed`: nothing can be given to it", program);
-        diag_hint(p->diags, "the programs of bound.yaml show how to leave given positions out");
-        return NULL;
-    }
-    if (fixed)
-        bind[bind_count++] = "fixed";
-    if (wish->label && takes_input(p, program, "label"))
-        bind[bind_count++] = "label";
-    if (takes_input(p, program, "turn"))
-        bind[bind_count++] = "turn";
-    return compile_named(p,
-                         &(struct elaborate_request){.program = program,
-                                                     .bind = bind,
-                                                     .bind_count = bind_count,
-                                                     .want = want,
-                                                     .want_count = wish->by_position},
-                         batch);
-}
-
-/* The integral starts at the model's own t_min, and what lies before it is reconstruction. */
-static bool check_t_min(const struct project *p)
-{
-    if (model_param(p->s.model, "t_min"))
-        return true;
-    diag_error(p->diags, FAULT_CONFIG, (struct span){0},
-               "the model %s has no param `t_min`, at which the integral of its bound starts",
-               p->s.model->path);
-    diag_hint(p->diags, "models that can be evaluated include limits.yaml, as bound.yaml does");
-    return false;
-}
-
-bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,
-                        struct bound_plan_set *set)
-{
-    *set = (struct bound_plan_set){0};
-    if (wish->terms) {
-        set->integrand = bound_plan(p, "bound_integrand", batch, wish);
-        set->base = set->integrand ? bound_plan(p, "bound_base", batch, wish) : NULL;
-        set->reconstruction = set->base ? bound_plan(p, "bound_reconstruction", batch, wish) : NULL;
-        if (!set->reconstruction || !check_t_min(p))
-            return false;
-    }
-    if (wish->conditional)
-        set->conditional = bound_plan(p, "order_step", batch, wish);
-    return !wish->conditional || set->conditional;
-}
-
-bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set)
-{
-    return project_bound_wish(p, batch, &(struct bound_wish){.terms = true, .label = p->told}, set);
-}
-
-bool project_bound_load(struct project *p, const struct bound_plan_set *set,
-                        struct bound_plans *out)
-{
-    const struct {
-        const struct plan *plan;
-        struct loaded **loaded;
-    } each[] = {{set->integrand, &out->integrand},
-                {set->base, &out->base},
-                {set->reconstruction, &out->reconstruction},
-                {set->conditional, &out->conditional}};
-    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
-        struct loaded **loaded = each[i].loaded;
-        *loaded = NULL;
-        if (!each[i].plan)
-            continue;
-        *loaded = executor_load(p->diags, p->arena, &p->s.engine, each[i].plan);
-        if (!*loaded)
-            return false;
-    }
-    return true;
-}
-
-double project_t_min(const struct project *p)
-{
-    const struct param *t = model_param(p->s.model, "t_min");
-    return t ? number_real(t->value) : 0;
-}
-
 bool project_time_free(const struct project *p)
 {
     const struct section *trunk = section_find(&p->s.model->blocks, "trunk");
     const struct yaml *in = trunk ? yaml_get(trunk->body, "in") : NULL;
     return in && !yaml_get(in, "sigma");
-}
-
-double project_noised(void *context, double t)
-{
-    const struct project *p = context;
-    const struct process *process = &p->s.model->processes[0];
-    double sigma;
-    if (!process_sigma(process, t, &sigma))
-        return 1; /* only past the end of the noise */
-    return -expm1(-sigma * chain_fastest(&process->chain));
 }
 
 /* --- state -------------------------------------------------------------------------------- */
@@ -475,47 +338,4 @@ bool project_weights(struct project *p, const char *run, const char *which, char
         diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s: `%s` is not finite", *path,
                    bad->name);
     return good && !bad;
-}
-
-/* --- held-out data ------------------------------------------------------------------------ */
-
-static size_t spread_window(const struct project *p, int64_t index)
-{
-    return (size_t)(index * (int64_t)dataset_valid_count(p->data) / p->spread);
-}
-
-static void valid_window(void *context, int64_t index, int32_t *out)
-{
-    struct project *p = context;
-    dataset_valid_window(p->data, spread_window(p, index), out);
-}
-
-static int32_t valid_label(void *context, int64_t index)
-{
-    struct project *p = context;
-    return p->label >= 0 ? p->label : dataset_valid_label(p->data, spread_window(p, index));
-}
-
-static bool valid_truth(void *context, const int32_t *window, const bool *given, double *nats)
-{
-    struct project *p = context;
-    return dataset_truth(p->data, window, given, nats);
-}
-
-static bool class_truth(void *context, int32_t label, const int32_t *window, const bool *given,
-                        double *nats)
-{
-    struct project *p = context;
-    return dataset_class_count(p->data) ? dataset_class_truth(p->data, label, window, given, nats)
-                                        : dataset_truth(p->data, window, given, nats);
-}
-
-struct bound_source project_valid_source(struct project *p, int64_t count)
-{
-    p->spread = count;
-    return (struct bound_source){.window = valid_window,
-                                 .truth = valid_truth,
-                                 .context = p,
-                                 .label = p->told ? valid_label : NULL,
-                                 .class_truth = class_truth};
 }

@@ -45,9 +45,17 @@ bool project_run_data(struct project *p, const char *const *data_files);
  * HASH (of the record): text is not read to sample. */
 bool project_run_grammar(struct project *p, const char *hash);
 
-/* Compile one program and remember its plan; NULL after reporting. */
+/* Completes REQUEST for BATCH sequences, compiles it and remembers the plan; NULL after
+ * reporting. */
+struct plan *project_compile(struct project *p, const struct elaborate_request *request,
+                             int64_t batch);
+/* The same of a program with the inputs BIND. */
 struct plan *project_plan(struct project *p, const char *program, int64_t batch,
                           const char *const *bind, uint32_t bind_count);
+/* Whether the network sees no noise level: its block `trunk` takes none. */
+bool project_time_free(const struct project *p);
+/* Whether PROGRAM has the input. */
+bool project_takes(const struct project *p, const char *program, const char *input);
 /* The gradient plan of `train` and the update plan. */
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
 
@@ -58,41 +66,6 @@ bool project_state(struct project *p, bool cursor);
  * not finite are an error: they draw tokens and add up to bounds all the same, which mean nothing.
  */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);
-
-/* Which class bounds are told, from the key eval.label: of each window its own by default, if the
- * data has classes and the program `bound_integrand` takes one. False after reporting that it takes
- * none. */
-bool project_tell_label(struct project *p, const char *label);
-
-/* The programs of the bound, compiled for BATCH; then loaded, once the state is open. */
-struct bound_plan_set {
-    struct plan *integrand, *base, *reconstruction;
-    struct plan *conditional; /* instead of these three, or NULL */
-};
-bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set);
-/* The same with what a bound may need besides; false after reporting that the model cannot. */
-struct bound_wish {
-    bool terms;       /* integrand, base and reconstruction */
-    bool conditional; /* what tokens cost where positions are masked: the program `order_step` */
-    bool given;       /* positions may be given */
-    bool label;       /* a class is told */
-    bool by_position;
-};
-bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,
-                        struct bound_plan_set *set);
-bool project_bound_load(struct project *p, const struct bound_plan_set *set,
-                        struct bound_plans *out);
-/* Where the integral of the bound starts; 0 in a model without it, of which no bound is planned. */
-double project_t_min(const struct project *p);
-/* Whether the network sees no noise level: its block `trunk` takes none. */
-bool project_time_free(const struct project *p);
-/* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the
- * project. */
-double project_noised(void *context, double t);
-
-/* COUNT of the held-out windows, spread evenly over all of them, as a source for bound_evaluate;
- * the context is the project. */
-struct bound_source project_valid_source(struct project *p, int64_t count);
 
 void project_close(struct project *p);
 

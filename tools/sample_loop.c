@@ -47,15 +47,6 @@ static void add_name(const char **names, uint32_t *count, const char *name)
     names[(*count)++] = name;
 }
 
-static bool takes(const struct sample_job *j, const char *program, const char *input)
-{
-    const char **inputs = program_inputs(j->p.s.model, program);
-    for (uint32_t i = 0; inputs && inputs[i]; i++)
-        if (strcmp(inputs[i], input) == 0)
-            return true;
-    return false;
-}
-
 static uint32_t inputs_given(const struct sample_job *j, const char *program)
 {
     uint32_t n = j->field_count;
@@ -75,7 +66,7 @@ static struct plan *compile_call(struct sample_job *j, const char *program)
             if (strcmp(l->body[c].program, program) == 0)
                 add_name(bind, &n, l->body[c].with[k].input);
     for (uint32_t k = 0; k < j->field_count; k++)
-        if (takes(j, program, j->names[k]))
+        if (project_takes(&j->p, program, j->names[k]))
             add_name(bind, &n, j->names[k]);
     return project_plan(&j->p, program, j->batch, bind, n);
 }
@@ -131,7 +122,7 @@ static struct type field_type(const struct sample_job *j, const char *name)
 static bool body_takes(const struct sample_job *j, const struct loop *l, const char *input)
 {
     for (uint32_t i = 0; i < l->body_count; i++)
-        if (takes(j, l->body[i].program, input))
+        if (project_takes(&j->p, l->body[i].program, input))
             return true;
     return false;
 }

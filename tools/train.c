@@ -1,5 +1,6 @@
 /* sedge train: from a recipe to a run folder. */
 #include "tools/progress.h"
+#include "tools/project_bound.h"
 #include "tools/run_record.h"
 #include "tools/signals.h"
 

@@ -1,0 +1,41 @@
+/* The likelihood bound of a project: its programs, what they are told, and the held-out windows that
+ * they are summed over. What `train`, `eval`, `compare` and `bench` share. */
+#ifndef SEDGE_TOOLS_PROJECT_BOUND_H
+#define SEDGE_TOOLS_PROJECT_BOUND_H
+
+#include "tools/project.h"
+
+/* Which class bounds are told, from the key eval.label: of each window its own by default, if the
+ * data has classes and the program `bound_integrand` takes one. False after reporting that it takes
+ * none. */
+bool project_tell_label(struct project *p, const char *label);
+
+/* The programs of the bound, compiled for BATCH; then loaded, once the state is open. */
+struct bound_plan_set {
+    struct plan *integrand, *base, *reconstruction;
+    struct plan *conditional; /* instead of these three, or NULL */
+};
+bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set);
+/* The same with what a bound may need besides; false after reporting that the model cannot. */
+struct bound_wish {
+    bool terms;       /* integrand, base and reconstruction */
+    bool conditional; /* what tokens cost where positions are masked: the program `order_step` */
+    bool given;       /* positions may be given */
+    bool label;       /* a class is told */
+    bool by_position;
+};
+bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wish *wish,
+                        struct bound_plan_set *set);
+bool project_bound_load(struct project *p, const struct bound_plan_set *set,
+                        struct bound_plans *out);
+/* Where the integral of the bound starts; 0 in a model without it, of which no bound is planned. */
+double project_t_min(const struct project *p);
+/* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the
+ * project. */
+double project_noised(void *context, double t);
+
+/* COUNT of the held-out windows, spread evenly over all of them, as a source for bound_evaluate;
+ * the context is the project. */
+struct bound_source project_valid_source(struct project *p, int64_t count);
+
+#endif
