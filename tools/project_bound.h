@@ -1,5 +1,5 @@
-/* The likelihood bound of a project: its programs, what they are told, and the held-out windows that
- * they are summed over. What `train`, `eval`, `compare` and `bench` share. */
+/* The likelihood bound of a project: its programs, what they are told, and the held-out windows
+ * that they are summed over. What `train`, `eval`, `compare` and `bench` share. */
 #ifndef SEDGE_TOOLS_PROJECT_BOUND_H
 #define SEDGE_TOOLS_PROJECT_BOUND_H
 
