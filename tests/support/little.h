@@ -15,6 +15,14 @@
 #define LITTLE_CLEAN 32 /* at most so many clean sequences */
 #define LITTLE_NOISY 64
 
+/* Rates that several tests are about. Matrices that are not symmetric: dense ones without and with
+ * a mask, and a cycle. With them Q[x][y] and Q[y][x] cannot be confused. */
+#define LITTLE_DENSE "{matrix: [[-0.9, 0.5, 0.2], [0.6, -0.8, 1.1], [0.3, 0.3, -1.3]]}"
+#define LITTLE_MASKED "{matrix: [[-1.1, 0.2, 0.1], [0.3, -0.9, 0.3], [0.8, 0.7, -0.4]]}"
+#define LITTLE_CYCLE "{matrix: [[-1, 0, 1], [1, -1, 0], [0, 1, -1]]}"
+#define LITTLE_LEAVES "{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: true}}"
+#define LITTLE_STAYS "{mix: {absorb: 0.8, uniform: 0.2, mask_leaves: false}}"
+
 enum little_head { HEAD_SCORE, HEAD_POSTERIOR, HEAD_CAVITY };
 
 struct little_setup {
