@@ -9,8 +9,10 @@
 enum option_kind {
     OPTION_FLAG,
     OPTION_TEXT,
-    OPTION_LIST, /* takes all words up to the next option; may be repeated */
-    OPTION_KEY,  /* an alias: sets the recipe key in KEY */
+    OPTION_FILE,  /* a file or folder, or a word in its place; no option is taken for its name */
+    OPTION_LIST,  /* takes all words up to the next option; may be repeated */
+    OPTION_FILES, /* the same, of files */
+    OPTION_KEY,   /* an alias: sets the recipe key in KEY */
 };
 
 struct option_spec {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const struct option_spec options[] = {
-    {"data", 'd', OPTION_LIST, "FILE…", "other text than the held-out part of the runs' data",
+    {"data", 'd', OPTION_FILES, "FILE…", "other text than the held-out part of the runs' data",
      NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
     {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default) or best", NULL},

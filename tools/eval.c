@@ -10,10 +10,10 @@
 #include <string.h>
 
 static const struct option_spec options[] = {
-    {"data", 'd', OPTION_LIST, "FILE…", "other text than the held-out part of the run's data",
+    {"data", 'd', OPTION_FILES, "FILE…", "other text than the held-out part of the run's data",
      NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
-    {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default), best, or a file", NULL},
+    {"checkpoint", 'c', OPTION_FILE, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {"sequences", 'n', OPTION_KEY, "N", "how many held-out windows", "eval.sequences"},
     {"estimator", 'e', OPTION_KEY, "NAME", "how the bound is estimated", "eval.estimator"},
@@ -21,11 +21,11 @@ static const struct option_spec options[] = {
      "the bound of the rest given prefix:N, every:K, but-one, or a mask", "eval.given"},
     {"label", 0, OPTION_KEY, "CLASS", "tell one class of all windows, or none (default: its own)",
      "eval.label"},
-    {"order", 0, OPTION_TEXT, "ORDER", "exact likelihood of an order: left, random, or a file",
+    {"order", 0, OPTION_FILE, "ORDER", "exact likelihood of an order: left, random, or a file",
      NULL},
-    {"per-sequence", 0, OPTION_TEXT, "FILE", "a table of all sequences (-: to standard output)",
+    {"per-sequence", 0, OPTION_FILE, "FILE", "a table of all sequences (-: to standard output)",
      NULL},
-    {"per-position", 0, OPTION_TEXT, "FILE", "a table of all positions (-: to standard output)",
+    {"per-position", 0, OPTION_FILE, "FILE", "a table of all positions (-: to standard output)",
      NULL},
     {0}};
 

@@ -96,11 +96,29 @@ static bool add_option_override(struct command_line *line, const struct option_s
                            &line->overrides[line->override_count++]);
 }
 
+/* `--per-position --json` means two options, of which the first lacks its file. */
+static bool check_file(struct command_line *line, const struct option_spec *o, const char *value)
+{
+    if (value[0] != '-' || !value[1])
+        return true;
+    diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+               "`--%s` needs %s, and `%s` looks like an option", o->name, o->argument, value);
+    diag_hint(line->diags, "what has that name is written ./%s", value);
+    return false;
+}
+
+static bool is_list(const struct option_spec *o)
+{
+    return o->kind == OPTION_LIST || o->kind == OPTION_FILES;
+}
+
 static bool set_option(struct command_line *line, uint32_t i, const char *value)
 {
     const struct option_spec *o = &line->command->options[i];
+    if ((o->kind == OPTION_FILE || o->kind == OPTION_FILES) && !check_file(line, o, value))
+        return false;
     line->text[i] = value ? value : "";
-    if (o->kind == OPTION_LIST)
+    if (is_list(o))
         append_list(line, (int)i, value);
     return o->kind != OPTION_KEY || add_option_override(line, o, value);
 }
@@ -184,7 +202,7 @@ int command_parse(struct command_line *line, int argc, char **argv)
         while (i < n && FIRST_LONG + (int)i != c && line->command->options[i].letter != c)
             i++;
         if (!set_option(line, i, optarg) ||
-            (line->command->options[i].kind == OPTION_LIST && !take_list(line, i, argc, argv)))
+            (is_list(&line->command->options[i]) && !take_list(line, i, argc, argv)))
             return 2;
     }
     while (optind < argc)

@@ -15,8 +15,8 @@
 static const struct option_spec options[] = {
     {"dump", 'd', OPTION_TEXT, "after:PASS", "print what stands after a pass instead", NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the report as JSON", NULL},
-    {"svg", 's', OPTION_TEXT, "FILE", "draw the graph (needs dot, of Debian's graphviz)", NULL},
-    {"map", 'm', OPTION_TEXT, "FILE", "draw the arena: steps by addresses (SVG)", NULL},
+    {"svg", 's', OPTION_FILE, "FILE", "draw the graph (needs dot, of Debian's graphviz)", NULL},
+    {"map", 'm', OPTION_FILE, "FILE", "draw the arena: steps by addresses (SVG)", NULL},
     {"program", 'p', OPTION_FLAG, NULL, "print the program as written, blocks expanded", NULL},
     {0}};
 

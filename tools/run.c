@@ -6,10 +6,10 @@
 #include <string.h>
 
 static const struct option_spec options[] = {
-    {"weights", 'w', OPTION_TEXT, "FILE", "parameters (safetensors); otherwise initial ones", NULL},
-    {"in", 'i', OPTION_TEXT, "FILE", "tensors: inputs of the program, and any named value in it",
+    {"weights", 'w', OPTION_FILE, "FILE", "parameters (safetensors); otherwise initial ones", NULL},
+    {"in", 'i', OPTION_FILE, "FILE", "tensors: inputs of the program, and any named value in it",
      NULL},
-    {"out", 'o', OPTION_TEXT, "FILE", "where the outputs go (safetensors)", NULL},
+    {"out", 'o', OPTION_FILE, "FILE", "where the outputs go (safetensors)", NULL},
     {"want", 0, OPTION_LIST, "NAME…", "named values to return as well", NULL},
     {"grad", 'g', OPTION_FLAG, NULL, "the gradient of each parameter, as grad/NAME", NULL},
     {"seed", 0, OPTION_TEXT, "N", "of the draws and of initial parameters (1)", NULL},

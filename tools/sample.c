@@ -15,7 +15,7 @@ static const struct option_spec options[] = {
     {"prefix", 0, OPTION_TEXT, "TEXT", "how each sequence begins", NULL},
     {"suffix", 0, OPTION_TEXT, "TEXT", "how each sequence ends", NULL},
     {"infill", 0, OPTION_TEXT, "TEXT", "text with holes: 'best of {mask:12} times'", NULL},
-    {"template", 0, OPTION_TEXT, "FILE", "many such texts, one a line", NULL},
+    {"template", 0, OPTION_FILE, "FILE", "many such texts, one a line", NULL},
     {"length", 0, OPTION_KEY, "N", "symbols; beyond the model's length, by blocks",
      "sample.length"},
     {"stop", 0, OPTION_TEXT, "SYMBOL", "end a sequence before it", NULL},
@@ -30,7 +30,7 @@ static const struct option_spec options[] = {
     {"json", 'j', OPTION_FLAG, NULL, "the texts and how they were drawn, as JSON", NULL},
     {"watch", 'w', OPTION_FLAG, NULL, "show the first sequences while noise resolves into text",
      NULL},
-    {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default), best, or a file", NULL},
+    {"checkpoint", 'c', OPTION_FILE, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {0}};
 

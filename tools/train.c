@@ -13,9 +13,9 @@
 #define QUICK_SEQUENCES 128 /* held-out windows of a validation while training */
 
 static const struct option_spec options[] = {
-    {"output", 'o', OPTION_TEXT, "RUN", "folder of the run (runs/<recipe>-N)", NULL},
+    {"output", 'o', OPTION_FILE, "RUN", "folder of the run (runs/<recipe>-N)", NULL},
     {"overwrite", 0, OPTION_FLAG, NULL, "start the run in that folder anew", NULL},
-    {"init-from", 0, OPTION_TEXT, "RUN|FILE", "start from these weights", NULL},
+    {"init-from", 0, OPTION_FILE, "RUN|FILE", "start from these weights", NULL},
     {"steps", 0, OPTION_KEY, "N", "updates", "train.steps"},
     {"minutes", 0, OPTION_KEY, "M", "stop after so long", "train.minutes"},
     {"seed", 0, OPTION_KEY, "N", "of weights, data order, noise and dropout", "train.seed"},

@@ -98,6 +98,10 @@ run 0 eval a $N eval.sequences=3 --given but-one --estimator exact-k --per-posit
 holds 'a position that no window leaves out has no row' test "$(wc -l <positions)" -eq 4
 run 0 eval uniform $N --given but-one
 says 'bound - truth'
+run 2 eval a $N --per-position --per-sequence
+holds 'an option is no name of a file' [ ! -e --per-sequence ]
+run 0 eval a $N --per-sequence ./--table
+holds 'a name like an option: behind ./' [ -s ./--table ]
 run 0 eval a $N --per-sequence -
 says 'index	nats	stderr	truth'
 
