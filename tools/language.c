@@ -186,9 +186,13 @@ const struct language_word language_words[] = {
      "x: [token, rows, length]\n"},
     {"given",
      "What may be asked of `sedge sample` beyond the model's own law, and whether what is drawn\n"
-     "then has exactly the law asked for: given the network, and but for the sampler's steps.\n"
-     "Each run says it of what it was asked, on stderr and under `exact` and `heuristic` of\n"
-     "--json.\n"
+     "then has exactly the law asked for: given the network. Each run says it of what it was\n"
+     "asked, on stderr and under `exact` and `heuristic` of --json.\n"
+     "  the sampler       exact: `exact`, which draws each jump at its own time, unless it had\n"
+     "                    to cut a rate; and confidence-position where no step reveals more than\n"
+     "                    one symbol. A heuristic: all other steps, for symbols that change in\n"
+     "                    the same step do not see each other (the more steps, the fewer), and\n"
+     "                    confidence-keep-best, where what is kept is likelier than the law says\n"
      "  known positions   (--prefix, --suffix, --infill, --template) exact for `absorb` with a\n"
      "                    network that is not told the noise level (radd). A heuristic\n"
      "                    otherwise: told the level, a network expects its share of masks; under\n"
@@ -205,8 +209,7 @@ const struct language_word language_words[] = {
      "                    For samplers that draw from a law of the clean token (ancestral,\n"
      "                    remask, first hitting, confidence-…); samplers by scores refuse them\n"
      "  --length          beyond the model's own a heuristic: a block sees only its context\n"
-     "The samplers named by confidence choose where to go on by what the network is sure of;\n"
-     "`confidence-keep-best` is not exact even where the network is.",
+     "The samplers named by confidence choose where to go on by what the network is sure of.",
      "sedge sample RUN --infill 'best of {mask:12} times'\n"
      "sedge sample RUN --label letters --gamma 1.5 --json\n"},
     {"key=value",

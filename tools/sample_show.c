@@ -1,11 +1,13 @@
 /* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was
  * done. */
 #include "graph/base/clock.h"
+#include "graph/process.h"
 #include "tools/classes.h"
 #include "tools/json_print.h"
 #include "tools/sample.h"
 #include "tools/signals.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -186,12 +188,52 @@ static bool gives_tokens(const struct sample_job *j)
     return false;
 }
 
+/* The most masks that a step by confidence reveals: the op `reveal` leaves as many as are expected,
+ * rounded, and the last call reveals all that are left. */
+static int64_t most_revealed(const struct sample_job *j)
+{
+    int64_t masks = j->p.length, most = 0;
+    for (int64_t k = 1; k <= j->times.steps; k++) {
+        double sigma = 0;
+        process_sigma(&j->p.s.model->processes[0], j->times.time[k], &sigma);
+        int64_t left = (int64_t)floor(-expm1(-sigma) * (double)j->p.length + 0.5);
+        most = masks - left > most ? masks - left : most;
+        masks = left;
+    }
+    return masks > most ? masks : most;
+}
+
+/* Whether the sampler draws by the law of the model, but for what is asked besides. */
+static void say_sampler(const struct sample_job *j, json_t *exact, json_t *heuristic)
+{
+    bool best = strcmp(j->loop->name, "confidence-keep-best") == 0;
+    bool ordered = best || strcmp(j->loop->name, "confidence-position") == 0;
+    if (!j->loop->grid && strcmp(j->loop->name, "exact") == 0) {
+        if (j->total[TOTAL_VIOLATIONS] > 0)
+            say(heuristic, "sampler: rates that were above their bound were cut");
+        else
+            say(exact,
+                "sampler: each jump has its own time and law, so that no step makes an error");
+    }
+    if (best)
+        say(heuristic, "confidence-keep-best: what is drawn and then kept is likelier than the "
+                       "law says");
+    if (ordered && most_revealed(j) > 1)
+        say(heuristic, "steps: symbols that are revealed in the same step do not see each other");
+    else if (ordered && !best)
+        say(exact, "sampler: each step reveals one symbol, at a place chosen by those that are "
+                   "there, and makes no error");
+    else if (j->loop->grid && !ordered)
+        say(heuristic, "steps: symbols that change in the same step do not see each other");
+}
+
 /* Which parts of the request the sampler meets exactly, given the network, and which by a rule of
  * thumb; `sedge explain given` says the same. */
 static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
     const struct model *m = j->p.s.model;
     bool absorb = m->process_count && chain_carries_over(&m->processes[0].chain);
+    say_sampler(j, exact, heuristic);
     bool given = gives_tokens(j); /* by the request: the context of a block is spoken of below */
     if (given && absorb && project_time_free(&j->p))
         say(exact, "known positions: a time-free network under absorption conditions on them");
@@ -214,9 +256,6 @@ static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic
     if (changes_law(j, "temperature", 1) || changes_law(j, "top_p", 1) ||
         changes_law(j, "top_k", 0))
         say(heuristic, "temperature, top-p, top-k: the law of each token is changed");
-    if (strcmp(j->loop->name, "confidence-keep-best") == 0)
-        say(heuristic, "confidence-keep-best: what is drawn and then kept is likelier than the "
-                       "law says");
     if (j->wanted > j->p.length)
         say(heuristic, "length: each block sees only the context before it");
 }

@@ -55,7 +55,8 @@ hints 'exact: label: the score is the one'
 run 0 sample labelled --label first --gamma 3
 hints 'heuristic: guidance: scores are sharpened by gamma'
 run 0 sample labelled --sampler tweedie
-holds 'nothing asked, nothing said' [ "$(grep -c -e exact -e heuristic err)" -eq 0 ]
+hints 'heuristic: steps: symbols that change'
+holds 'nothing asked, nothing else said' [ "$(grep -c -e exact -e heuristic err)" -eq 1 ]
 
 # Long guided steps under a chain of any rates: what is clamped is counted and told; the limit inserts steps.
 cat >levels.yaml <<'END'

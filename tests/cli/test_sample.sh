@@ -107,6 +107,11 @@ holds 'a rate of its own: nothing clamped' [ "$(number clamped)" = 0.0 ]
 holds 'a rate of its own: some inserted' [ "$(number steps_inserted)" -ge 1 ]
 run 0 sample band -n 4 --steps 16 --json tweedie_limit=1e9
 holds 'a rate of its own: negative weights' [ "$(number clamped | cut -d. -f1)" -gt 0 ]
+# Rates above their bound are cut, and then the sampler is not exact.
+run 0 sample band -n 4 --sampler exact --json cap=0.5
+holds 'a low bound: rates above it' [ "$(number violations | cut -d. -f1)" -gt 0 ]
+hints 'heuristic: sampler: rates that were above'
+hides 'sampler: each jump'
 
 # A law that only some of the model's samplers draw from.
 run 2 sample levels -n 4 --sampler tweedie --temperature 0.5
@@ -133,6 +138,8 @@ fi
 # Event by event: no grid, and no fewer candidates than the 12 tokens that are redrawn from t = 1 on.
 run 0 sample run -n 1 --sampler exact --json
 holds 'exact: a call for each event' [ "$(number program_calls)" -ge 12 ]
+says 'sampler: each jump has its own time and law'
+hides 'steps: '
 run 2 sample run --sampler exact --steps 4
 # A stop cuts before the symbol; with the whole text given, at a known place.
 sample --infill 'abc.efgh' --stop .
@@ -150,6 +157,7 @@ for model in udlm mdlm radd; do
     esac
     sample --sampler ancestral --temperature 0.5
     hints 'heuristic: temperature'
+    hints 'heuristic: steps: symbols that change'
     keeps_sets run --sampler ancestral --steps 2 --temperature 1e30
     if [ $model = udlm ]; then
         keeps_sets run --sampler predictor-corrector --steps 2
@@ -157,8 +165,19 @@ for model in udlm mdlm radd; do
     fi
     keeps_sets run --sampler exact --temperature 1e30
     keeps_sets run --sampler remask --steps 2 --temperature 1e30
+    run 0 sample run -n 4 --sampler exact
+    hints 'exact: sampler: each jump'
     sample --sampler confidence-keep-best
     hints 'heuristic: confidence-keep-best'
+    run 0 sample run -n 4 --sampler confidence-keep-best
+    holds 'one symbol a step' [ "$(grep -c steps: "$top/err")" -eq 0 ]
+    run 0 sample run -n 4 --sampler confidence-position
+    hints 'exact: sampler: each step reveals one symbol'
+    for sampler in confidence-position confidence-keep-best; do # 12 symbols in 11 steps
+        run 0 sample run -n 4 --sampler $sampler --steps 11
+        hints 'heuristic: steps: symbols that are revealed'
+        holds "$sampler: several symbols a step" [ "$(grep -c '^exact' "$top/err")" -eq 0 ]
+    done
     # Orders by each measure, probability unless another is named; at random it is another order.
     for sampler in confidence-position confidence-keep-best; do
         for by in 0 1 2 3; do
