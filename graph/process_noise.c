@@ -166,10 +166,43 @@ static bool check_point(struct model *m, const struct expr *sigma, struct span s
     return true;
 }
 
+/* Numbers that are drawn have 53 bits: a token that moves with less chance never does. */
+#define LEAST_CHANCE 0x1p-53
+
+/* A table's losses hold ratios of entries of exp(sigma Q), of order 1 / sigma, and their squares:
+ * at the first time FIRST these must be numbers. Flat chains have them in closed form. */
+static bool check_least(struct model *m, struct span span, const struct chain *chain,
+                        const struct noise_point *first, const struct noise_point *last)
+{
+    const double fastest = chain_fastest(chain);
+    if (fastest == 0) /* groups of one token each: no noise moves them */
+        return true;
+    if (fastest * last->sigma < LEAST_CHANCE) {
+        diag_error(m->diags, FAULT_CONFIG, span,
+                   "this noise moves no token: it ends at sigma(1) = %g", last->sigma);
+        diag_hint(m->diags,
+                  "a token leaves with a chance of up to %g sigma, and what is less than "
+                  "%.2g is never drawn",
+                  fastest, LEAST_CHANCE);
+        return false;
+    }
+    if (chain->kind == CHAIN_FLAT || fastest * first->sigma >= sqrt(DBL_MIN))
+        return true;
+    diag_error(
+        m->diags, FAULT_CONFIG, span,
+        "this noise starts with too little for `band`, `groups` and `matrix`: sigma(%g) = %g",
+        first->t, first->sigma);
+    diag_hint(m->diags,
+              "losses hold the square of 1 / sigma, which is a number from sigma = %.2g on",
+              sqrt(DBL_MIN) / fastest);
+    return false;
+}
+
 /* sigma must grow with t and stay finite and positive on (0, 1]: samplers and bounds start at 1.
  * Looked at for round times first, which read well in messages, then for a prime number of them,
  * whose distance no period divides. */
-static bool check_noise(struct model *m, const struct expr *sigma, struct span span)
+static bool check_noise(struct model *m, const struct expr *sigma, struct span span,
+                        const struct chain *chain)
 {
     static const int counts[] = {1000, 4001};
     struct noise_point first = {0}, last = {0};
@@ -182,7 +215,7 @@ static bool check_noise(struct model *m, const struct expr *sigma, struct span s
                 return false;
     }
     if (last.sigma > first.sigma)
-        return true;
+        return check_least(m, span, chain, &first, &last);
     diag_error(m->diags, FAULT_CONFIG, span, "the noise must grow with t: sigma is %g throughout",
                last.sigma);
     return false;
@@ -259,5 +292,5 @@ const struct expr *noise_read(struct model *model, const struct yaml *noise,
         sigma = hold_end(model, sigma, chain);
     else if (sigma && !check_end(model, noise, sigma))
         return NULL;
-    return sigma && check_noise(model, sigma, noise->span) ? sigma : NULL;
+    return sigma && check_noise(model, sigma, noise->span, chain) ? sigma : NULL;
 }

@@ -76,8 +76,9 @@ const struct language_word language_words[] = {
      "  sigma           any expression in t\n"
      "For absorb, uniform and mix t is held just before 1 where sigma would be infinite there,\n"
      "or leave less than e^-64. `band`, `groups` and `matrix` refuse what is infinite at t = 1:\n"
-     "polynomial, loglinear with eps 0, and such expressions. Choosing another schedule replaces\n"
-     "the whole entry.",
+     "polynomial, loglinear with eps 0, and such expressions.\n"
+     "By t = 1 a token must have some chance to move, and under a table noise of t = 1e-5 on has\n"
+     "a square that a double can hold. Choosing another schedule replaces the whole entry.",
      "process:\n  rate: absorb\n  noise: {sigma: \"-log1p(-(1 - 1.0e-3) * t)\"}\n"
      "  # or: cosine, {polynomial: {power: 2}}, {geometric: {min: 1.0e-4, max: 20}}\n"},
     {"blocks",

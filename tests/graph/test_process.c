@@ -268,6 +268,22 @@ Test(process, cosine_keeps_its_digits)
     cr_assert_float_eq(sigma / (pi * pi * t * t / 8), 1, 1e-14);
 }
 
+/* The least noise there may be: at the end of any chain, at the start of a table. */
+Test(process, noise_may_be_as_small_as_draws_and_doubles_are)
+{
+    double sigma;
+    const struct process *p = read_tokens(3, "rate: absorb, noise: {linear: {max: 1.2e-16}}", NULL);
+    cr_assert(process_sigma(p, 1, &sigma));
+    cr_assert_eq(sigma, 1.2e-16);
+    p = read_tokens(3, "rate: absorb, noise: {polynomial: {power: 99}}", NULL);
+    cr_assert(process_sigma(p, 1e-3, &sigma));
+    cr_assert_float_eq(sigma / 1e-297, 1, 1e-12);
+    p = read_tokens(3, "rate: {band: {width: 1}}, noise: {geometric: {min: 1.0e-153, max: 20}}",
+                    NULL);
+    cr_assert(process_sigma(p, 0, &sigma));
+    cr_assert_float_eq(sigma / 1e-153, 1, 1e-12);
+}
+
 /* sigma stays finite at t = 1, equal to the schedule before, and leaves at most 2e-16. */
 Test(process, the_end_is_held)
 {
