@@ -284,6 +284,23 @@ Test(process, noise_may_be_as_small_as_draws_and_doubles_are)
     cr_assert_float_eq(sigma / 1e-153, 1, 1e-12);
 }
 
+/* `cosine` and `cosine_squared` end where they say, under a table as elsewhere: alpha is there the
+ * sine of pi / 2^31. */
+Test(process, cosine_has_an_end)
+{
+    static const char *const rates[] = {"absorb", "{band: {width: 1}}"};
+    for (int i = 0; i < 2; i++) {
+        for (int power = 1; power <= 2; power++) {
+            double sigma, want = -power * log(sin(acos(-1.0) / 0x1p31));
+            const char *noise = power == 1 ? "cosine" : "cosine_squared";
+            const struct process *p =
+                read_tokens(3, arena_printf(arena, "rate: %s, noise: %s", rates[i], noise), NULL);
+            cr_assert(process_sigma(p, 1, &sigma));
+            cr_assert_float_eq(sigma, want, 1e-7, "%s: %.9g, not %.9g", noise, sigma, want);
+        }
+    }
+}
+
 /* sigma stays finite at t = 1, equal to the schedule before, and leaves at most 2e-16. */
 Test(process, the_end_is_held)
 {
