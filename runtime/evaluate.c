@@ -290,6 +290,7 @@ static void summarise_sequences(struct evaluation *e, struct arena *arena, struc
     double symbols = (double)b->free, noise = 0;
     b->per_sequence = arena_new_array(arena, double, n);
     b->per_sequence_noise = arena_new_array(arena, double, n);
+    b->integral_squares = arena_new_array(arena, double, n);
     b->truths = e->truth;
     double *gap = arena_new_array(arena, double, n);
     for (int64_t i = 0; i < n; i++) {
@@ -297,6 +298,8 @@ static void summarise_sequences(struct evaluation *e, struct arena *arena, struc
         double two = e->integral[1][i] + e->reconstruction[1][i];
         b->per_sequence[i] = (one + two) / 2 + e->base[i];
         b->per_sequence_noise[i] = fabs(one - two) / 2;
+        double apart = (e->integral[0][i] - e->integral[1][i]) / 2;
+        b->integral_squares[i] = apart * apart;
         gap[i] = b->per_sequence[i] - e->truth[i];
         noise += b->per_sequence_noise[i] * b->per_sequence_noise[i];
     }
@@ -428,4 +431,16 @@ void bound_compare(const struct bound *a, const struct bound *b, double *differe
     }
     *difference = sum / n / symbols;
     *error = n > 1 ? sqrt(squares / (n - 1) / n) / symbols : INFINITY;
+}
+
+double bound_share_of_calls(const struct bound *a, const struct bound *b, double *error)
+{
+    const int64_t n = a->sequences;
+    double share = mean(a->integral_squares, n) / mean(b->integral_squares, n), sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double off = a->integral_squares[i] - share * b->integral_squares[i];
+        sum += off * off;
+    }
+    *error = n > 1 ? sqrt(sum / (double)(n - 1) / (double)n) / mean(b->integral_squares, n) : NAN;
+    return share;
 }

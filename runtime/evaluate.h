@@ -67,6 +67,7 @@ struct bound {
     double gap, gap_error;      /* NATS - TRUTH, paired */
     double *per_sequence;       /* nats a sequence, SEQUENCES of them */
     double *per_sequence_noise; /* standard errors of noise of these */
+    double *integral_squares;   /* nats^2 a sequence: squares of the errors of its integral alone */
     double *truths;             /* per sequence; meaningful where KNOWN */
     /* Mean nats over the sequences in which the position is not given, LENGTH of them; NAN: there
      * is none. NULL: not asked for. */
@@ -106,5 +107,10 @@ bool order_evaluate(struct diags *diags, struct arena *arena, const struct bound
 /* Of two bounds of the same sequences with the same noise: the mean of B - A a symbol, and its
  * standard error from the differences of each sequence. */
 void bound_compare(const struct bound *a, const struct bound *b, double *difference, double *error);
+
+/* Of two estimates of the integrals of the same sequences, with as many calls each: the calls of A
+ * for the noise of B, as a share of those of B. That is the ratio of their noise squared. *ERROR:
+ * its standard error, to first order, by how the squares vary from sequence to sequence. */
+double bound_share_of_calls(const struct bound *a, const struct bound *b, double *error);
 
 #endif

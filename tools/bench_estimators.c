@@ -15,7 +15,7 @@ struct job {
     uint32_t count;
     const struct estimator *estimator[ESTIMATORS_MAX];
     struct bound b[ESTIMATORS_MAX];
-    double random_noise; /* of independent random times, as many */
+    const struct bound *random; /* of independent random times, as many */
 };
 
 static bool measure_each(struct job *j)
@@ -29,18 +29,10 @@ static bool measure_each(struct job *j)
         if (!measure_run(&j->m, e, false, b))
             return false;
         if (e == random)
-            j->random_noise = b->integral_noise;
+            j->random = b;
         j->estimator[j->count++] = e;
     }
     return true;
-}
-
-/* Calls for the same standard error, as a share of those of one random time a sequence: with as
- * many draws each, the ratio of the variances. */
-static double share_of_calls(const struct job *j, uint32_t i)
-{
-    double ratio = j->b[i].integral_noise / j->random_noise;
-    return ratio * ratio;
 }
 
 static void print_text(const struct job *j)
@@ -49,21 +41,30 @@ static void print_text(const struct job *j)
     printf("%s, %lld windows of %lld, %lld draws each in two replicates; the data is fixed\n\n",
            j->m.weights, (long long)b->sequences, (long long)b->length,
            (long long)j->m.p.recipe->eval.times);
-    printf("%-20s %14s %12s %28s\n", "estimator", "integral", "noise",
+    printf("%-20s %14s %12s %33s\n", "estimator", "integral", "noise",
            "calls for the noise of random");
-    for (uint32_t i = 0; i < j->count; i++)
-        printf("%-20s %14.4f %12.5f %27.0f%%\n", measure_rule_name(&j->m, j->estimator[i]),
-               j->b[i].integral, j->b[i].integral_noise, 100 * share_of_calls(j, i));
+    for (uint32_t i = 0; i < j->count; i++) {
+        double error, share = bound_share_of_calls(&j->b[i], j->random, &error);
+        printf("%-20s %14.4f %12.5f", measure_rule_name(&j->m, j->estimator[i]), j->b[i].integral,
+               j->b[i].integral_noise);
+        if (&j->b[i] == j->random)
+            printf(" %26.0f%%\n", 100 * share);
+        else
+            printf(" %26.0f%% ± %3.0f%%\n", 100 * share, 100 * error);
+    }
 }
 
 static void print_json(const struct job *j)
 {
     json_t *o = json_object();
-    for (uint32_t i = 0; i < j->count; i++)
+    for (uint32_t i = 0; i < j->count; i++) {
+        double error, share = bound_share_of_calls(&j->b[i], j->random, &error);
         json_object_set_new(o, j->estimator[i]->name,
-                            json_pack("{s:o, s:o, s:o}", "integral", json_number(j->b[i].integral),
-                                      "stderr_noise", json_number(j->b[i].integral_noise),
-                                      "share_of_calls", json_number(share_of_calls(j, i))));
+                            json_pack("{s:o, s:o, s:o, s:o}", "integral",
+                                      json_number(j->b[i].integral), "stderr_noise",
+                                      json_number(j->b[i].integral_noise), "share_of_calls",
+                                      json_number(share), "share_stderr", json_number(error)));
+    }
     json_print(j->m.p.line->diags, o, 9);
 }
 

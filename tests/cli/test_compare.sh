@@ -37,6 +37,9 @@ run 0 eval a $N --estimator exact-k
 says 'exact-k (sigma_k), 16 network calls a sequence'
 run 0 bench a $N --estimators --json
 says '"share_of_calls"'
+says '"share_stderr"'
+run 0 bench a $N --estimators
+holds 'a share with its error, but for what it is a share of' [ "$(grep -c '% ± ' out)" -eq 3 ]
 run 0 eval uniform $N
 run 2 eval uniform $N --estimator exact-k
 hints 'exact-k counts masked positions'
