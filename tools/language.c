@@ -212,7 +212,9 @@ const struct language_word language_words[] = {
      "                    For samplers that draw from a law of the clean token (ancestral,\n"
      "                    remask, first hitting, confidence-…); samplers by scores refuse them\n"
      "  --length          beyond the model's own a heuristic: a block sees only its context\n"
-     "The samplers named by confidence choose where to go on by what the network is sure of.",
+     "The samplers named by confidence choose where to go on by what the network is sure of.\n"
+     "Of a known language a run also says how far what it drew for one free symbol is from the\n"
+     "law that the grammar has there, in total variation, and how far chance alone would be.",
      "sedge sample RUN --infill 'best of {mask:12} times'\n"
      "sedge sample RUN --label letters --gamma 1.5 --json\n"},
     {"key=value",

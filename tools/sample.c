@@ -152,6 +152,7 @@ static bool sample(struct sample_job *j)
         r.sequence = (uint32_t)first;
         if (!sample_batch(j, &r))
             return false;
+        sample_count_truth(j, first);
         sample_print_batch(j);
     }
     return true;
@@ -203,6 +204,7 @@ static int run(struct command_line *line)
     j->watch = option_given(line, "watch") && isatty(STDERR_FILENO);
     j->json = option_given(line, "json") ? json_array() : NULL;
     sample_open_languages(j);
+    sample_open_truth(j);
     signals_catch(NULL);
     sample_print_start(j);
     double start = j->drawn = clock_seconds();

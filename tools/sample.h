@@ -1,5 +1,6 @@
 /* What the parts of `sedge sample` share: the command (sample.c), the loop that it runs
- * (sample_loop.c), what of the text is given (sample_given.c) and what is shown (sample_show.c). */
+ * (sample_loop.c), what of the text is given (sample_given.c), how far what is drawn is from a
+ * known law (sample_truth.c), and what is shown (sample_show.c). */
 #ifndef SEDGE_TOOLS_SAMPLE_H
 #define SEDGE_TOOLS_SAMPLE_H
 
@@ -12,6 +13,22 @@
 /* Carries that are counts of each sequence, and what is said of their sum. */
 enum sample_total { TOTAL_CLAMPED, TOTAL_VIOLATIONS, TOTAL_TRUNK, TOTAL_HEAD, TOTAL_COUNT };
 extern const char *const sample_totals[TOTAL_COUNT];
+
+/* A text of which one symbol is free, in a known language. */
+struct sample_hole {
+    int64_t place;
+    const double *law; /* of each symbol there; NULL: not such a text */
+    int64_t *drawn;    /* how often it was each */
+    int64_t draws;
+};
+
+/* Of such texts, those that leave a choice and those that leave one symbol: means over them. */
+enum hole_kind { HOLE_CHOICE, HOLE_FORCED, HOLE_KINDS };
+struct sample_truth {
+    int64_t texts;
+    double variation; /* total variation from the law: half the sum of |share - law| */
+    double chance;    /* what as many draws by the law come to on the mean */
+};
 
 #define GIVEN_COUNT 5 /* fixed, known, allowed, label, gamma */
 
@@ -47,7 +64,8 @@ struct sample_job {
     int64_t lawless;                  /* numbers to draw by that are none */
     struct sentence_count *sentences; /* by each known language: LANGUAGES of them */
     uint32_t languages;
-    json_t *json; /* the list of texts; NULL: they are printed as they come */
+    struct sample_hole *holes; /* by text */
+    json_t *json;              /* the list of texts; NULL: they are printed as they come */
 
     /* Watching. */
     bool watch;
@@ -68,6 +86,12 @@ void sample_fill_given(struct sample_job *j, int64_t first, int64_t round, int64
 /* Symbols kept as context, and drawn at once, beyond the model's length. */
 int64_t sample_context(const struct sample_job *j);
 int64_t sample_block(const struct sample_job *j);
+
+/* Before the first batch: the laws of texts with one free symbol. Then after each batch, which
+ * starts at sequence FIRST. */
+void sample_open_truth(struct sample_job *j);
+void sample_count_truth(struct sample_job *j, int64_t first);
+void sample_sum_truth(const struct sample_job *j, struct sample_truth out[HOLE_KINDS]);
 
 /* The watcher of loop_run; its context is the job. */
 bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t turns);

@@ -279,6 +279,20 @@ static void put_sentences(const struct sample_job *j, json_t *all)
     json_decref(each);
 }
 
+static const char *const hole_names[HOLE_KINDS] = {"one_free", "one_free_forced"};
+
+static void put_truth(const struct sample_job *j, json_t *all)
+{
+    struct sample_truth truth[HOLE_KINDS];
+    sample_sum_truth(j, truth);
+    for (int k = 0; k < HOLE_KINDS; k++)
+        if (truth[k].texts)
+            json_object_set_new(all, hole_names[k],
+                                json_pack("{s:I, s:f, s:f}", "texts", (json_int_t)truth[k].texts,
+                                          "total_variation", truth[k].variation, "by_chance",
+                                          truth[k].chance));
+}
+
 static void print_json(const struct sample_job *j, double seconds)
 {
     const struct sample_recipe *q = &j->p.recipe->sample;
@@ -298,6 +312,7 @@ static void print_json(const struct sample_job *j, double seconds)
         json_object_set_new(all, "gamma", json_real(j->gamma));
     }
     put_sentences(j, all);
+    put_truth(j, all);
     json_object_set(all, "texts", j->json);
     json_print(j->p.line->diags, all, 0);
     json_decref(j->json);
@@ -351,6 +366,21 @@ static void print_sentences(const struct sample_job *j)
     }
 }
 
+/* How far what was drawn in the place of one free symbol is from the law that the language has. */
+static void print_truth(const struct sample_job *j)
+{
+    struct sample_truth truth[HOLE_KINDS];
+    sample_sum_truth(j, truth);
+    for (int k = 0; k < HOLE_KINDS; k++)
+        if (truth[k].texts)
+            fprintf(stderr,
+                    "%lld text%s with one free symbol%s: total variation %.3f from the grammar's "
+                    "law, by chance %.3f\n",
+                    (long long)truth[k].texts, truth[k].texts == 1 ? "" : "s",
+                    k == HOLE_FORCED ? ", of which one is right" : "", truth[k].variation,
+                    truth[k].chance);
+}
+
 /* What of the request is exact and what is not, a line each. */
 static void print_how(const struct sample_job *j)
 {
@@ -375,6 +405,7 @@ void sample_print_end(struct sample_job *j, double seconds)
     print_notes(j);
     print_how(j);
     print_sentences(j);
+    print_truth(j);
     if (j->json)
         print_json(j, seconds);
 }

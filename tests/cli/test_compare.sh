@@ -108,6 +108,29 @@ holds 'a name like an option: behind ./' [ -s ./--table ]
 run 0 eval a $N --per-sequence -
 says 'index	nats	stderr	truth'
 
+# --- one free symbol of a known language ----------------------------------------------------
+# A sister keeps with 2/3 and loses with 1/3. Of four draws X of the former E|X/4 - 2/3| is 16/81.
+train toy data.files=grammars/toy.yaml train.steps=3
+run 0 sample toy -n 4 --infill 'my sister {mask} the map. my brothers keep'
+hints '1 text with one free symbol: total variation'
+hints "from the grammar's law, by chance 0.198"
+run 0 sample toy -n 600 --infill 'my sister {mask} the map. my brothers keep' --json
+says '"one_free": {'
+hides '"one_free_forced"'
+grep '"my sister' out | awk '{ n[$3]++ } END {
+    keeps = n["keeps"] / NR - 2 / 3; loses = n["loses"] / NR - 1 / 3; others = NR - n["keeps"] - n["loses"]
+    print ((keeps < 0 ? -keeps : keeps) + (loses < 0 ? -loses : loses) + others / NR) / 2 }' >apart
+holds 'total variation, counted again' awk "BEGIN { d = $(number total_variation) - $(cat apart); exit !(d < 1e-5 && d > -1e-5) }"
+holds 'some of it is right' awk "BEGIN { exit !($(cat apart) < 0.99) }"
+printf '%s\n' 'my sister {mask} the map. my brothers keep' 'my {mask} keep the map. my sister loses' \
+    'my {mask} {mask} the map. my sister loses' 'my my {mask} my my my my my' >holes
+run 0 sample toy -n 400 --template holes
+hints '1 text with one free symbol: total'
+hints '1 text with one free symbol, of which one is right: total'
+hints 'by chance 0.000'
+run 0 sample a -n 4
+holds 'nothing free, nothing said' [ "$(grep -c 'one free' err)" -eq 0 ]
+
 # --- orders ---------------------------------------------------------------------------------
 run 0 eval a $N --order left --json
 says '"estimator": "order left"'
