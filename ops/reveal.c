@@ -117,6 +117,7 @@ static const struct op_input confidence_inputs[] = {
     INPUT_LAW,
     {"y", IN_TOKEN, INPUT_OPTIONAL | INPUT_NAMED, "token [rows, length]: tokens that were drawn",
      DOMAIN_REAL_TOKEN},
+    SAMPLER_INPUT_U,
     {0},
 };
 static const char *const by_choices[] = {"probability", "entropy", "margin", "random", NULL};
@@ -131,7 +132,7 @@ static bool confidence_shape(struct op_call *call)
     call->out[0].dtype = DT_F64;
     call->out[0].process = 0;
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
-           (!op_has(call, 2) || chain_expect_tokens(call, 2, 0)) &&
+           (!op_has(call, 2) || chain_expect_tokens(call, 2, 0)) && chain_expect_keep(call, 3, 0) &&
            sampler_expect_masked(call, "an order of unmasking");
 }
 
@@ -150,7 +151,7 @@ static double confidence_of(const struct ref_call *call, int64_t row, int64_t i,
     case BY_MARGIN:
         return exp(most) - exp(second);
     case BY_RANDOM:
-        return ref_uniform(call, row, i);
+        return ref_position_uniform(call, 3, row, i, length);
     default:
         return ref_has(call, 2) ? log_p[(int32_t)call->in[2].data[row * length + i]] : most;
     }
@@ -167,13 +168,14 @@ static void confidence_reference(const struct ref_call *call)
 }
 
 static const struct op_case confidence_cases[] = {
-    {"token[3,5] f32[3,5,6] _", NULL, "absorb 5"},
-    {"token[3,7] f32[3,7,4] token[3,7]", NULL, "absorb 3"},
-    {"token[3,7] f32[3,7,4] _", "by=entropy", "absorb 3"},
-    {"token[3,7] f32[3,7,4] _", "by=margin", "absorb 3"},
-    {"token[2,3] f32[2,3,2] _", "by=margin", "absorb 1"},
-    {"token[5,7] f32[5,7,2] _", "by=random", "absorb 1"},
-    {"token[31,7] f32[31,7,132] _", "by=entropy", "absorb 131"},
+    {"token[3,5] f32[3,5,6] _ _", NULL, "absorb 5"},
+    {"token[3,7] f32[3,7,4] token[3,7] _", NULL, "absorb 3"},
+    {"token[3,7] f32[3,7,4] _ _", "by=entropy", "absorb 3"},
+    {"token[3,7] f32[3,7,4] _ _", "by=margin", "absorb 3"},
+    {"token[2,3] f32[2,3,2] _ _", "by=margin", "absorb 1"},
+    {"token[5,7] f32[5,7,2] _ _", "by=random", "absorb 1"},
+    {"token[31,7] f32[31,7,132] _ _", "by=entropy", "absorb 131"},
+    {"token[13,1] f32[13,1,6] _ f64[13,1]", "by=random", "absorb 5"},
     {0},
 };
 

@@ -69,7 +69,7 @@ static double confidence_at(const struct kernel_call *call, int64_t p, int64_t l
         two_largest(row, tokens, &most, &second);
         return exp(most) - exp(second);
     case BY_RANDOM:
-        return uniform_at(call, p / length, p % length);
+        return uniform_of(call, 3, p / length, p % length, length);
     }
     if (call_has(call, 2)) {
         int32_t y = ((const int32_t *)call->in[2].data)[p];
@@ -121,7 +121,7 @@ static void reveal(const struct kernel_call *call)
 
 KERNEL_LIST(reveal) = {
     {"remask", "tfddd**>t", remask},
-    {"confidence", "tf*>d", confidence},
+    {"confidence", "tf**>d", confidence},
     {"reveal", "ttdd>t", reveal},
     {0},
 };
