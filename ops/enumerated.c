@@ -1,6 +1,7 @@
-/* Losses over a space of sequences small enough to list: each of the states^length sequences is a
- * row, in lexicographic order (the last position runs fastest), with its probability p and its
- * scores. They are what denoising score entropy stands in for, and what it is tested by.
+/* A space of sequences small enough to list, and losses over it: each of the states^length
+ * sequences is a row, in lexicographic order (the last position runs fastest), with its probability
+ * p and its scores. They are what denoising score entropy stands in for, and what it is tested by;
+ * models/enumerated-entropy.yaml trains by them.
  *
  * A pair is a sequence x and the sequence y that differs from it in one position, from state a to
  * state b. Both are rows; the score of the pair is entry (x, position, b). */
@@ -9,9 +10,160 @@
 #include "ops/kernels/enumerated_pairs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
+#include "ops/sampler.h"
 
+#define LISTED_MOST (1 << 20) /* sequences: a network computes the scores of each at every update */
+
+static const char *const result_listed[] = {"x", "sigma_of_x", NULL};
+static const char *const result_p[] = {"p", NULL};
 static const char *const result_loss[] = {"loss", NULL};
 static const char *const result_backward[] = {"dlog_score", "dp", NULL};
+
+/* all_sequences: every sequence of so many positions, a row each; and the noise, which is the same
+ * for all, said for each of them. */
+static const struct op_input all_sequences_inputs[] = {
+    {"sigma", IN_F64, 0, "f64 []: total noise, the same for every row", DOMAIN_POSITIVE},
+    {0},
+};
+static const struct op_attr all_sequences_attrs[] = {
+    [LISTED_LENGTH] = {"length", ATTR_INT, NULL, "positions of a sequence", NULL},
+    {0},
+};
+
+static bool all_sequences_shape(struct op_call *call)
+{
+    const int64_t length = call->attr[LISTED_LENGTH].integer, states = call->chain->states;
+    int64_t rows = 1;
+    if (call->in[0].rank != 0)
+        return op_error(call, "`sigma` must be one number for all sequences, not %s",
+                        rule_print(call, 0));
+    if (length < 1)
+        return op_error(call, "length (%lld) must be at least 1", (long long)length);
+    for (int64_t i = 0; i < length && states > 1 && rows <= LISTED_MOST; i++)
+        rows *= states;
+    if (rows > LISTED_MOST)
+        return op_error(call,
+                        "%lld positions over %d states have %.3g sequences, more than the %d that "
+                        "can be listed: train by score_entropy, which draws them "
+                        "(score-entropy.yaml), or take a smaller `length` or alphabet",
+                        (long long)length, (int)states, pow((double)states, (double)length),
+                        LISTED_MOST);
+    call->out[0] = type_scalar(DT_TOKEN);
+    call->out[0].process = call->process;
+    call->out[0].rank = 2;
+    call->out[0].dim[0] = (struct dim){rows, 0};
+    call->out[0].dim[1] = (struct dim){length, 0};
+    call->out[1] = type_scalar(DT_F64);
+    call->out[1].rank = 1;
+    call->out[1].dim[0] = call->out[0].dim[0];
+    return true;
+}
+
+static void all_sequences_reference(const struct ref_call *call)
+{
+    const int64_t rows = call->out[0].dim[0], length = call->out[0].dim[1];
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t rest = row;
+        for (int64_t i = length - 1; i >= 0; i--, rest /= call->chain->states)
+            call->out[0].data[row * length + i] = (double)(rest % call->chain->states);
+        call->out[1].data[row] = call->in[0].data[0];
+    }
+}
+
+static const struct op_case all_sequences_cases[] = {
+    {"f64[]", "length=1", "absorb 4"},  {"f64[]", "length=3", "uniform 3"},
+    {"f64[]", "length=7", "uniform 1"}, {"f64[]", "length=5", "mix 2 0.6 0.5 0.5"},
+    {"f64[]", "length=2", "band 5 1"},  {0},
+};
+
+const struct op op_all_sequences = {
+    .name = "all_sequences",
+    .doc = "Every sequence of a small space, a row each, the last position running fastest.",
+    .inputs = all_sequences_inputs,
+    .attrs = all_sequences_attrs,
+    .results = result_listed,
+    .result_count = 2,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_NONE,
+    .shape = all_sequences_shape,
+    .reference = all_sequences_reference,
+    .cases = all_sequences_cases,
+};
+
+/* noised_law: the probability of x when a row of x0, any alike, is noised:
+ *     p(x) = mean over the rows x0 of the product over positions i of P_sigma[x_i][x0_i]
+ * exactly, for any list of sequences x. Over a batch that is drawn from p0 its mean is p_sigma, so
+ * that what is linear in p, such as the gradient of either loss below, has the mean that it would
+ * have with p_sigma itself. */
+static const struct op_input noised_law_inputs[] = {
+    {"x", IN_TOKEN, 0, "token [rows, length]: the sequences asked about", DOMAIN_ANY},
+    {"x0", IN_TOKEN, 0, "token [batch, length]: clean sequences, of which one is noised",
+     DOMAIN_ANY},
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {0},
+};
+
+static bool noised_law_shape(struct op_call *call)
+{
+    call->out[0] = sampler_rows(call, 0);
+    if (!chain_expect_tokens(call, 0, 0) || !chain_expect_tokens(call, 1, 1))
+        return false;
+    if (call->in[0].rank != 2 || call->in[1].rank != 2 ||
+        call->in[0].dim[1].size != call->in[1].dim[1].size)
+        return op_error(call, "`x` and `x0` must be sequences of one length, not %s and %s",
+                        rule_print(call, 0), rule_print(call, 1));
+    return chain_expect_times(call, 2, 0);
+}
+
+static void noised_law_reference(const struct ref_call *call)
+{
+    const int64_t length = call->in[0].dim[1], batch = call->in[1].dim[0];
+    for (int64_t row = 0; row < call->in[0].dim[0]; row++) {
+        const double *x = call->in[0].data + row * length;
+        struct transition p = ref_transition(call->chain, ref_time(&call->in[2], row));
+        double sum = 0;
+        for (int64_t k = 0; k < batch; k++) {
+            double product = 1;
+            for (int64_t i = 0; i < length; i++)
+                product *=
+                    transition_at(&p, (int32_t)x[i], (int32_t)call->in[1].data[k * length + i]);
+            sum += product;
+        }
+        call->out[0].data[row] = batch ? sum / (double)batch : 0;
+        ref_transition_release(&p);
+    }
+}
+
+static void noised_law_cost(const struct op_call *call, struct op_cost *out)
+{
+    chain_cost(call, 0, out);
+    out->flop = (double)type_count(&call->in[0]) * (double)call->in[1].dim[0].size;
+}
+
+static const struct op_case noised_law_cases[] = {
+    {"token[3,5] token[7,5] f64[]", NULL, "absorb 5"},
+    {"token[27,3] token[3,3] f64[27]", NULL, "uniform 3"},
+    {"token[1,1] token[1,1] f64[1]", NULL, "uniform 1"},
+    {"token[5,3] token[2,3] f64[5]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[5,2] token[3,2] f64[5]", NULL, "band 5 1"},
+    {"token[16,2] token[11,2] f64[]", NULL, "table 4 1 3"},
+    {0},
+};
+
+const struct op op_noised_law = {
+    .name = "noised_law",
+    .doc = "The probability of each sequence after one of a batch was noised.",
+    .inputs = noised_law_inputs,
+    .results = result_p,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_NO_GRAD,
+    .rows = ROWS_ALL,
+    .shape = noised_law_shape,
+    .cost = noised_law_cost,
+    .workspace = chain_workspace,
+    .reference = noised_law_reference,
+    .cases = noised_law_cases,
+};
 
 static const struct op_input enumerated_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [states^length, length, states]: log scores of every sequence",

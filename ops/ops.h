@@ -59,9 +59,10 @@ extern const struct op op_ancestral, op_first_hit, op_reveal_one, op_masked_one,
 /* head.c, head_score.c: laws of the clean token, and their scores */
 extern const struct op op_x0_output, op_x0_output_backward, op_cavity_output, op_score_posterior,
     op_posterior_score, op_posterior_score_backward, op_cavity_score, op_cavity_score_backward;
-/* enumerated.c: losses over a space that can be listed; perturb_exact.c */
-extern const struct op op_plain_score_entropy, op_plain_score_entropy_backward,
-    op_implicit_score_entropy, op_implicit_score_entropy_backward, op_mask_exactly;
+/* enumerated.c: a space that can be listed, and losses over it; perturb_exact.c */
+extern const struct op op_all_sequences, op_noised_law, op_plain_score_entropy,
+    op_plain_score_entropy_backward, op_implicit_score_entropy, op_implicit_score_entropy_backward,
+    op_mask_exactly;
 /* optimizer.c */
 extern const struct op op_sum_squares, op_clip_scale, op_adamw, op_ema;
 

@@ -26,6 +26,8 @@ static const struct family {
     {"noise", "the forward process"},
     {"tweedie", "reverse steps and draws"},
     {"base_cost", "the likelihood bound"},
+    {"x0_output", "laws of the clean token, and their scores"},
+    {"all_sequences", "spaces small enough to list"},
     {"sum_squares", "the optimizer"},
 };
 

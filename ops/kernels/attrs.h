@@ -46,6 +46,7 @@ enum { FEATURES_SIZE, FEATURES_PERIOD };
 /* diffusion */
 enum { SCORE_OUTPUT_SCALE };
 enum { STATIONARY_SHAPE };
+enum { LISTED_LENGTH };
 enum { STEP_EXCLUDE };
 enum { EXCLUDE_NONE, EXCLUDE_MASK };
 enum { ANCESTRAL_HEAD };
