@@ -1,6 +1,7 @@
-/* The noise clock of a process, as ordinary nodes of t. */
+/* The noise clock of a process, and the weight of its masks, as ordinary nodes of t. */
 #include "graph/expr.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 /* --- noise --------------------------------------------------------------------------------
  *
@@ -49,4 +50,71 @@ const struct op op_noise = {
     .shape = noise_shape,
     .expand = noise_expand,
     .cases = noise_cases,
+};
+
+/* --- mask_weight --------------------------------------------------------------------------
+ *
+ * What turns the cross entropy of the masked positions into the integrand of the bound: with
+ * alpha = exp(-a sigma) the share of tokens that are left, a the rate of masking,
+ *
+ *     weight = -alpha' / (1 - alpha) = a dsigma / expm1(a sigma).
+ *
+ * The score of a mask's posterior is then log p(x0) by score entropy, to the last digit. Under any
+ * other chain tokens move that are no masks and the score is another function of the law: the cross
+ * entropy is then no bound under any weight. */
+
+static const struct op_input mask_weight_inputs[] = {
+    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"dsigma", IN_F64, 0, "f64 the same: its rate d sigma / d t", DOMAIN_POSITIVE},
+    {0},
+};
+static const char *const mask_weight_results[] = {"weight", NULL};
+
+static const struct op_case mask_weight_cases[] = {
+    {"f64[3] f64[3]", NULL, "absorb 5"},
+    {"f64[1] f64[1]", NULL, "absorb 1"},
+    {"f64[] f64[]", NULL, "absorb 2"},
+    {0},
+};
+
+static bool mask_weight_shape(struct op_call *c)
+{
+    if (!chain_carries_over(c->chain))
+        return op_error(c,
+                        "masked cross entropy is the bound of `rate: absorb` alone, where nothing "
+                        "but a mask is noise: train under this rate by score entropy "
+                        "(include score-entropy.yaml, not masked.yaml)");
+    c->out[0] = c->in[0];
+    if (c->in[0].rank != c->in[1].rank || !rule_same_axes(c, 0, 1, c->in[0].rank))
+        return op_error(c, "`sigma` and `dsigma` must have the same axes: %s against %s",
+                        rule_print(c, 0), rule_print(c, 1));
+    return true;
+}
+
+static bool mask_weight_expand(const struct op_call *c, const uint32_t *in, uint32_t *out)
+{
+    struct graph *g = c->graph;
+    struct node like = {.origin = c->origin};
+    const double absorb = g->processes[c->process - 1].chain.absorb;
+    uint32_t sigma = in[0], dsigma = in[1];
+    if (absorb != 1) {
+        uint32_t a = emit_const(g, DT_F64, absorb, &like);
+        sigma = emit2(g, &op_mul, sigma, a, &like);
+        dsigma = emit2(g, &op_mul, dsigma, a, &like);
+    }
+    out[0] = emit2(g, &op_div, dsigma, emit1(g, &op_expm1, sigma, &like), &like);
+    return true;
+}
+
+const struct op op_mask_weight = {
+    .name = "mask_weight",
+    .doc = "What the cross entropy of masks is weighed by to be the bound; absorb only.",
+    .inputs = mask_weight_inputs,
+    .results = mask_weight_results,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_MACRO,
+    .rows = ROWS_EACH,
+    .shape = mask_weight_shape,
+    .expand = mask_weight_expand,
+    .cases = mask_weight_cases,
 };

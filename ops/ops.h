@@ -42,8 +42,8 @@ extern const struct op op_timestep_features;
 /* score.c: the head's output, the loss, the projection */
 extern const struct op op_score_output, op_score_output_backward, op_score_entropy,
     op_score_entropy_backward, op_project_score;
-/* noise.c: the schedule, expanded to nodes of t */
-extern const struct op op_noise;
+/* noise.c: the schedule and the weight of masks, expanded to nodes of t */
+extern const struct op op_noise, op_mask_weight;
 /* perturb.c: draws of the forward chain */
 extern const struct op op_perturb, op_stationary;
 /* reverse.c: reverse steps, and their weights for tests and other programs */

@@ -78,6 +78,7 @@ static const struct op *const ops[] = {
     &op_score_entropy_backward,
     &op_project_score,
     &op_noise,
+    &op_mask_weight,
     &op_perturb,
     &op_mask_exactly,
     &op_stationary,

@@ -1,7 +1,8 @@
 /* The op `noise` of every schedule: sigma against the expression, its rate against finite
  * differences of the expression, and at t = 1, where a schedule is held, a finite sigma and a rate
- * of zero. */
+ * of zero. What `mask_weight` says of masks, by finite differences of how many there are. */
 #include "graph/process.h"
+#include "ops/kernels/transition.h"
 #include "tests/support/rig.h"
 
 #include <criterion/criterion.h>
@@ -73,4 +74,48 @@ Test(noise, schedules_that_are_held_at_the_end)
     check_schedule("cosine", true);
     check_schedule("cosine_squared", true);
     check_schedule("{sigma: \"0.5 / (1 - t) - 0.5\"}", true);
+}
+
+/* --- mask_weight -------------------------------------------------------------------------- */
+
+/* The share of tokens that are left at T. */
+static double left_at(const struct process *p, double t)
+{
+    double sigma;
+    cr_assert(process_sigma(p, t, &sigma));
+    struct transition at = transition_flat(&p->chain, sigma);
+    return at.same;
+}
+
+/* -alpha' / (1 - alpha), at any rate of masking. */
+static void check_weight(double absorb)
+{
+    struct rig rig;
+    rig_model_text(&rig,
+                   "sedge: 1\nparams: {vocab: 3}\nprocess: {rate: absorb, noise: cosine}\n"
+                   "programs:\n  p:\n    in: {t: [f64, 6]}\n    nodes:\n"
+                   "      sigma, dsigma: {noise: t}\n"
+                   "      weight: {mask_weight: [sigma, dsigma]}\n    out: {weight: weight}\n");
+    struct process *p = &rig.model->processes[0];
+    p->chain.absorb = absorb;
+    struct rig_program program = {.name = "p"};
+    struct plan *plan = rig_compile(&rig, &program, NULL);
+    rig_state(&rig, &rig.model->states, 1);
+    struct loaded *loaded = rig_load(&rig, plan);
+    struct rig_value value = {"t", times};
+    rig_run(loaded, &value, 1, 0, NULL);
+    struct tensor weight = rig_output(loaded, "weight");
+    for (int i = 0; i < TIMES - 1; i++) { /* at 1 the schedule is held */
+        double t = times[i], h = 1e-4 * (1 - t < t ? 1 - t : t);
+        double want = (left_at(p, t - h) - left_at(p, t + h)) / (2 * h) / (1 - left_at(p, t));
+        double got = rig_element(&weight, i);
+        cr_assert_float_eq(got / want, 1, 3e-6, "rate %g at %g: %g, not %g", absorb, t, got, want);
+    }
+    rig_close(&rig);
+}
+
+Test(noise, weight_of_masks)
+{
+    check_weight(1);
+    check_weight(0.7);
 }
