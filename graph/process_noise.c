@@ -175,8 +175,6 @@ static bool check_least(struct model *m, struct span span, const struct chain *c
                         const struct noise_point *first, const struct noise_point *last)
 {
     const double fastest = chain_fastest(chain);
-    if (fastest == 0) /* groups of one token each: no noise moves them */
-        return true;
     if (fastest * last->sigma < LEAST_CHANCE) {
         diag_error(m->diags, FAULT_CONFIG, span,
                    "this noise moves no token: it ends at sigma(1) = %g", last->sigma);

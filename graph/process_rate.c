@@ -166,9 +166,14 @@ static bool read_groups(const struct rate_source *s, const struct yaml *groups, 
     } else {
         good = source_fail(s, groups->span, "groups is a list or a .csv file");
     }
-    if (good)
-        *out = chain_table(s->tokens, rates_groups(s->arena, s->tokens, group));
-    return good;
+    if (!good)
+        return false;
+    *out = chain_table(s->tokens, rates_groups(s->arena, s->tokens, group));
+    if (out->rates->count)
+        return true;
+    diag_error(s->diags, FAULT_CONFIG, groups->span,
+               "no group has two states: no token would ever move");
+    return false;
 }
 
 /* --- matrices ----------------------------------------------------------------------------- */

@@ -65,6 +65,11 @@ run 0 eval quickstart-enumerated --raw --json
 plain=$(number nats_per_symbol)
 # shellcheck disable=SC2086
 run 0 train quickstart-enumerated $small length=3 train.accumulate=2 implicit=1 train.steps=40 -o implicit
+first_loss() {
+    sed -n '1s/.*"loss": \([^,]*\),.*/\1/p' "$1/metrics.jsonl"
+}
+holds "implicit: a first loss of $(first_loss implicit), $(first_loss quickstart-enumerated) by the plain one" \
+    test "$(first_loss implicit)" != "$(first_loss quickstart-enumerated)"
 run 0 eval implicit --raw --json
 holds "implicit: a bound of $(number nats_per_symbol), $plain by the plain one" \
     awk "BEGIN {d = $(number nats_per_symbol) - $plain; exit !(d < 1e-3 && d > -1e-3)}"

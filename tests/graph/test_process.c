@@ -357,8 +357,8 @@ Test(process, text_there_and_back)
     expect_text(4, "rate: {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}}",
                 "{mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}} 4 5 * t");
     expect_text(4, "rate: {band: {width: 2}}", "{band: {width: 2, ring: false}} 4 5 * t");
-    expect_text(2, "rate: {groups: [0, 1]}, base: uniform",
-                "{groups: [0, 1]} 2 base [0.5, 0.5] 5 * t");
+    expect_text(4, "rate: {groups: [0, 1, 0, 2]}, base: uniform",
+                "{groups: [0, 1, 0, 2]} 4 base [0.25, 0.25, 0.25, 0.25] 5 * t");
     write_file("q.csv", "a,b\n-1,0.25\n1,-0.25\n");
     expect_text(2, "rate: {matrix: q.csv}", "{matrix: [[-1, 0.25], [1, -0.25]]} 2 5 * t");
 }
