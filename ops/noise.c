@@ -77,9 +77,27 @@ static const struct op_case mask_weight_cases[] = {
     {0},
 };
 
+/* The rate at which tokens turn into a mask that is final, where they do nothing else, by a flat
+ * chain or by a table that holds the same; 0: they do, or not at one rate. */
+static double masking_rate(const struct chain *chain)
+{
+    const struct rates *r = chain->rates;
+    if (chain->kind == CHAIN_FLAT)
+        return chain_carries_over(chain) ? chain->absorb : 0;
+    if (chain->mask < 0 || r->count != chain->tokens)
+        return 0;
+    for (int32_t x = 0; x < chain->tokens; x++) {
+        int64_t only = r->from_start[x];
+        if (r->from_start[x + 1] != only + 1 || r->to[only] != chain->mask ||
+            r->from_rate[only] != r->fastest)
+            return 0;
+    }
+    return r->fastest;
+}
+
 static bool mask_weight_shape(struct op_call *c)
 {
-    if (!chain_carries_over(c->chain))
+    if (masking_rate(c->chain) == 0)
         return op_error(c,
                         "masked cross entropy is the bound of `rate: absorb` alone, where nothing "
                         "but a mask is noise: train under this rate by score entropy "
@@ -95,10 +113,10 @@ static bool mask_weight_expand(const struct op_call *c, const uint32_t *in, uint
 {
     struct graph *g = c->graph;
     struct node like = {.origin = c->origin};
-    const double absorb = g->processes[c->process - 1].chain.absorb;
+    const double rate = masking_rate(&g->processes[c->process - 1].chain);
     uint32_t sigma = in[0], dsigma = in[1];
-    if (absorb != 1) {
-        uint32_t a = emit_const(g, DT_F64, absorb, &like);
+    if (rate != 1) {
+        uint32_t a = emit_const(g, DT_F64, rate, &like);
         sigma = emit2(g, &op_mul, sigma, a, &like);
         dsigma = emit2(g, &op_mul, dsigma, a, &like);
     }

@@ -78,26 +78,19 @@ Test(noise, schedules_that_are_held_at_the_end)
 
 /* --- mask_weight -------------------------------------------------------------------------- */
 
-/* The share of tokens that are left at T. */
-static double left_at(const struct process *p, double t)
-{
-    double sigma;
-    cr_assert(process_sigma(p, t, &sigma));
-    struct transition at = transition_flat(&p->chain, sigma);
-    return at.same;
-}
-
-/* -alpha' / (1 - alpha), at any rate of masking. */
-static void check_weight(double absorb)
+/* -alpha' / (1 - alpha) by differences of alpha = exp(-RATE sigma), what is left of the tokens. */
+static void check_weight(const char *process, double rate)
 {
     struct rig rig;
-    rig_model_text(&rig,
-                   "sedge: 1\nparams: {vocab: 3}\nprocess: {rate: absorb, noise: cosine}\n"
-                   "programs:\n  p:\n    in: {t: [f64, 6]}\n    nodes:\n"
-                   "      sigma, dsigma: {noise: t}\n"
-                   "      weight: {mask_weight: [sigma, dsigma]}\n    out: {weight: weight}\n");
+    char text[512];
+    snprintf(text, sizeof text,
+             "sedge: 1\nparams: {vocab: 3}\nprocess: {%s, noise: cosine}\n"
+             "programs:\n  p:\n    in: {t: [f64, 6]}\n    nodes:\n"
+             "      sigma, dsigma: {noise: t}\n"
+             "      weight: {mask_weight: [sigma, dsigma]}\n    out: {weight: weight}\n",
+             process);
+    rig_model_text(&rig, text);
     struct process *p = &rig.model->processes[0];
-    p->chain.absorb = absorb;
     struct rig_program program = {.name = "p"};
     struct plan *plan = rig_compile(&rig, &program, NULL);
     rig_state(&rig, &rig.model->states, 1);
@@ -106,16 +99,21 @@ static void check_weight(double absorb)
     rig_run(loaded, &value, 1, 0, NULL);
     struct tensor weight = rig_output(loaded, "weight");
     for (int i = 0; i < TIMES - 1; i++) { /* at 1 the schedule is held */
-        double t = times[i], h = 1e-4 * (1 - t < t ? 1 - t : t);
-        double want = (left_at(p, t - h) - left_at(p, t + h)) / (2 * h) / (1 - left_at(p, t));
-        double got = rig_element(&weight, i);
-        cr_assert_float_eq(got / want, 1, 3e-6, "rate %g at %g: %g, not %g", absorb, t, got, want);
+        double t = times[i], h = 1e-4 * (1 - t < t ? 1 - t : t), sigma[3];
+        for (int k = 0; k < 3; k++)
+            cr_assert(process_sigma(p, t + (k - 1) * h, &sigma[k]));
+        double slope = exp(-rate * sigma[0]) - exp(-rate * sigma[2]);
+        double want = slope / (2 * h) / -expm1(-rate * sigma[1]), got = rig_element(&weight, i);
+        cr_assert_float_eq(got / want, 1, 3e-6, "rate %g at %g: %g, not %g", rate, t, got, want);
     }
     rig_close(&rig);
 }
 
+/* A matrix may mask at any rate. */
 Test(noise, weight_of_masks)
 {
-    check_weight(1);
-    check_weight(0.7);
+    check_weight("rate: absorb", 1);
+    check_weight("rate: {matrix: [[-0.7, 0, 0, 0], [0, -0.7, 0, 0], [0, 0, -0.7, 0], "
+                 "[0.7, 0.7, 0.7, 0]]}, base: {mask: 0.99}",
+                 0.7);
 }
