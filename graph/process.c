@@ -84,11 +84,12 @@ static bool read_one(struct model *m, const struct model_request *q, const struc
     return out->sigma != NULL;
 }
 
+const char *const process_settings[] = {"rate", "base", "noise", "project", NULL};
+
 static bool may_be_set(const char *key)
 {
-    static const char *const keys[] = {"rate", "noise", "base", "project"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(key, keys[i]) == 0)
+    for (const char *const *own = process_settings; *own; own++)
+        if (strcmp(key, *own) == 0)
             return true;
     return false;
 }

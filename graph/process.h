@@ -8,6 +8,9 @@
  * starts with `process.`; false after reporting. A model without a process has none. */
 bool process_read(struct model *model, const struct model_request *request);
 
+/* The keys of a process that settings `process.KEY` may give, NULL-terminated. */
+extern const char *const process_settings[];
+
 /* The total noise at T, finite on [0, 1]; false where the expression has no value there. */
 bool process_sigma(const struct process *process, double t, double *sigma);
 

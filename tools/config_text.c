@@ -1,5 +1,6 @@
 /* Writes a resolved recipe. Called by the command `config`, and by training for RUN/config.yaml. */
 #include "tools/config_text.h"
+#include "graph/process.h"
 #include "graph/writer.h"
 #include "tools/command.h"
 
@@ -153,15 +154,14 @@ static void add_params(struct resolving *r)
 /* The last setting of each `process.…` key wins, as when the model is read. */
 static void add_process(struct resolving *r)
 {
-    static const char *const keys[] = {"process.rate", "process.base", "process.noise",
-                                       "process.project"};
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+    for (const char *const *own = process_settings; *own; own++) {
+        const char *key = arena_printf(r->arena, "process.%s", *own);
         const struct setting *last = NULL;
         for (uint32_t i = 0; i < r->recipe->setting_count; i++)
-            if (strcmp(r->recipe->settings[i].key, keys[k]) == 0)
+            if (strcmp(r->recipe->settings[i].key, key) == 0)
                 last = &r->recipe->settings[i];
         if (last)
-            add(r, keys[k], yaml_print(r->arena, last->value),
+            add(r, key, yaml_print(r->arena, last->value),
                 source(r, last->layer, last->value->span));
     }
 }
