@@ -39,9 +39,11 @@ extern const struct op op_modulate, op_modulate_backward, op_gated_add, op_gated
     op_dropout;
 /* features.c */
 extern const struct op op_timestep_features;
-/* score.c: the head's output, the loss, the projection */
+/* score.c: the head's output, the loss */
 extern const struct op op_score_output, op_score_output_backward, op_score_entropy,
-    op_score_entropy_backward, op_project_score;
+    op_score_entropy_backward;
+/* projection.c */
+extern const struct op op_project_score;
 /* noise.c: the schedule and the weight of masks, expanded to nodes of t */
 extern const struct op op_noise, op_mask_weight;
 /* perturb.c: draws of the forward chain */

@@ -88,7 +88,8 @@ static uint32_t same_type(const struct graph *g, const struct node *n, uint32_t 
 
 /* The score that a posterior comes to lies within the limits of scores already: it is the mean of
  * what they are the extremes of, over the x0 that can lead to x. Of a law that sums to one, as
- * x0_output makes it. */
+ * x0_output makes it. A cavity may hold x0 that cannot lead to x (of another group), and its score
+ * is then beyond them. */
 static bool is_within_limits(const struct graph *g, const struct node *project)
 {
     const struct node *score = &g->nodes[g->values[project->in[0]].node];

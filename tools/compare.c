@@ -11,7 +11,7 @@ static const struct option_spec options[] = {
     {"data", 'd', OPTION_FILES, "FILE…", "other text than the held-out part of the runs' data",
      NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
-    {"checkpoint", 'c', OPTION_TEXT, "WHICH", "last (default) or best", NULL},
+    {"checkpoint", 'c', OPTION_FILE, "WHICH", "last (default) or best", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
     {"sequences", 'n', OPTION_KEY, "N", "how many held-out windows", "eval.sequences"},
     {"estimator", 'e', OPTION_KEY, "NAME", "how the bounds are estimated", "eval.estimator"},

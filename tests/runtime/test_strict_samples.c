@@ -135,15 +135,15 @@ Test(strict_samples, matrices_have_the_law)
 /* Scores that are not projected, whose rates stay below the bound times the cap here. */
 Test(strict_samples, thinning_raw_scores_has_the_law)
 {
-    static const struct little_setup raw[] = {
-        {.rate = "absorb", .tokens = 3, .high = 0.5},
-        {.rate = "uniform", .tokens = 3, .high = 1},
-        {.rate = LITTLE_LEAVES, .tokens = 2, .high = 1},
-        {.rate = "{band: {width: 1}}", .tokens = 3, .high = 1},
+    static const struct {
+        struct little_setup setup;
+        int batches;
+    } raw[] = {
+        {{.rate = "absorb", .raw = true, .tokens = 3, .high = 0.5}, 12},
+        {{.rate = "uniform", .raw = true, .tokens = 3, .high = 1}, 12},
+        {{.rate = LITTLE_LEAVES, .raw = true, .tokens = 2, .high = 1}, 5},
+        {{.rate = "{band: {width: 1}}", .raw = true, .tokens = 3, .high = 1}, 2},
     };
-    for (size_t i = 0; i < sizeof raw / sizeof raw[0]; i++) {
-        struct little_setup setup = raw[i];
-        setup.raw = true;
-        check_setup(&setup, setup.rate[0] == '{' ? 2 : 12);
-    }
+    for (size_t i = 0; i < sizeof raw / sizeof raw[0]; i++)
+        check_setup(&raw[i].setup, raw[i].batches);
 }
