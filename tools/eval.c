@@ -301,7 +301,8 @@ const struct command command_eval = {
     .doc = "the likelihood bound of a run, with all its terms and errors",
     .detail = "The bound holds for the reverse process in continuous time, from the base that "
               "`sedge sample`\n"
-              "starts from, with the same projected scores and decoder; a sampler with many steps "
+              "starts from, with the same scores and decoder (process.project); a sampler with "
+              "many steps "
               "comes close\n"
               "to it. On average over data it is never below the true entropy. Errors: `noise` is "
               "what more noise draws on the\n"

@@ -222,21 +222,19 @@ static bool check_counts(const struct measured *m, const char *what)
 
 /* Scores that are not projected are no law of the clean token: one taken out of them is another
  * model's. */
-static bool check_law(const struct measured *m, const struct plan *conditional)
+static bool check_scores(const struct measured *m)
 {
     const struct project *p = &m->p;
-    for (uint32_t i = 0; i < conditional->step_count; i++) {
-        const struct plan_step *s = &conditional->steps[i];
-        if (strcmp(s->op, op_score_posterior.name) != 0 || !s->chain->raw)
-            continue;
-        diag_error(p->diags, FAULT_CONFIG, s->span,
-                   "%s asks for a law of the clean token, which scores that are not projected "
-                   "(process.project: off) do not give",
-                   m->order ? "--order" : "exact-k");
-        diag_hint(p->diags, "set process.project=on, or take another estimator");
-        return false;
-    }
-    return true;
+    const struct section *step = section_find(&p->s.model->programs, "order_step");
+    if (!step || !project_raw(p) ||
+        !project_mentions(p, "order_step", op_score_posterior.name, NULL))
+        return true;
+    diag_error(p->diags, FAULT_CONFIG, step->span,
+               "%s asks for a law of the clean token, which scores that are not projected "
+               "(process.project: off) do not give",
+               m->order ? "--order" : "exact-k");
+    diag_hint(p->diags, "set process.project=on, or take another estimator");
+    return false;
 }
 
 /* An order is an exact likelihood only where the answer depends on what is masked and nothing else;
@@ -260,8 +258,8 @@ bool measure_load(struct measured *m, bool by_position)
                               .given = m->given || m->but_one,
                               .label = p->told,
                               .by_position = by_position};
-    if (!project_bound_wish(p, p->recipe->eval.batch, &wish, &set) ||
-        (set.conditional && !check_law(m, set.conditional)) || !project_state(p, false) ||
+    if ((wish.conditional && !check_scores(m)) ||
+        !project_bound_wish(p, p->recipe->eval.batch, &wish, &set) || !project_state(p, false) ||
         !project_weights(p, m->run, which ? which : "last", &m->weights) ||
         !project_bound_load(p, &set, &m->plans))
         return false;
@@ -338,7 +336,7 @@ char *measure_protocol(const struct measured *m)
             p->arena, "%s, told %s", windows,
             p->label < 0 ? "the class of each"
                          : arena_printf(p->arena, "the class %s", class_name(p, p->label)));
-    if (p->s.model->processes[0].chain.raw)
+    if (project_raw(p))
         windows = arena_printf(p->arena, "%s, scores not projected", windows);
     if (m->order)
         return arena_printf(p->arena, "%s; exact, revealed in the order %s", windows,

@@ -238,6 +238,41 @@ bool project_takes(const struct project *p, const char *program, const char *inp
     return false;
 }
 
+/* What is looked for in programs: a key, or a scalar; either may be NULL. */
+struct search {
+    const struct model *model;
+    const char *key, *scalar;
+    bool *seen; /* blocks that were searched: of a loop that is not run, one may call itself */
+};
+
+/* Whether Y, or a block that it calls, has it. */
+static bool mentions(const struct search *s, const struct yaml *y)
+{
+    const struct sections *blocks = &s->model->blocks;
+    if (y->kind == YAML_SCALAR)
+        return s->scalar && strcmp(y->text, s->scalar) == 0;
+    for (uint32_t i = 0; i < y->count; i++) {
+        const char *its = y->kind == YAML_MAP ? y->keys[i]->text : "";
+        const struct section *block = section_find(blocks, its);
+        bool new = block && !s->seen[block - blocks->items];
+        if (new)
+            s->seen[block - blocks->items] = true;
+        if ((s->key && strcmp(its, s->key) == 0) || mentions(s, y->items[i]) ||
+            (new &&mentions(s, block->body)))
+            return true;
+    }
+    return false;
+}
+
+bool project_mentions(const struct project *p, const char *program, const char *key,
+                      const char *scalar)
+{
+    const struct model *m = p->s.model;
+    const struct section *section = section_find(&m->programs, program);
+    struct search search = {m, key, scalar, arena_new_array(p->arena, bool, m->blocks.count + 1)};
+    return section && mentions(&search, section->body);
+}
+
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update)
 {
     const struct train_recipe *t = &p->recipe->train;
@@ -264,6 +299,17 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
                                .ema = t->ema};
     *update = compile_graph(update_graph(p->s.model, &u), NULL);
     return remember(p, *update);
+}
+
+const struct chain *project_chain(const struct project *p)
+{
+    const struct model *m = p->s.model;
+    return m->process_count ? &m->processes[0].chain : NULL;
+}
+
+bool project_raw(const struct project *p)
+{
+    return project_chain(p) && project_chain(p)->raw;
 }
 
 bool project_time_free(const struct project *p)

@@ -52,10 +52,18 @@ struct plan *project_compile(struct project *p, const struct elaborate_request *
 /* The same of a program with the inputs BIND. */
 struct plan *project_plan(struct project *p, const char *program, int64_t batch,
                           const char *const *bind, uint32_t bind_count);
+/* The chain of the first process; NULL: the model has none. */
+const struct chain *project_chain(const struct project *p);
+/* Whether its scores are taken as the network gives them: `project: off`. */
+bool project_raw(const struct project *p);
 /* Whether the network sees no noise level: its block `trunk` takes none. */
 bool project_time_free(const struct project *p);
 /* Whether PROGRAM has the input. */
 bool project_takes(const struct project *p, const char *program, const char *input);
+/* Whether PROGRAM, or a block that it calls, has the KEY, such as an op, or the SCALAR, such as a
+ * param; either may be NULL. By its text, so that it need not be compiled. */
+bool project_mentions(const struct project *p, const char *program, const char *key,
+                      const char *scalar);
 /* The gradient plan of `train` and the update plan. */
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
 

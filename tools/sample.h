@@ -51,7 +51,9 @@ struct sample_job {
     uint8_t *fixed, *allowed; /* [batch, length], [batch, length, states] */
     int32_t *known, *label;
     double gamma;
-    bool steered; /* the loop follows a gradient */
+    bool steered;  /* the loop follows a gradient */
+    bool by_event; /* it jumps at the times of the process */
+    bool by_order; /* it chooses which masks are revealed first */
     struct loop_field fields[GIVEN_COUNT];
     const char *names[GIVEN_COUNT];
     uint32_t field_count;
@@ -74,6 +76,9 @@ struct sample_job {
     bool counting;       /* a line says which turn it is */
     struct arena *frame; /* text of one frame */
 };
+
+/* The known language, or that of class K. */
+const struct grammar *sample_language(const struct sample_job *j, uint32_t k);
 
 /* Opens the loop with the weights of RUN; false after reporting. */
 bool sample_open_loop(struct sample_job *j, const char *run);

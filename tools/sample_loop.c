@@ -209,42 +209,13 @@ static bool check_fields(struct sample_job *j, struct plan *const *plans, const 
     return true;
 }
 
-/* What is looked for in programs: a key, or a scalar; either may be NULL. */
-struct search {
-    const struct model *model;
-    const char *key, *scalar;
-    bool *seen; /* blocks that were searched: of a loop that is not run, one may call itself */
-};
-
-/* Whether Y, or a block that it calls, has it. */
-static bool mentions(const struct search *s, const struct yaml *y)
-{
-    const struct sections *blocks = &s->model->blocks;
-    if (y->kind == YAML_SCALAR)
-        return s->scalar && strcmp(y->text, s->scalar) == 0;
-    for (uint32_t i = 0; i < y->count; i++) {
-        const char *its = y->kind == YAML_MAP ? y->keys[i]->text : "";
-        const struct section *block = section_find(blocks, its);
-        bool new = block && !s->seen[block - blocks->items];
-        if (new)
-            s->seen[block - blocks->items] = true;
-        if ((s->key && strcmp(its, s->key) == 0) || mentions(s, y->items[i]) ||
-            (new &&mentions(s, block->body)))
-            return true;
-    }
-    return false;
-}
-
 /* Whether a program that the loop calls has the KEY or the SCALAR. */
 static bool loop_mentions(const struct sample_job *j, const struct loop *l, const char *key,
                           const char *scalar)
 {
-    const struct model *m = j->p.s.model;
-    struct search search = {m, key, scalar, arena_new_array(j->p.arena, bool, m->blocks.count + 1)};
     for (uint32_t i = 0; i < l->body_count + l->carry_count; i++) {
-        const char *name = called(l, i);
-        const struct section *program = name ? section_find(&m->programs, name) : NULL;
-        if (program && mentions(&search, program->body))
+        const char *program = called(l, i);
+        if (program && project_mentions(&j->p, program, key, scalar))
             return true;
     }
     return false;
@@ -264,9 +235,8 @@ static bool does_without(const struct sample_job *j, const struct loop *l, const
  * would draw from another model than the one whose bound is reported. */
 static bool check_scores(struct sample_job *j)
 {
-    const struct model *m = j->p.s.model;
     const char *op = op_score_posterior.name;
-    if (!m->process_count || !m->processes[0].chain.raw || does_without(j, j->loop, op))
+    if (!project_raw(&j->p) || does_without(j, j->loop, op))
         return true;
     diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
                "the sampler `%s` draws from a law of the clean token, which scores that are not "
@@ -466,7 +436,10 @@ bool sample_open_loop(struct sample_job *j, const char *run)
         !check_fields(j, plans, names, count) || !check_law(j) || !project_state(p, false) ||
         !project_weights(p, run, which ? which : "last", &weights))
         return false;
-    j->steered = loop_mentions(j, j->loop, "gradient", NULL);
+    j->steered = loop_mentions(j, j->loop, op_gradient.name, NULL);
+    j->by_event = loop_mentions(j, j->loop, op_first_hit.name, NULL) ||
+                  loop_mentions(j, j->loop, op_thin_next.name, NULL);
+    j->by_order = loop_mentions(j, j->loop, op_reveal.name, NULL);
     for (uint32_t i = 0; i < count; i++) {
         programs[i].name = names[i];
         programs[i].loaded = executor_load(p->diags, p->arena, &p->s.engine, plans[i]);

@@ -1,13 +1,11 @@
 /* What `sedge sample` shows: sequences while noise resolves into text, the text, and what was
  * done. */
 #include "graph/base/clock.h"
-#include "graph/process.h"
 #include "tools/classes.h"
 #include "tools/json_print.h"
 #include "tools/sample.h"
 #include "tools/signals.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -125,7 +123,7 @@ static int64_t shown(const struct sample_job *j, const int32_t *ids)
     return count;
 }
 
-static const struct grammar *language(const struct sample_job *j, uint32_t k)
+const struct grammar *sample_language(const struct sample_job *j, uint32_t k)
 {
     return dataset_class_count(j->p.data) ? dataset_class_grammar(j->p.data, (int32_t)k)
                                           : dataset_grammar(j->p.data);
@@ -157,7 +155,8 @@ void sample_print_batch(struct sample_job *j)
             putchar('\n');
         }
         for (uint32_t k = 0; k < j->languages; k++) {
-            struct sentence_count c = grammar_accepts_sentences(language(j, k), ids, (size_t)count);
+            struct sentence_count c =
+                grammar_accepts_sentences(sample_language(j, k), ids, (size_t)count);
             j->sentences[k].total += c.total;
             j->sentences[k].accepted += c.accepted;
         }
@@ -188,51 +187,37 @@ static bool gives_tokens(const struct sample_job *j)
     return false;
 }
 
-/* The most masks that a step by confidence reveals: the op `reveal` leaves as many as are expected,
- * rounded, and the last call reveals all that are left. */
-static int64_t most_revealed(const struct sample_job *j)
-{
-    int64_t masks = j->p.length, most = 0;
-    for (int64_t k = 1; k <= j->times.steps; k++) {
-        double sigma = 0;
-        process_sigma(&j->p.s.model->processes[0], j->times.time[k], &sigma);
-        int64_t left = (int64_t)floor(-expm1(-sigma) * (double)j->p.length + 0.5);
-        most = masks - left > most ? masks - left : most;
-        masks = left;
-    }
-    return masks > most ? masks : most;
-}
-
-/* Whether the sampler draws by the law of the model, but for what is asked besides. */
+/* Whether the sampler draws by the law of the model, the one that the bound is of, but for what is
+ * asked besides. */
 static void say_sampler(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
-    bool best = strcmp(j->loop->name, "confidence-keep-best") == 0;
-    bool ordered = best || strcmp(j->loop->name, "confidence-position") == 0;
-    if (!j->loop->grid && strcmp(j->loop->name, "exact") == 0) {
-        if (j->total[TOTAL_VIOLATIONS] > 0)
-            say(heuristic, "sampler: rates that were above their bound were cut");
-        else
-            say(exact,
-                "sampler: each jump has its own time and law, so that no step makes an error");
-    }
-    if (best)
+    const struct chain *chain = project_chain(&j->p);
+    bool bounded = chain && chain->kind == CHAIN_FLAT && !project_raw(&j->p);
+    if (!j->by_event && !j->loop->grid)
+        say(heuristic, "sampler: a loop of this model, of whose law nothing is known");
+    else if (!j->by_event)
+        say(heuristic, "steps: symbols that change in the same step do not see each other");
+    else if (j->total[TOTAL_VIOLATIONS] > 0)
+        say(heuristic, "sampler: rates that were above their bound were cut");
+    else if (bounded)
+        say(exact, "sampler: each jump has its own time and law, so that no step makes an error");
+    else
+        say(exact, "sampler: each jump has its own time and law, as no rate that was met was above "
+                   "the one that it was thinned by");
+    if (j->by_order && changes_law(j, "confidence_by", 3))
+        say(heuristic, "order: symbols come where the network is surest first, and the law of the "
+                       "model is that of any order");
+    if (strcmp(j->loop->name, "confidence-keep-best") == 0)
         say(heuristic, "confidence-keep-best: what is drawn and then kept is likelier than the "
                        "law says");
-    if (ordered && most_revealed(j) > 1)
-        say(heuristic, "steps: symbols that are revealed in the same step do not see each other");
-    else if (ordered && !best)
-        say(exact, "sampler: each step reveals one symbol, at a place chosen by those that are "
-                   "there, and makes no error");
-    else if (j->loop->grid && !ordered)
-        say(heuristic, "steps: symbols that change in the same step do not see each other");
 }
 
 /* Which parts of the request the sampler meets exactly, given the network, and which by a rule of
  * thumb; `sedge explain given` says the same. */
 static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
-    const struct model *m = j->p.s.model;
-    bool absorb = m->process_count && chain_carries_over(&m->processes[0].chain);
+    const struct chain *chain = project_chain(&j->p);
+    bool absorb = chain && chain_carries_over(chain);
     say_sampler(j, exact, heuristic);
     bool given = gives_tokens(j); /* by the request: the context of a block is spoken of below */
     if (given && absorb && project_time_free(&j->p))
@@ -307,6 +292,8 @@ static void print_json(const struct sample_job *j, double seconds)
     for (int i = 0; i < TOTAL_COUNT; i++)
         if (loop_carry_data(j->looper, sample_totals[i]))
             json_object_set_new(all, sample_totals[i], json_real(j->total[i]));
+    if (project_raw(&j->p))
+        json_object_set_new(all, "project", json_string("off"));
     if (j->label) {
         json_object_set_new(all, "label", json_string(class_name(&j->p, j->label[0])));
         json_object_set_new(all, "gamma", json_real(j->gamma));
@@ -399,9 +386,10 @@ void sample_print_end(struct sample_job *j, double seconds)
     const struct sample_recipe *q = &j->p.recipe->sample;
     bool grid = j->loop->grid;
     long long turns = (long long)(grid ? j->times.steps : j->calls);
-    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s%s, in %.1f s\n", (long long)q->count,
-            q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler, turns,
-            grid ? "step" : "program call", turns == 1 ? "" : "s", seconds);
+    fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s%s, in %.1f s%s\n",
+            (long long)q->count, q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler, turns,
+            grid ? "step" : "program call", turns == 1 ? "" : "s", seconds,
+            project_raw(&j->p) ? ", scores not projected" : "");
     print_notes(j);
     print_how(j);
     print_sentences(j);

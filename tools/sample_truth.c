@@ -22,13 +22,14 @@ static int64_t only_hole(const struct sample_job *j, const struct template *text
     return hole;
 }
 
+/* The language that a text is held against: of several, that of the class that is asked for. */
 static const struct grammar *language_of(const struct sample_job *j)
 {
     uint32_t classes = j->p.data ? dataset_class_count(j->p.data) : 0;
-    if (!classes)
-        return j->p.data ? dataset_grammar(j->p.data) : NULL;
     bool told = j->label && j->label[0] >= 0 && (uint32_t)j->label[0] < classes;
-    return told ? dataset_class_grammar(j->p.data, j->label[0]) : NULL;
+    if (!j->p.data || (classes && !told))
+        return NULL;
+    return sample_language(j, told ? (uint32_t)j->label[0] : 0);
 }
 
 /* The law of what stands in the hole; NULL: the language has no text with the rest. */
@@ -56,8 +57,9 @@ static double *hole_law(const struct sample_job *j, const struct grammar *g,
 void sample_open_truth(struct sample_job *j)
 {
     const struct grammar *g = language_of(j);
+    const int64_t drawn = j->p.recipe->sample.count; /* texts beyond are not */
     j->holes = arena_new_array(j->p.arena, struct sample_hole, j->text_count + 1);
-    for (uint32_t i = 0; g && i < j->text_count; i++) {
+    for (uint32_t i = 0; g && i < j->text_count && i < drawn; i++) {
         struct sample_hole *h = &j->holes[i];
         h->place = only_hole(j, &j->texts[i]);
         h->law = h->place < 0 ? NULL : hole_law(j, g, &j->texts[i], h->place);

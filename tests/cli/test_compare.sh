@@ -55,6 +55,7 @@ hints '--order asks for a law of the clean token'
 run 2 sample a process.project=off --sampler ancestral
 hints 'set process.project=on, or sample by tweedie, euler, euler-linear, predictor-corrector'
 run 0 sample a process.project=off --sampler euler
+hints ', scores not projected'
 run 0 sample uniform -n 2 process.project=off --sampler exact cap=0.1
 hints 'times a rate was above its bound and was cut'
 run 2 eval a $N --estimator strat
