@@ -43,13 +43,14 @@ static void task_make(struct task *t)
     t->overlay = (struct loop_overlay){.fixed = t->fixed, .known = t->known, .length = 2};
 }
 
-/* LOOP of the model at PATH under RATE. Four deviations are passed by chance once in 30,000. */
-static void check_law(const char *path, const char *rate, const char *loop, int64_t steps)
+/* LOOP of the model at PATH under RATE, which is a setting, and another or NULL. Four deviations are passed by chance once in 30,000. */
+static void check_setting(const char *path, const char *rate, const char *noise, const char *loop,
+                          int64_t steps)
 {
     static struct task task;
     int64_t count[2][TOKENS][TOKENS] = {0}, all[TOKENS] = {0};
     struct play p;
-    const char *const settings[] = {"vocab=4", rate, NULL};
+    const char *const settings[] = {"vocab=4", rate, noise, NULL};
     task_make(&task);
     play_open(&p, path, settings, loop, BATCH, &task.overlay);
     fill_head(rig_row(&p.rig, "ema/given.embedding"),
@@ -66,8 +67,8 @@ static void check_law(const char *path, const char *rate, const char *loop, int6
     for (int k = 0; k < 2 * TOKENS; k++) {
         int at = k % 2, known = k / 2;
         double apart = chi_square(count[at][known], together[known], TOKENS);
-        cr_expect(apart < 4, "%s, %s: %.1f deviations beside %d at %d", loop, rate, apart,
-                  known, at);
+        cr_expect(apart < 4, "%s, %s: %.1f deviations beside %d at %d", loop, rate, apart, known,
+                  at);
     }
     /* So many draws tell it from the law that is blind to what is known. */
     for (int known = 0; known < TOKENS; known++) {
@@ -76,6 +77,22 @@ static void check_law(const char *path, const char *rate, const char *loop, int6
             blind[y] = (double)all[y];
         cr_expect(chi_square(count[0][known], blind, TOKENS) > 8);
     }
+}
+
+static void check_law(const char *path, const char *rate, const char *loop, int64_t steps)
+{
+    check_setting(path, rate, NULL, loop, steps);
+}
+
+/* Four tenths of the tokens are still there at the start: the base draws them beside what is known,
+ * as the bound of a part given the rest has it. */
+Test(infill, of_an_absorbing_chain_that_leaks)
+{
+    static const char path[] = "tests/support/parity.yaml", rate[] = "process.rate=absorb";
+    static const char noise[] = "process.noise={loglinear: {eps: 0.4}}";
+    check_setting(path, rate, noise, "exact", 0);
+    check_setting(path, rate, noise, "ancestral", 3);
+    check_setting(path, rate, noise, "tweedie", 3);
 }
 
 Test(infill, of_an_absorbing_chain)

@@ -5,7 +5,10 @@
 
 #define INPUTS_MAX 8
 
-/* What the calls of the loop give the program NAME, and `fixed` where positions are known. */
+static const char *const fields[] = {"fixed", "known"};
+#define FIELDS (sizeof fields / sizeof fields[0])
+
+/* What the calls of the loop give the program NAME, and `fixed` and `known` where positions are. */
 static void find_inputs(const struct play *p, const char *name, const char **bind)
 {
     const struct yaml *in = yaml_get(section_find(&p->rig.model->programs, name)->body, "in");
@@ -14,14 +17,15 @@ static void find_inputs(const struct play *p, const char *name, const char **bin
         for (uint32_t k = 0; k < p->loop->body[c].with_count; k++)
             if (strcmp(p->loop->body[c].program, name) == 0 && n < INPUTS_MAX)
                 bind[n++] = p->loop->body[c].with[k].input;
-    if (p->known && yaml_get(in, "fixed"))
-        bind[n++] = "fixed";
+    for (size_t k = 0; p->known && k < FIELDS; k++)
+        if (yaml_get(in, fields[k]))
+            bind[n++] = fields[k];
     bind[n] = NULL;
 }
 
 static void add_program(struct play *p, struct plan **plans, const char *name)
 {
-    const char *bind[INPUTS_MAX + 2];
+    const char *bind[INPUTS_MAX + FIELDS + 1];
     for (uint32_t i = 0; i < p->program_count; i++)
         if (strcmp(p->programs[i].name, name) == 0)
             return;
@@ -35,7 +39,6 @@ static void add_program(struct play *p, struct plan **plans, const char *name)
 void play_open(struct play *p, const char *path, const char *const *settings, const char *loop,
                int64_t batch, const struct loop_overlay *known)
 {
-    static const char *const names[] = {"fixed"};
     struct plan *plans[PLAY_PROGRAMS];
     *p = (struct play){.batch = batch, .known = known};
     rig_model(&p->rig, path, settings);
@@ -49,8 +52,8 @@ void play_open(struct play *p, const char *path, const char *const *settings, co
     rig_state(&p->rig, &p->rig.model->states, 1);
     for (uint32_t i = 0; i < p->program_count; i++)
         p->programs[i].loaded = rig_load(&p->rig, plans[i]);
-    p->looper = loop_open(p->rig.diags, p->rig.arena, p->loop, p->programs, p->program_count, names,
-                          known != NULL, batch);
+    p->looper = loop_open(p->rig.diags, p->rig.arena, p->loop, p->programs, p->program_count,
+                          fields, known ? FIELDS : 0, batch);
     cr_assert_not_null(p->looper, "%s", diags_render(p->rig.diags, false));
 }
 
@@ -63,12 +66,13 @@ void play_close(struct play *p)
 
 const int32_t *play_turn(struct play *p, int64_t steps, uint64_t turn)
 {
-    struct loop_field fixed = {"fixed", p->known ? p->known->fixed : NULL};
+    struct loop_field given[] = {{"fixed", p->known ? p->known->fixed : NULL},
+                                 {"known", p->known ? p->known->known : NULL}};
     struct loop_request q = {.count = p->batch,
                              .key = random_key(5 + turn, "sample"),
                              .steps = steps,
                              .overlay = p->known,
-                             .fields = p->known ? &fixed : NULL};
+                             .fields = p->known ? given : NULL};
     if (p->loop->grid) {
         cr_assert(loop_grid(p->rig.model, p->loop, steps, &p->times));
         q.steps = p->times.steps;
