@@ -222,13 +222,17 @@ static bool check_counts(const struct measured *m, const char *what)
 
 /* Scores that are not projected are no law of the clean token: one taken out of them is another
  * model's. */
+static bool lacks_law(const struct project *p)
+{
+    return project_raw(p) && project_mentions(p, "order_step", op_score_posterior.name, NULL);
+}
+
 static bool check_scores(const struct measured *m)
 {
     const struct project *p = &m->p;
-    const struct section *step = section_find(&p->s.model->programs, "order_step");
-    if (!step || !project_raw(p) ||
-        !project_mentions(p, "order_step", op_score_posterior.name, NULL))
+    if (!lacks_law(p))
         return true;
+    const struct section *step = section_find(&p->s.model->programs, "order_step");
     diag_error(p->diags, FAULT_CONFIG, step->span,
                "%s asks for a law of the clean token, which scores that are not projected "
                "(process.project: off) do not give",
@@ -251,14 +255,14 @@ bool measure_load(struct measured *m, bool by_position)
     bool counts = m->estimator->counts || m->order;
     if (counts && !check_counts(m, m->order ? "--order" : m->estimator->name))
         return false;
-    bool both =
-        m->all && is_masking(p->s.model) && section_find(&p->s.model->programs, "order_step");
+    bool both = m->all && is_masking(p->s.model) &&
+                section_find(&p->s.model->programs, "order_step") && !lacks_law(p);
     struct bound_wish wish = {.terms = !counts || m->all,
                               .conditional = counts || both,
                               .given = m->given || m->but_one,
                               .label = p->told,
                               .by_position = by_position};
-    if ((wish.conditional && !check_scores(m)) ||
+    if ((counts && !check_scores(m)) ||
         !project_bound_wish(p, p->recipe->eval.batch, &wish, &set) || !project_state(p, false) ||
         !project_weights(p, m->run, which ? which : "last", &m->weights) ||
         !project_bound_load(p, &set, &m->plans))
@@ -275,33 +279,17 @@ static bool stop(void *context)
     return signals_caught();
 }
 
-/* Whether times can be placed by the share of tokens that noise has reached; else evenly. */
-static bool has_clock(const struct project *p)
-{
-    const struct model *model = p->s.model;
-    return model->process_count == 1 && chain_forgets_alike(&model->processes[0].chain);
-}
-
 bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,
                  struct bound *out)
 {
     struct project *p = &m->p;
-    const struct eval_recipe *e = &p->recipe->eval;
-    int64_t most = (int64_t)dataset_valid_count(p->data);
-    struct bound_config c = {.batch = e->batch,
-                             .sequences = e->sequences < most ? e->sequences : most,
-                             .times = e->times,
-                             .length = p->length,
-                             .t_min = project_t_min(p),
-                             .seed = (uint64_t)p->recipe->sample.seed,
-                             .estimator = estimator,
-                             .given = m->given,
-                             .but_one = m->but_one,
-                             .by_position = by_position,
-                             .noised = project_noised,
-                             .noised_context = p,
-                             .evenly = !has_clock(p),
-                             .apart = m->apart};
+    struct bound_config c = project_bound_config(p, p->recipe->eval.sequences);
+    c.seed = (uint64_t)p->recipe->sample.seed;
+    c.estimator = estimator;
+    c.given = m->given;
+    c.but_one = m->but_one;
+    c.by_position = by_position;
+    c.apart = m->apart;
     struct bound_source source = project_valid_source(p, c.sequences);
     source.stop = stop;
     if (m->order)
@@ -347,9 +335,10 @@ char *measure_protocol(const struct measured *m)
         return arena_printf(p->arena, "%s; %lld stratified numbers of masks in two replicates%s",
                             windows, times,
                             m->time_free ? "" : ", sigma at which as many are masked");
-    return arena_printf(
-        p->arena, "%s; %lld %s times%s in two replicates on [%g, 1]", windows, times,
-        m->estimator->shared ? "shifted equidistant" : m->estimator->name,
-        m->estimator->even || !has_clock(p) ? "" : " (by t and the root of the noised share)",
-        project_t_min(p));
+    return arena_printf(p->arena, "%s; %lld %s times%s in two replicates on [%g, 1]", windows,
+                        times, m->estimator->shared ? "shifted equidistant" : m->estimator->name,
+                        m->estimator->even || !project_has_clock(p)
+                            ? ""
+                            : " (by t and the root of the noised share)",
+                        project_t_min(p));
 }

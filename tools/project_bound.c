@@ -126,7 +126,8 @@ double project_t_min(const struct project *p)
     return t ? number_real(t->value) : 0;
 }
 
-double project_noised(void *context, double t)
+/* The share of tokens that noise has reached at time T. */
+static double noised_share(void *context, double t)
 {
     const struct project *p = context;
     const struct process *process = &p->s.model->processes[0];
@@ -134,6 +135,26 @@ double project_noised(void *context, double t)
     if (!process_sigma(process, t, &sigma))
         return 1; /* only past the end of the noise */
     return -expm1(-sigma * chain_fastest(&process->chain));
+}
+
+bool project_has_clock(const struct project *p)
+{
+    const struct model *model = p->s.model;
+    return model->process_count == 1 && chain_forgets_alike(&model->processes[0].chain);
+}
+
+struct bound_config project_bound_config(struct project *p, int64_t sequences)
+{
+    const struct eval_recipe *e = &p->recipe->eval;
+    int64_t most = (int64_t)dataset_valid_count(p->data);
+    return (struct bound_config){.batch = e->batch,
+                                 .sequences = sequences < most ? sequences : most,
+                                 .times = e->times,
+                                 .length = p->length,
+                                 .t_min = project_t_min(p),
+                                 .noised = noised_share,
+                                 .noised_context = p,
+                                 .evenly = !project_has_clock(p)};
 }
 
 /* --- held-out data ------------------------------------------------------------------------ */

@@ -30,9 +30,13 @@ bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
 /* Where the integral of the bound starts; 0 in a model without it, of which no bound is planned. */
 double project_t_min(const struct project *p);
-/* The share of tokens that noise has reached at time T, for bound_config; CONTEXT is the
- * project. */
-double project_noised(void *context, double t);
+
+/* Whether times of an estimate are placed by the share of tokens that noise has reached; else
+ * evenly. */
+bool project_has_clock(const struct project *p);
+/* How SEQUENCES of the held-out windows, or all where there are fewer, are evaluated, by the keys
+ * eval.…; what is asked for besides is the caller's to add, a seed first. */
+struct bound_config project_bound_config(struct project *p, int64_t sequences);
 
 /* COUNT of the held-out windows, spread evenly over all of them, as a source for bound_evaluate;
  * the context is the project. */

@@ -103,15 +103,9 @@ static bool validate(void *context, const struct train_report *r)
 {
     struct job *j = context;
     struct arena *arena = arena_new();
-    int64_t most = (int64_t)dataset_valid_count(j->p.data);
-    const struct eval_recipe *e = &j->p.recipe->eval;
-    int64_t n = e->sequences < QUICK_SEQUENCES ? e->sequences : QUICK_SEQUENCES;
-    struct bound_config c = {.batch = e->batch,
-                             .sequences = n < most ? n : most,
-                             .times = e->times,
-                             .length = j->p.length,
-                             .t_min = project_t_min(&j->p),
-                             .seed = (uint64_t)j->p.recipe->train.seed};
+    int64_t n = j->p.recipe->eval.sequences;
+    struct bound_config c = project_bound_config(&j->p, n < QUICK_SEQUENCES ? n : QUICK_SEQUENCES);
+    c.seed = (uint64_t)j->p.recipe->train.seed;
     struct bound b;
     struct bound_source source = project_valid_source(&j->p, c.sequences);
     source.stop = stop;
