@@ -106,10 +106,6 @@ bool folder_open(struct folder *folder, struct diags *diags, struct arena *arena
         clean[n - 1] = 0;
     *folder = (struct folder){
         .diags = diags, .arena = arena, .path = clean, .keep = keep, .best = INFINITY};
-    if (!clean[0]) {
-        diag_error(diags, FAULT_CONFIG, (struct span){0}, "the folder of a run needs a name");
-        return false;
-    }
     if (!make_folders(folder))
         return false;
     if (access(clean, W_OK | X_OK) != 0)

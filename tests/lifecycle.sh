@@ -222,6 +222,11 @@ interrupt INT 130 eval base eval.times=1000000
 interrupt TERM 75 eval base eval.times=1000000
 interrupt INT 130 sample base --steps 10000000
 interrupt TERM 75 sample base --steps 10000000
+# What was drawn is printed, in JSON as well.
+interrupt INT 130 sample base -n 10000000 --steps 4 --json
+holds 'texts drawn before Ctrl-C' grep -q '"texts"' "$top/out"
+holds 'as many as it says' \
+    [ "$(sed -n 's/.*"sequences": \([0-9]*\),.*/\1/p' "$top/out")" = "$(sed -n '/"texts"/,$p' "$top/out" | grep -c '^    "')" ]
 wide='vocab=64 dim=256 heads=4 layers=2 length=256 batch=32'
 # shellcheck disable=SC2086
 interrupt TERM 75 bench sedd-uniform $wide --seconds 3600
@@ -287,7 +292,7 @@ hints 'cannot make the folder'
 train 1 base/config.yaml train.steps=5
 hints 'Not a directory'
 train 2 '' train.steps=5
-hints 'needs a name'
+hints 'not an empty name'
 # shellcheck disable=SC2086
 if [ "$(id -u)" -ne 0 ]; then
     mkdir closed && chmod 555 closed

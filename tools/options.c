@@ -99,6 +99,11 @@ static bool add_option_override(struct command_line *line, const struct option_s
 /* `--per-position --json` means two options, of which the first lacks its file. */
 static bool check_file(struct command_line *line, const struct option_spec *o, const char *value)
 {
+    if (!value[0]) {
+        diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+                   "`--%s` needs %s, not an empty name", o->name, o->argument);
+        return false;
+    }
     if (value[0] != '-' || !value[1])
         return true;
     diag_error(line->diags, FAULT_CONFIG, (struct span){0},

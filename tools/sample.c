@@ -154,6 +154,7 @@ static bool sample(struct sample_job *j)
             return false;
         sample_count_truth(j, first);
         sample_print_batch(j);
+        j->finished += j->count;
     }
     return true;
 }
@@ -208,11 +209,13 @@ static int run(struct command_line *line)
     signals_catch(NULL);
     sample_print_start(j);
     double start = j->drawn = clock_seconds();
-    if (!sample(j)) {
-        sample_end_count(j);
+    bool whole = sample(j);
+    sample_end_count(j);
+    if (whole || signals_caught())
+        sample_print_end(j, clock_seconds() - start);
+    json_decref(j->json);
+    if (!whole)
         return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);
-    }
-    sample_print_end(j, clock_seconds() - start);
     loop_close(j->looper);
     arena_free(j->frame);
     project_close(&j->p);

@@ -62,6 +62,7 @@ struct sample_job {
     /* What came out. */
     int32_t *out; /* [batch, wanted] */
     double total[TOTAL_COUNT];
+    int64_t finished; /* sequences that were printed: fewer than asked for after a signal */
     int64_t calls;
     int64_t lawless;                  /* numbers to draw by that are none */
     struct sentence_count *sentences; /* by each known language: LANGUAGES of them */

@@ -238,6 +238,8 @@ static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic
         say(exact, "label: the score is the one that was trained with it");
     else if (j->label && j->gamma != 0)
         say(heuristic, "guidance: scores are sharpened by gamma, which is no law of the data");
+    else if (j->label)
+        say(exact, "label: at gamma 0 it is not used, and what is drawn is of all classes");
     if (changes_law(j, "temperature", 1) || changes_law(j, "top_p", 1) ||
         changes_law(j, "top_k", 0))
         say(heuristic, "temperature, top-p, top-k: the law of each token is changed");
@@ -286,7 +288,7 @@ static void print_json(const struct sample_job *j, double seconds)
     json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "sampler",
                             j->loop->name, "steps", (json_int_t)j->times.steps, "steps_inserted",
                             (json_int_t)j->times.inserted, "program_calls", (json_int_t)j->calls,
-                            "seed", (json_int_t)q->seed, "sequences", (json_int_t)q->count,
+                            "seed", (json_int_t)q->seed, "sequences", (json_int_t)j->finished,
                             "length", (json_int_t)j->wanted, "seconds", seconds, "exact", exact,
                             "heuristic", heuristic);
     for (int i = 0; i < TOTAL_COUNT; i++)
@@ -302,7 +304,6 @@ static void print_json(const struct sample_job *j, double seconds)
     put_truth(j, all);
     json_object_set(all, "texts", j->json);
     json_print(j->p.line->diags, all, 0);
-    json_decref(j->json);
 }
 
 const char *const sample_totals[TOTAL_COUNT] = {
@@ -332,7 +333,9 @@ static void print_notes(const struct sample_job *j)
         fprintf(stderr, "%.0f times a rate was above its bound and was cut\n",
                 j->total[TOTAL_VIOLATIONS]);
     if (loop_carry_data(j->looper, sample_totals[TOTAL_TRUNK]))
-        fprintf(stderr, "the network was asked for %.0f sequences and %.0f of their positions\n",
+        fprintf(stderr,
+                "after the start the network was asked for %.0f sequences and %.0f of their "
+                "positions\n",
                 j->total[TOTAL_TRUNK], j->total[TOTAL_HEAD]);
 }
 
@@ -387,8 +390,8 @@ void sample_print_end(struct sample_job *j, double seconds)
     bool grid = j->loop->grid;
     long long turns = (long long)(grid ? j->times.steps : j->calls);
     fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s%s, in %.1f s%s\n",
-            (long long)q->count, q->count == 1 ? "" : "s", (long long)j->wanted, q->sampler, turns,
-            grid ? "step" : "program call", turns == 1 ? "" : "s", seconds,
+            (long long)j->finished, j->finished == 1 ? "" : "s", (long long)j->wanted, q->sampler,
+            turns, grid ? "step" : "program call", turns == 1 ? "" : "s", seconds,
             project_raw(&j->p) ? ", scores not projected" : "");
     print_notes(j);
     print_how(j);

@@ -42,10 +42,6 @@ static bool report_kind(struct diags *diags, const char *path, const struct stat
 bool source_open(struct diags *diags, const char *path, struct source *out)
 {
     *out = (struct source){.name = path};
-    if (path[0] == '\0') {
-        diag_error(diags, FAULT_DATA, nowhere, "the name of a data file is empty");
-        return false;
-    }
     /* O_NONBLOCK so that naming a pipe is an error and not a wait. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
