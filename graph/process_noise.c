@@ -170,7 +170,8 @@ static bool check_point(struct model *m, const struct expr *sigma, struct span s
 #define LEAST_CHANCE 0x1p-53
 
 /* A table's losses hold ratios of entries of exp(sigma Q), of order 1 / sigma, and their squares:
- * at the first time FIRST these must be numbers. Flat chains have them in closed form. */
+ * at the first time FIRST these must be numbers. Those of a flat chain are states / sigma at most,
+ * and are not squared. */
 static bool check_least(struct model *m, struct span span, const struct chain *chain,
                         const struct noise_point *first, const struct noise_point *last)
 {
@@ -184,15 +185,14 @@ static bool check_least(struct model *m, struct span span, const struct chain *c
                   fastest, LEAST_CHANCE);
         return false;
     }
-    if (chain->kind == CHAIN_FLAT || fastest * first->sigma >= sqrt(DBL_MIN))
+    const bool flat = chain->kind == CHAIN_FLAT;
+    const double least = (flat ? DBL_MIN * chain->states : sqrt(DBL_MIN)) / fastest;
+    if (first->sigma >= least)
         return true;
-    diag_error(
-        m->diags, FAULT_CONFIG, span,
-        "this noise starts with too little for `band`, `groups` and `matrix`: sigma(%g) = %g",
-        first->t, first->sigma);
-    diag_hint(m->diags,
-              "losses hold the square of 1 / sigma, which is a number from sigma = %.2g on",
-              sqrt(DBL_MIN) / fastest);
+    diag_error(m->diags, FAULT_CONFIG, span, "this noise starts with too little%s: sigma(%g) = %g",
+               flat ? "" : " for `band`, `groups` and `matrix`", first->t, first->sigma);
+    diag_hint(m->diags, "losses hold %s, which is a number from sigma = %.2g on",
+              flat ? "states / sigma" : "the square of 1 / sigma", least);
     return false;
 }
 

@@ -230,8 +230,8 @@ static bool thin_next_shape(struct op_call *call)
     double cap = call->attr[THIN_CAP].real;
     call->out[0] = sampler_rows(call, 0);
     call->out[1] = call->out[0];
-    if (!(cap >= 0) || !isfinite(cap))
-        return op_error(call, "cap (%g) must be 0 or a positive number", cap);
+    if ((!(cap >= 1) && cap != 0) || !isfinite(cap))
+        return op_error(call, "cap (%g) must be 0, or a number from 1 on", cap);
     if (call->chain->kind == CHAIN_TABLE && cap == 0)
         return op_error(call, "no bound in closed form is known for the reverse rates of this "
                               "process: give `cap`, such as 2, and read the violations that are "

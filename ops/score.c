@@ -33,7 +33,8 @@ static const struct op_attr score_output_attrs[] = {
 static bool score_output_shape(struct op_call *call)
 {
     if (call->attr[SCORE_OUTPUT_SCALE].flag && !chain_carries_over(call->chain))
-        return op_error(call, "scale_by_sigma is for the absorbing process only");
+        return op_error(call, "scale_by_sigma is for the absorbing process only: leave it out "
+                              "(sedd-uniform.yaml)");
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 1, 1) && chain_expect_scores(call, 0, 1) &&
            chain_expect_times(call, 2, 1);

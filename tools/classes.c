@@ -54,7 +54,9 @@ bool class_find(struct project *p, const char *option, const char *text, int32_t
         return true;
     diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "%s %s is no class of this run", option,
                text);
-    diag_hint(p->diags, count ? "its classes are %s" : "its model has none by name: say a number",
+    diag_hint(p->diags,
+              count ? "its classes are %s"
+                    : "its model names none: models that have classes are labelled and guided",
               count ? class_list(p) : "");
     return false;
 }

@@ -36,7 +36,9 @@ const struct language_word language_words[] = {
      "               header names the tokens, in any order) or a .safetensors file beside the "
      "file\n"
      "               that names it; `rows: true` where rows sum to zero, not columns\n"
-     "Tables (band, groups, matrix) have at most 4096 states.",
+     "Tables (band, groups, matrix) have at most 4096 states. Where a chain ends in the mask a "
+     "model\n"
+     "includes base-mask.yaml, else base-law.yaml; some ops serve `absorb` alone and say so.",
      "process:\n  rate: {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: true}}\n"
      "  # or: absorb, uniform, {band: {width: 1}}, {groups: [[0, 1], [2]]},\n"
      "  #     {matrix: [[-1, 2], [1, -2]]}, {matrix: rates.csv, rows: true}\n"

@@ -56,8 +56,10 @@ run 2 sample a process.project=off --sampler ancestral
 hints 'set process.project=on, or sample by tweedie, euler, euler-linear, predictor-corrector'
 run 0 sample a process.project=off --sampler euler
 hints ', scores not projected'
-run 0 sample uniform -n 2 process.project=off --sampler exact cap=0.1
+run 0 sample uniform -n 2 process.project=off --sampler exact cap=1
 hints 'times a rate was above its bound and was cut'
+hints 'heuristic: sampler: rates that were above'
+holds 'then it is not exact' [ "$(grep -c '^exact' "$top/err")" -eq 0 ]
 run 2 eval a $N --estimator strat
 hints 'is one of: stratified quadrature random exact-k published'
 # The model tells these sequences hardly apart: of two draws each, noise is all that is seen for some seeds.

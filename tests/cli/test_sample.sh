@@ -107,12 +107,6 @@ holds 'a rate of its own: nothing clamped' [ "$(number clamped)" = 0.0 ]
 holds 'a rate of its own: some inserted' [ "$(number steps_inserted)" -ge 1 ]
 run 0 sample band -n 4 --steps 16 --json tweedie_limit=1e9
 holds 'a rate of its own: negative weights' [ "$(number clamped | cut -d. -f1)" -gt 0 ]
-# Rates above their bound are cut, and then the sampler is not exact.
-run 0 sample band -n 4 --sampler exact --json cap=0.5
-holds 'a low bound: rates above it' [ "$(number violations | cut -d. -f1)" -gt 0 ]
-hints 'heuristic: sampler: rates that were above'
-hides 'sampler: each jump'
-
 # A law that only some of the model's samplers draw from.
 run 2 sample levels -n 4 --sampler tweedie --temperature 0.5
 hints 'samplers of this model that do: ancestral'

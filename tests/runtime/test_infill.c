@@ -43,7 +43,8 @@ static void task_make(struct task *t)
     t->overlay = (struct loop_overlay){.fixed = t->fixed, .known = t->known, .length = 2};
 }
 
-/* LOOP of the model at PATH under RATE, which is a setting, and another or NULL. Four deviations are passed by chance once in 30,000. */
+/* LOOP of the model at PATH under RATE, a setting, and another one or NULL. Four deviations are
+ * passed by chance once in 30,000. */
 static void check_setting(const char *path, const char *rate, const char *noise, const char *loop,
                           int64_t steps)
 {
