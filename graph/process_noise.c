@@ -169,9 +169,9 @@ static bool check_point(struct model *m, const struct expr *sigma, struct span s
 /* Numbers that are drawn have 53 bits: a token that moves with less chance never does. */
 #define LEAST_CHANCE 0x1p-53
 
-/* A table's losses hold ratios of entries of exp(sigma Q), of order 1 / sigma, and their squares:
- * at the first time FIRST these must be numbers. Those of a flat chain are states / sigma at most,
- * and are not squared. */
+/* Losses hold ratios of entries of exp(sigma Q), of order 1 / sigma, and their squares: at the first
+ * time FIRST these must be numbers. Under absorption only masks have such ratios, and at such noise
+ * none is drawn: there sigma itself must be one. */
 static bool check_least(struct model *m, struct span span, const struct chain *chain,
                         const struct noise_point *first, const struct noise_point *last)
 {
@@ -185,14 +185,14 @@ static bool check_least(struct model *m, struct span span, const struct chain *c
                   fastest, LEAST_CHANCE);
         return false;
     }
-    const bool flat = chain->kind == CHAIN_FLAT;
-    const double least = (flat ? DBL_MIN * chain->states : sqrt(DBL_MIN)) / fastest;
+    const bool masks = chain_carries_over(chain);
+    const double least = (masks ? DBL_MIN * chain->states : sqrt(DBL_MIN)) / fastest;
     if (first->sigma >= least)
         return true;
-    diag_error(m->diags, FAULT_CONFIG, span, "this noise starts with too little%s: sigma(%g) = %g",
-               flat ? "" : " for `band`, `groups` and `matrix`", first->t, first->sigma);
+    diag_error(m->diags, FAULT_CONFIG, span, "this noise starts with too little: sigma(%g) = %g",
+               first->t, first->sigma);
     diag_hint(m->diags, "losses hold %s, which is a number from sigma = %.2g on",
-              flat ? "states / sigma" : "the square of 1 / sigma", least);
+              masks ? "1 / sigma" : "the square of 1 / sigma", least);
     return false;
 }
 
