@@ -169,9 +169,9 @@ static bool check_point(struct model *m, const struct expr *sigma, struct span s
 /* Numbers that are drawn have 53 bits: a token that moves with less chance never does. */
 #define LEAST_CHANCE 0x1p-53
 
-/* Losses hold ratios of entries of exp(sigma Q), of order 1 / sigma, and their squares: at the first
- * time FIRST these must be numbers. Under absorption only masks have such ratios, and at such noise
- * none is drawn: there sigma itself must be one. */
+/* Losses hold ratios of entries of exp(sigma Q), of order 1 / sigma, and their squares: at the
+ * first time FIRST these must be numbers. Under absorption only masks have such ratios, and at such
+ * noise none is drawn: there sigma itself must be one. */
 static bool check_least(struct model *m, struct span span, const struct chain *chain,
                         const struct noise_point *first, const struct noise_point *last)
 {
