@@ -22,7 +22,7 @@ static void bound_cost(const struct op_call *call, struct op_cost *out)
 }
 
 /* Where a mask is final and a share eps = exp(-absorb sigma) has not come to it, the base is
- * (1 - eps) delta_M + eps p_theta(. | all masks), p_theta being the score row normalised over the
+ * (1 - eps) delta_M + eps p_theta(. | masks), p_theta being the score row normalised over the
  * tokens; the score is then needed. */
 static bool expect_base_score(const struct op_call *call)
 {
@@ -42,7 +42,9 @@ static const struct op_input base_draw_inputs[] = {
     {"x", IN_TOKEN, 0, "token [rows, length]: a stationary draw", DOMAIN_ANY},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
     {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
-     "f32 [rows, length, states]: log scores at x and sigma; a final mask needs them", DOMAIN_ANY},
+     "f32 [rows, length, states]: log scores of a mask beside what is known, and sigma; a final "
+     "mask needs them",
+     DOMAIN_ANY},
     {0},
 };
 
@@ -99,14 +101,15 @@ const struct op op_base_draw = {
 };
 
 /* base_cost: the divergence of P_sigma[. | x0] from the law of base_draw, exactly
- *   a final mask   eps sum over y of k_y log(k_y / p_theta(y | all masks)), eps = exp(-absorb
- *                  sigma), k_y = P[y][x0] / eps; absorb: -eps log p_theta(x0 | all masks)
+ *   a final mask   eps sum over y of k_y log(k_y / p_theta(y | masks)), eps = exp(-absorb
+ *                  sigma), k_y = P[y][x0] / eps; absorb: -eps log p_theta(x0 | masks)
  *   else           sum over y of P[y][x0] log(P[y][x0] / base_y) */
 static const struct op_input base_cost_inputs[] = {
     {"x0", IN_TOKEN, 0, "token [rows, length]: clean tokens", DOMAIN_REAL_TOKEN},
     {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
     {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
-     "f32 [rows, length, states]: log scores where every token is masked; a final mask needs them",
+     "f32 [rows, length, states]: log scores of a mask beside what is known; a final mask needs "
+     "them",
      DOMAIN_ANY},
     {0},
 };

@@ -219,8 +219,7 @@ static const struct op_input thin_next_inputs[] = {
 static const struct op_attr thin_next_attrs[] = {
     [THIN_CAP] = {"cap", ATTR_REAL, "0",
                   "what the rate bound of a table, or of scores that are not projected, is "
-                  "multiplied by; 0: "
-                  "none is made up",
+                  "multiplied by, from 1 on; 0: none is made up",
                   NULL},
     {0},
 };

@@ -99,9 +99,9 @@ static bool mask_weight_shape(struct op_call *c)
 {
     if (masking_rate(c->chain) == 0)
         return op_error(c,
-                        "masked cross entropy is the bound of `rate: absorb` alone, where nothing "
-                        "but a mask is noise: train under this rate by score entropy "
-                        "(include score-entropy.yaml, not masked.yaml)");
+                        "masked cross entropy is the bound of chains that do nothing but mask, as "
+                        "`rate: absorb`: train under this rate by score entropy (include "
+                        "score-entropy.yaml, not masked.yaml)");
     c->out[0] = c->in[0];
     if (c->in[0].rank != c->in[1].rank || !rule_same_axes(c, 0, 1, c->in[0].rank))
         return op_error(c, "`sigma` and `dsigma` must have the same axes: %s against %s",

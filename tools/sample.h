@@ -51,9 +51,10 @@ struct sample_job {
     uint8_t *fixed, *allowed; /* [batch, length], [batch, length, states] */
     int32_t *known, *label;
     double gamma;
-    bool steered;  /* the loop follows a gradient */
-    bool by_event; /* it jumps at the times of the process */
-    bool by_order; /* it chooses which masks are revealed first */
+    bool steered;     /* the loop follows a gradient */
+    bool by_event;    /* it jumps at the times of the process */
+    bool by_thinning; /* which it finds below a bound of the rates */
+    bool by_order;    /* it chooses which masks are revealed first */
     struct loop_field fields[GIVEN_COUNT];
     const char *names[GIVEN_COUNT];
     uint32_t field_count;

@@ -437,8 +437,8 @@ bool sample_open_loop(struct sample_job *j, const char *run)
         !project_weights(p, run, which ? which : "last", &weights))
         return false;
     j->steered = loop_mentions(j, j->loop, op_gradient.name, NULL);
-    j->by_event = loop_mentions(j, j->loop, op_first_hit.name, NULL) ||
-                  loop_mentions(j, j->loop, op_thin_next.name, NULL);
+    j->by_thinning = loop_mentions(j, j->loop, op_thin_next.name, NULL);
+    j->by_event = j->by_thinning || loop_mentions(j, j->loop, op_first_hit.name, NULL);
     j->by_order = loop_mentions(j, j->loop, op_reveal.name, NULL);
     for (uint32_t i = 0; i < count; i++) {
         programs[i].name = names[i];

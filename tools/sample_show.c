@@ -192,22 +192,23 @@ static bool gives_tokens(const struct sample_job *j)
 static void say_sampler(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
     const struct chain *chain = project_chain(&j->p);
-    bool bounded = chain && chain->kind == CHAIN_FLAT && !project_raw(&j->p);
+    bool proven = !j->by_thinning || (chain && chain->kind == CHAIN_FLAT && !project_raw(&j->p));
     if (!j->by_event && !j->loop->grid)
         say(heuristic, "sampler: a loop of this model, of whose law nothing is known");
     else if (!j->by_event)
         say(heuristic, "steps: symbols that change in the same step do not see each other");
     else if (j->total[TOTAL_VIOLATIONS] > 0)
         say(heuristic, "sampler: rates that were above their bound were cut");
-    else if (bounded)
+    else if (proven)
         say(exact, "sampler: each jump has its own time and law, so that no step makes an error");
     else
         say(exact, "sampler: each jump has its own time and law, as no rate that was met was above "
                    "the one that it was thinned by");
-    if (j->by_order && changes_law(j, "confidence_by", 3))
+    bool surest = j->by_order && changes_law(j, "confidence_by", 3);
+    if (surest)
         say(heuristic, "order: symbols come where the network is surest first, and the law of the "
                        "model is that of any order");
-    if (strcmp(j->loop->name, "confidence-keep-best") == 0)
+    if (surest && strcmp(j->loop->name, "confidence-keep-best") == 0)
         say(heuristic, "confidence-keep-best: what is drawn and then kept is likelier than the "
                        "law says");
 }

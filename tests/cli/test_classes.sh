@@ -42,6 +42,12 @@ END
     drawn $model '[cd]{8}'
     run 0 sample $model --label second --gamma 0
     holds "$model: gamma 0 draws from all" [ "$(grep -cE '^[cd]{8}$' out)" -lt 34 ]
+    # The start, too, is of all classes: most of it is still there with such a leak.
+    for label in first second; do
+        run 0 sample $model --label $label --gamma 0 'process.noise={loglinear: {eps: 0.6}}'
+        cp out "$label"
+    done
+    holds "$model: gamma 0 uses no label" cmp -s first second
     run 0 sample $model --label first --prefix ab --json
     says '"label": "first"'
     says '"gamma": 1.0'

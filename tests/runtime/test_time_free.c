@@ -53,9 +53,10 @@ static bool note(void *context, struct looper *looper, int64_t turn, int64_t tur
 /* The optional inputs of a program that the loop, or the run, gives it; BIND ends with NULL. */
 static void find_given(const struct rig *rig, const char *program, const char **bind)
 {
-    static const char *const names[] = {"clamped", "trunk_calls", "head_rows", "fixed", "allowed"};
+    static const char *const names[] = {"clamped", "trunk_calls", "head_rows",
+                                        "fixed",   "known",       "allowed"};
     const struct yaml *in = yaml_get(section_find(&rig->model->programs, program)->body, "in");
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (yaml_get(in, names[i]))
             *bind++ = names[i];
     *bind = NULL;
@@ -75,7 +76,7 @@ static uint32_t load_programs(struct rig *rig, const struct loop *loop, int64_t 
             again = strcmp(out[k].name, name) == 0;
         if (again)
             continue;
-        const char *bind[6];
+        const char *bind[7];
         find_given(rig, name, bind);
         struct rig_program p = {name, batch, bind, NULL};
         plans[count] = rig_compile(rig, &p, NULL);
@@ -105,8 +106,8 @@ static void sample(const char *model, const struct setup *s, struct history *out
 {
     static uint8_t fixed[BATCH_MAX * PLACES_MAX], allowed[BATCH_MAX * PLACES_MAX * 16];
     static int32_t known[BATCH_MAX * PLACES_MAX];
-    static const char *const names[] = {"fixed", "allowed"};
-    struct loop_field fields[] = {{"fixed", fixed}, {"allowed", allowed}};
+    static const char *const names[] = {"fixed", "allowed", "known"};
+    struct loop_field fields[] = {{"fixed", fixed}, {"allowed", allowed}, {"known", known}};
     const char *settings[16] = {"dim=8", "heads=2", "layers=1"};
     struct loop_program programs[16];
     struct rig rig;
@@ -119,7 +120,7 @@ static void sample(const char *model, const struct setup *s, struct history *out
     struct loop *loop = loop_read(rig.model, s->loop);
     cr_assert_not_null(loop, "%s", diags_render(rig.diags, false));
     uint32_t count = load_programs(&rig, loop, s->batch, programs);
-    struct looper *l = loop_open(rig.diags, rig.arena, loop, programs, count, names, 2, s->batch);
+    struct looper *l = loop_open(rig.diags, rig.arena, loop, programs, count, names, 3, s->batch);
     cr_assert_not_null(l, "%s", diags_render(rig.diags, false));
     fill_given(s, fixed, known, allowed);
     struct loop_overlay overlay = {fixed,     known,        allowed,
