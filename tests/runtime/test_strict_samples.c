@@ -5,7 +5,6 @@
  * those laws are told apart by a hundredth, not by a thousandth. SEDGE_DRAWS in the environment is
  * another number for all of them. No rate may be above the bound that candidates are drawn by:
  * little_histogram() asserts it. */
-#include "graph/base/sanitize.h"
 #include "tests/support/little.h"
 
 #include <criterion/criterion.h>
@@ -15,14 +14,11 @@
 
 #define BATCH 4000
 
-/* Batches: USUAL, or those that SEDGE_DRAWS needs. Sanitizers watch one of each, not its law. */
+/* Batches: USUAL, or those that SEDGE_DRAWS needs. */
 static int batches(int usual)
 {
     const char *text = getenv("SEDGE_DRAWS");
     char *end;
-#ifdef SANITIZED
-    usual = 1;
-#endif
     if (!text || !text[0])
         return usual;
     long draws = strtol(text, &end, 10);
