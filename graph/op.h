@@ -21,10 +21,11 @@ enum input_kind {
 };
 
 enum input_flag {
-    INPUT_OPTIONAL = 1, /* may be absent; positional ones only at the end */
-    INPUT_NAMED = 2,    /* written as its own key: {tweedie: [..], keep: fixed} */
-    INPUT_VARIADIC = 4, /* the last positional one: takes all that follow, at least one */
-    INPUT_PARAM = 8,    /* supplied by the params rule, not written by the user */
+    INPUT_OPTIONAL = 1,  /* may be absent; positional ones only at the end */
+    INPUT_NAMED = 2,     /* written as its own key: {tweedie: [..], keep: fixed} */
+    INPUT_VARIADIC = 4,  /* the last positional one: takes all that follow, at least one */
+    INPUT_PARAM = 8,     /* supplied by the params rule, not written by the user */
+    INPUT_SEQUENCE = 16, /* one row for each sequence: [rows, ...], or [] for all (ROWS_POSITION) */
 };
 
 /* What sample values the generated tests may draw for it. */
@@ -111,6 +112,8 @@ struct op_cost {
 enum op_rows {
     ROWS_NONE,     /* no inputs with rows: leaves, scalars, updates of state */
     ROWS_EACH,     /* the same row only: may run on any subset of rows */
+    ROWS_POSITION, /* the same row, and of inputs with INPUT_SEQUENCE that of its sequence: may run
+                      on any subset of rows, each of which is then a sequence of its own */
     ROWS_SEQUENCE, /* the rows of its sequence (first axis): may run on any subset of sequences */
     ROWS_ALL,      /* any: reductions over the batch, gathers */
 };
@@ -186,6 +189,12 @@ struct op {
     uint32_t inplace;
     /* The first UPDATES results are new versions of the state rows read by as many first inputs. */
     uint32_t updates;
+    /* OP_RANDOM: whether with these attributes nothing is drawn. NULL: it always draws. */
+    bool (*still)(const union attr *attr);
+    /* Losses of which some rows are zero whatever a network said: those at which the reverse chain
+     * cannot move the TOKENS that the rule fills in (may_move), of the process of whoever made them.
+     * False where this node has no such rows. */
+    bool (*idle)(const struct graph *graph, const struct node *node, uint32_t *tokens);
     /* Bytes of scratch a kernel needs, from shapes alone; NULL: none. */
     int64_t (*workspace)(const struct op_call *call);
     void (*reference)(const struct ref_call *call);

@@ -177,7 +177,7 @@ static const struct op_input reconstruction_inputs[] = {
     {"x", IN_TOKEN, 0, "token [rows, length]: tokens at noise sigma", DOMAIN_ANY},
     {"x0", IN_TOKEN, 0, "token [rows, length]: the clean tokens they came from", DOMAIN_REAL_TOKEN},
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
     {0},
 };
 
@@ -188,6 +188,14 @@ static bool reconstruction_shape(struct op_call *call)
     call->out[0].process = 0;
     return chain_expect_tokens(call, 0, 0) && chain_expect_tokens(call, 1, 0) &&
            chain_expect_scores(call, 2, 0) && chain_expect_times(call, 3, 0);
+}
+
+static bool reconstruction_idle(const struct graph *graph, const struct node *node,
+                                uint32_t *tokens)
+{
+    *tokens = node->in[0];
+    return chain_carries_over(&graph->processes[node->process - 1].chain) &&
+           chain_noised_from(graph, node->in[0], node->in[1]);
 }
 
 static void reconstruction_reference(const struct ref_call *call)
@@ -230,8 +238,9 @@ const struct op op_reconstruction = {
     .results = result_cost,
     .result_count = 1,
     .flags = OP_PROCESS | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = reconstruction_shape,
+    .idle = reconstruction_idle,
     .cost = bound_cost,
     .workspace = chain_back_workspace,
     .reference = reconstruction_reference,

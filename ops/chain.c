@@ -134,3 +134,11 @@ double ref_uniform(const struct ref_call *call, int64_t row, int64_t position)
     return random_uniform(draw->key, draw->iteration, draw->stream, draw->sequence + (uint32_t)row,
                           (uint32_t)position);
 }
+
+bool chain_noised_from(const struct graph *graph, uint32_t x, uint32_t x0)
+{
+    const struct node *n = &graph->nodes[graph->values[x].node];
+    while (n->op == &op_where && n->in[1] == x0) /* some positions are known, and stay */
+        n = &graph->nodes[graph->values[n->in[2]].node];
+    return (n->op == &op_perturb || n->op == &op_mask_exactly) && n->in[0] == x0;
+}

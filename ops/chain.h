@@ -24,6 +24,10 @@ bool chain_expect_keep(const struct op_call *call, uint32_t i, uint32_t x);
 /* FLOP operations for each element of the widest input or result, every byte once. */
 void chain_cost(const struct op_call *call, double flop, struct op_cost *out);
 
+/* Whether tokens X came from X0 by noise alone, so that under absorption each is a mask or that of
+ * X0; rule of losses that are zero at the latter. */
+bool chain_noised_from(const struct graph *graph, uint32_t x, uint32_t x0);
+
 /* For gradients with respect to sigma: sums X over its last axes until one number a row is left. A
  * scalar sigma is then summed by the walker. */
 uint32_t emit_row_sums(struct graph *graph, uint32_t x, const struct node *like);

@@ -52,7 +52,7 @@ static void head_grad(struct grad_call *call)
 static const struct op_input x0_output_inputs[] = {
     {"raw", IN_F32, 0, "f32 [rows, length, states]: what the network put out", DOMAIN_ANY},
     {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens it saw", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {0},
 };
 
@@ -98,7 +98,7 @@ const struct op op_x0_output = {
     .results = result_log_p,
     .result_count = 1,
     .flags = OP_PROCESS,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = x0_output_shape,
     .grad = head_grad,
     .cost = head_cost,
@@ -167,7 +167,7 @@ const struct op op_cavity_output = {
 static const struct op_input score_posterior_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {0},
 };
 
@@ -190,7 +190,7 @@ const struct op op_score_posterior = {
     .results = result_log_p,
     .result_count = 1,
     .flags = OP_PROCESS,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = score_posterior_shape,
     .grad = head_grad,
     .cost = head_cost,

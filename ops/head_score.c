@@ -20,7 +20,7 @@ static const char *const result_backward[] = {"dlog_p", "dsigma", NULL};
 static const struct op_input head_score_inputs[] = {
     {"log_p", IN_F32, 0, "f32 [rows, length, states]: log law of the clean token", DOMAIN_ANY},
     {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {0},
 };
 
@@ -129,7 +129,7 @@ const struct op op_posterior_score = {
     .results = result_log_score,
     .result_count = 1,
     .flags = OP_PROCESS,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = head_score_shape,
     .grad = posterior_score_grad,
     .cost = head_score_cost,
@@ -146,7 +146,7 @@ const struct op op_cavity_score = {
     .results = result_log_score,
     .result_count = 1,
     .flags = OP_PROCESS,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = head_score_shape,
     .grad = cavity_score_grad,
     .cost = head_score_cost,
@@ -163,7 +163,7 @@ const struct op op_cavity_score = {
 static const struct op_input head_score_backward_inputs[] = {
     {"log_p", IN_F32, 0, "f32 [rows, length, states]: log law of the clean token", DOMAIN_ANY},
     {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {"dlog_score", IN_F32, 0, "f32 [rows, length, states]: gradient of the log scores", DOMAIN_ANY},
     {0},
 };
@@ -252,7 +252,7 @@ const struct op op_posterior_score_backward = {
     .results = result_backward,
     .result_count = 2,
     .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = head_score_backward_shape,
     .cost = head_score_cost,
     .inplace = 1,
@@ -268,7 +268,7 @@ const struct op op_cavity_score_backward = {
     .results = result_backward,
     .result_count = 2,
     .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = head_score_backward_shape,
     .cost = head_score_cost,
     .inplace = 1,

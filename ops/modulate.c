@@ -45,8 +45,8 @@ static struct span3 span3(const struct ref_tensor *x)
  *   dx = dy (1 + scale),  dshift = sum over positions of dy,  dscale = sum of dy x */
 static const struct op_input modulate_inputs[] = {
     {"x", IN_F32, 0, "f32 [rows, ..., dim]", DOMAIN_ANY},
-    {"shift", IN_F32, 0, "f32 [rows, dim]", DOMAIN_ANY},
-    {"scale", IN_F32, 0, "f32 [rows, dim]", DOMAIN_ANY},
+    {"shift", IN_F32, INPUT_SEQUENCE, "f32 [rows, dim]", DOMAIN_ANY},
+    {"scale", IN_F32, INPUT_SEQUENCE, "f32 [rows, dim]", DOMAIN_ANY},
     {0},
 };
 
@@ -90,7 +90,7 @@ const struct op op_modulate = {
     .inputs = modulate_inputs,
     .results = rule_result_y,
     .result_count = 1,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = modulate_shape,
     .grad = modulate_grad,
     .cost = map_cost,
@@ -176,6 +176,11 @@ static bool check_p(const struct op_call *call)
     return op_error(call, "dropout must be in [0, 1), not %g", p);
 }
 
+static bool keeps_all(const union attr *attr)
+{
+    return attr[DROPOUT_P].real == 0;
+}
+
 /* The factor of element E of sequence ROW: 0 or 1 / (1 - p). */
 static double kept(const struct ref_call *call, int64_t row, int64_t e)
 {
@@ -231,7 +236,8 @@ const struct op op_dropout = {
     .results = rule_result_y,
     .result_count = 1,
     .flags = OP_RANDOM,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_EACH,
+    .still = keeps_all,
     .shape = dropout_shape,
     .grad = dropout_grad,
     .cost = map_cost,
@@ -245,7 +251,7 @@ const struct op op_dropout = {
 static const struct op_input gated_inputs[] = {
     {"x", IN_F32, 0, "f32 [rows, ..., dim]", DOMAIN_ANY},
     {"y", IN_F32, 0, "f32 [rows, ..., dim]", DOMAIN_ANY},
-    {"gate", IN_F32, 0, "f32 [rows, dim]", DOMAIN_ANY},
+    {"gate", IN_F32, INPUT_SEQUENCE, "f32 [rows, dim]", DOMAIN_ANY},
     {0},
 };
 
@@ -300,7 +306,8 @@ const struct op op_gated_add = {
     .results = gated_results,
     .result_count = 1,
     .flags = OP_RANDOM,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
+    .still = keeps_all,
     .shape = gated_shape,
     .grad = gated_grad,
     .cost = map_cost,

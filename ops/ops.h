@@ -22,7 +22,7 @@ extern const struct op op_gelu, op_gelu_backward, op_silu, op_silu_backward;
 extern const struct op op_sum, op_mean, op_sum_to, op_broadcast_to, op_logsumexp;
 /* layout.c: views, cuts and joins; rows.c: rows picked by index */
 extern const struct op op_reshape, op_expand, op_split, op_concat, op_slice, op_nonzero, op_gather,
-    op_scatter_add, op_replace;
+    op_scatter_add, op_replace, op_row_owner;
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
 /* embedding.c */
@@ -39,9 +39,9 @@ extern const struct op op_modulate, op_modulate_backward, op_gated_add, op_gated
     op_dropout;
 /* features.c */
 extern const struct op op_timestep_features;
-/* score.c: the head's output, the loss */
+/* score.c: the head's output, the loss, and the rows that carry one */
 extern const struct op op_score_output, op_score_output_backward, op_score_entropy,
-    op_score_entropy_backward;
+    op_score_entropy_backward, op_may_move;
 /* projection.c */
 extern const struct op op_project_score;
 /* noise.c: the schedule and the weight of masks, expanded to nodes of t */

@@ -23,7 +23,7 @@ static const char *const result_log_score[] = {"log_score", NULL};
 static const struct op_input project_score_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {0},
 };
 
@@ -176,7 +176,7 @@ const struct op op_project_score = {
     .results = result_log_score,
     .result_count = 1,
     .flags = OP_PROCESS | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = project_score_shape,
     .cost = project_score_cost,
     .inplace = 1,

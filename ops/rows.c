@@ -8,6 +8,8 @@
 #include "ops/ops.h"
 #include "ops/rules.h"
 
+#include <math.h>
+
 static void copy_cost(const struct op_call *call, struct op_cost *out)
 {
     out->flop = 0;
@@ -288,4 +290,52 @@ const struct op op_replace = {
     .inplace = 1,
     .reference = replace_reference,
     .cases = replace_cases,
+};
+
+/* row_owner: which row of the first axis row k lies in, where rows run over several axes: index / of,
+ * with the size OF of the axes after the first. */
+static const struct op_input owner_inputs[] = {
+    {"index", IN_INT, 0, "i32 [m]: rows, as nonzero finds them", DOMAIN_INDEX},
+    {0},
+};
+static const struct op_attr owner_attrs[] = {
+    [OWNER_OF] = {"of", ATTR_INT, NULL, "rows of each entry of the first axis", NULL},
+    {0},
+};
+
+static bool owner_shape(struct op_call *call)
+{
+    if (call->attr[OWNER_OF].integer < 1)
+        return op_error(call, "`of` (%lld) must be at least 1",
+                        (long long)call->attr[OWNER_OF].integer);
+    return rule_like_first(call);
+}
+
+static void owner_reference(const struct ref_call *call)
+{
+    for (int64_t k = 0; k < ref_size(&call->in[0]); k++)
+        call->out[0].data[k] = floor(call->in[0].data[k] / (double)call->attr[OWNER_OF].integer);
+}
+
+static const char *const owner_results[] = {"owner", NULL};
+static const struct op_case owner_cases[] = {
+    {"i32[7]", "of=3", NULL},
+    {"i32[1]", "of=1", NULL},
+    {"i32[5]", "of=2", NULL},
+    {0},
+};
+
+const struct op op_row_owner = {
+    .name = "row_owner",
+    .doc = "Which entry of the first axis each row lies in, where rows run over several axes.",
+    .inputs = owner_inputs,
+    .attrs = owner_attrs,
+    .results = owner_results,
+    .result_count = 1,
+    .flags = OP_INTERNAL | OP_NO_GRAD,
+    .rows = ROWS_EACH,
+    .shape = owner_shape,
+    .inplace = 1,
+    .reference = owner_reference,
+    .cases = owner_cases,
 };

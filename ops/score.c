@@ -21,7 +21,7 @@ static const char *const result_dentropy[] = {"dlog_score", "dsigma", NULL};
 static const struct op_input score_output_inputs[] = {
     {"raw", IN_F32, 0, "f32 [rows, length, states]: what the network put out", DOMAIN_ANY},
     {"x", IN_TOKEN, 0, "token [rows, length]: the noisy tokens it saw", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {0},
 };
 static const struct op_attr score_output_attrs[] = {
@@ -101,7 +101,7 @@ const struct op op_score_output = {
     .results = result_log_score,
     .result_count = 1,
     .flags = OP_PROCESS,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = score_output_shape,
     .grad = score_output_grad,
     .cost = score_output_cost,
@@ -146,7 +146,7 @@ const struct op op_score_output_backward = {
     .results = result_dscore,
     .result_count = 1,
     .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = score_output_backward_shape,
     .cost = score_output_cost,
     .inplace = 1,
@@ -163,7 +163,7 @@ static const struct op_input score_entropy_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
     {"x0", IN_TOKEN, 0, "token [rows, length]: the clean tokens they came from", DOMAIN_REAL_TOKEN},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {0},
 };
 
@@ -189,10 +189,57 @@ static void score_entropy_grad(struct grad_call *call)
         call->din[3] = emit_row_sums(graph, graph->nodes[graph->values[dscore].node].out[1], node);
 }
 
+static bool score_entropy_idle(const struct graph *graph, const struct node *node, uint32_t *tokens)
+{
+    *tokens = node->in[1];
+    return chain_carries_over(&graph->processes[node->process - 1].chain);
+}
+
 static void score_entropy_cost(const struct op_call *call, struct op_cost *out)
 {
     chain_cost(call, 20, out); /* an exponential and a few products in double */
 }
+
+/* may_move: whether the reverse chain can move a token. Under absorption it moves a mask, and under
+ * other chains any state. */
+static const struct op_input may_move_inputs[] = {
+    {"x", IN_TOKEN, 0, "token of any shape: noisy tokens", DOMAIN_ANY},
+    {0},
+};
+
+static bool may_move_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    call->out[0].dtype = DT_BOOL;
+    call->out[0].process = 0;
+    return chain_expect_tokens(call, 0, 0);
+}
+
+static void may_move_reference(const struct ref_call *call)
+{
+    for (int64_t i = 0; i < ref_size(&call->in[0]); i++)
+        call->out[0].data[i] = !chain_frozen(call->chain, (int32_t)call->in[0].data[i]);
+}
+
+static const char *const result_flags[] = {"flags", NULL};
+static const struct op_case may_move_cases[] = {
+    {"token[3,5]", NULL, "absorb 3"},  {"token[7]", NULL, "absorb 1"},
+    {"token[2,3]", NULL, "uniform 2"}, {"token[1,5]", NULL, "mix 3 0.6 0.5 0"},
+    {"token[3,3]", NULL, "band 5 1"},  {0},
+};
+
+const struct op op_may_move = {
+    .name = "may_move",
+    .doc = "Whether the reverse chain can move a token: a mask under absorb, any under others.",
+    .inputs = may_move_inputs,
+    .results = result_flags,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_INTERNAL | OP_NO_GRAD,
+    .rows = ROWS_EACH,
+    .shape = may_move_shape,
+    .reference = may_move_reference,
+    .cases = may_move_cases,
+};
 
 /* What pair (x, y) counts for: the rate of the jump y -> x and log rho_y. False where y = x or the
  * rate is zero: such a pair adds nothing. */
@@ -244,9 +291,10 @@ const struct op op_score_entropy = {
     .results = result_loss,
     .result_count = 1,
     .flags = OP_PROCESS,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = score_entropy_shape,
     .grad = score_entropy_grad,
+    .idle = score_entropy_idle,
     .cost = score_entropy_cost,
     .workspace = chain_workspace,
     .reference = score_entropy_reference,
@@ -261,7 +309,7 @@ static const struct op_input score_entropy_backward_inputs[] = {
     {"log_score", IN_F32, 0, "f32 [rows, length, states]: log scores at x", DOMAIN_LOG_SCORE},
     {"x", IN_TOKEN, 0, "token [rows, length]: noisy tokens", DOMAIN_ANY},
     {"x0", IN_TOKEN, 0, "token [rows, length]: the clean tokens they came from", DOMAIN_REAL_TOKEN},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise", DOMAIN_POSITIVE},
     {"dloss", IN_F64, 0, "f64 [rows, length]: gradient of the loss of each position", DOMAIN_ANY},
     {0},
 };
@@ -321,7 +369,7 @@ const struct op op_score_entropy_backward = {
     .results = result_dentropy,
     .result_count = 2,
     .flags = OP_PROCESS | OP_INTERNAL | OP_ZERO_GRAD_TWICE,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = score_entropy_backward_shape,
     .cost = score_entropy_cost,
     .inplace = 1,

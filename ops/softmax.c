@@ -1,5 +1,6 @@
 /* softmax, log_softmax, cross_entropy and their backward ops, all on the last axis. Called through
  * the table in ops/table.c. */
+#include "ops/chain.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -241,6 +242,18 @@ static void entropy_grad(struct grad_call *call)
     call->din[0] = graph_emit(call->graph, &op_cross_entropy_backward, in, 4, NULL, n);
 }
 
+/* Of a law that is the token itself wherever there is one: a target that it came from costs nothing
+ * there. */
+static bool entropy_idle(const struct graph *graph, const struct node *node, uint32_t *tokens)
+{
+    const struct node *law = &graph->nodes[graph->values[node->in[0]].node];
+    if (law->op != &op_x0_output && law->op != &op_score_posterior)
+        return false;
+    *tokens = law->in[1];
+    return chain_carries_over(&graph->processes[law->process - 1].chain) &&
+           chain_noised_from(graph, law->in[1], node->in[1]);
+}
+
 static void entropy_reference(const struct ref_call *call)
 {
     int64_t n, rows = rows_of(&call->in[0], &n);
@@ -270,6 +283,7 @@ const struct op op_cross_entropy = {
     .rows = ROWS_EACH,
     .shape = entropy_shape,
     .grad = entropy_grad,
+    .idle = entropy_idle,
     .cost = map_cost,
     .reference = entropy_reference,
     .cases = entropy_cases,

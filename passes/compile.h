@@ -12,6 +12,7 @@ struct compile_options {
     const char *dump_after; /* name of a pass: print the graph (or, from lower on, the plan) */
     char *dump;             /* set to that text when the pass has run */
     bool verify;            /* run the verifier between passes */
+    bool unfused;           /* `--fuse off`: the program node by node, as derived */
 };
 
 /* What one compilation carries from pass to pass. */
@@ -42,6 +43,7 @@ struct plan *compile_program(struct model *model, const struct elaborate_request
 
 /* The passes. */
 bool pass_simplify(struct compile *c);
+bool pass_select(struct compile *c);
 bool pass_grad(struct compile *c);
 bool pass_order(struct compile *c);
 bool pass_place(struct compile *c);

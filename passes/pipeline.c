@@ -18,6 +18,7 @@
 const struct pass pipeline[] = {
     {"elaborate", "the program as written, blocks expanded", NULL},
     {"simplify", "fold, merge, drop", pass_simplify},
+    {"select", "only rows that carry loss", pass_select},
     {"grad", "gradient nodes and minimize by a reverse walk", pass_grad},
     {"simplify.2", "what the gradients left over", pass_simplify},
     {"order", "several orders, lowest peak", pass_order},

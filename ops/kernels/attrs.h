@@ -22,6 +22,7 @@ enum { EXPAND_AXIS };
 enum { SLICE_AXIS, SLICE_FROM, SLICE_SIZE };
 enum { GATHER_AXES };
 enum { SCATTER_ROWS };
+enum { OWNER_OF };
 
 /* transformer */
 enum { LINEAR_OUT, LINEAR_BIAS, LINEAR_LAYOUT, LINEAR_INIT, LINEAR_STD };

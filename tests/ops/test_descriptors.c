@@ -37,6 +37,7 @@ static void check_parts(const struct op *op)
     cr_expect(!(op->flags & OP_ZERO_GRAD_TWICE) || (op->flags & OP_INTERNAL),
               "%s: a backward op is internal", op->name);
     cr_expect(!(op->flags & OP_RANDOM) || op->reference, "%s: a draw has a reference", op->name);
+    cr_expect(!op->still || (op->flags & OP_RANDOM), "%s: only what draws may be still", op->name);
     cr_expect(op->updates <= op->result_count && (!op->updates || (op->flags & OP_EFFECT)),
               "%s: an op that updates rows has an effect", op->name);
 }
@@ -50,6 +51,8 @@ static void check_inputs(const struct op *op)
         bool last = i + 1 == op_input_count(op);
         cr_expect(!(flags & INPUT_VARIADIC) || last, "%s: only the last input can be variadic",
                   op->name);
+        cr_expect(!(flags & INPUT_SEQUENCE) || op->rows == ROWS_POSITION,
+                  "%s: a row for each sequence is for ops by position", op->name);
         cr_expect(!params || (flags & INPUT_PARAM), "%s: parameters come last", op->name);
         cr_expect(!optional || (flags & (INPUT_OPTIONAL | INPUT_NAMED | INPUT_PARAM)),
                   "%s: positional inputs after an optional one are optional", op->name);

@@ -378,6 +378,6 @@ ParameterizedTest(uint32_t *index, kernels, agree_with_the_reference)
         if (kernel_isa(isas[i]))
             for (const struct op_case *c = op->cases; c->in; c++)
                 shortened += check_case(op, c, isas[i]);
-    cr_expect(shortened || (op->rows != ROWS_EACH && op->rows != ROWS_SEQUENCE),
+    cr_expect(shortened || op->rows == ROWS_NONE || op->rows == ROWS_ALL,
               "%s: no case runs with a short first axis", op->name);
 }

@@ -141,6 +141,15 @@ static void run_scatter_add(const struct kernel_call *call)
     }
 }
 
+static void run_row_owner(const struct kernel_call *call)
+{
+    const int32_t *index = call->in[0].data;
+    int32_t *out = call->out[0].data;
+    int32_t of = (int32_t)call->attr[OWNER_OF].integer;
+    for (int64_t k = 0; k < call->in[0].dim[0]; k++)
+        out[k] = index[k] / of;
+}
+
 /* In order, so that of rows which meet the last one stays. */
 static void run_replace(const struct kernel_call *call)
 {
@@ -167,6 +176,7 @@ KERNEL_LIST(layout) = {
     {"gather", "*i>*", run_gather},
     {"scatter_add", "fi>f", run_scatter_add},
     {"scatter_add", "di>d", run_scatter_add},
+    {"row_owner", "i>i", run_row_owner},
     {"replace", "tti>t", run_replace},
     {"replace", "iii>i", run_replace},
     {0},

@@ -334,10 +334,19 @@ static void score_entropy_backward(const struct kernel_call *call)
     }
 }
 
+static void may_move(const struct kernel_call *call)
+{
+    const int32_t *x = call->in[0].data;
+    uint8_t *out = call->out[0].data;
+    for (int64_t i = 0; i < tensor_size(&call->in[0]); i++)
+        out[i] = !chain_frozen(call->chain, x[i]);
+}
+
 KERNEL_LIST(score) = {
     {"score_output", "ftd>f", score_output},
     {"score_output_backward", "ft>f", score_output_backward},
     {"score_entropy", "fttd>d", score_entropy},
     {"score_entropy_backward", "fttdd>fd", score_entropy_backward},
+    {"may_move", "t>b", may_move},
     {0},
 };

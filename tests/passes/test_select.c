@@ -1,0 +1,250 @@
+/* select: which nodes move to the short axis of rows that carry loss, as text; and that what is
+ * computed stays what it was, on double references. */
+#include "tests/passes/fixture.h"
+
+#include "ops/reference.h"
+#include "ops/rules.h"
+
+#include <math.h>
+
+TestSuite(select_pass, .init = open_fixture, .fini = close_fixture);
+
+#define ABSORB "graph p\nprocess main absorb 4 1.0 * t\n"
+#define WEIGHT "state w parameter f32 [5, 3] zero\n"
+
+/* --- text --------------------------------------------------------------------------------- */
+
+/* The head and its loss move; what they read is gathered, one number a sequence by the sequence. */
+Test(select_pass, text_of_score_entropy)
+{
+    expect_pass(
+        pass_select,
+        ABSORB WEIGHT
+        "%1: token main [2, 7] = input\n"
+        "%2: token main [2, 7] = input\n"
+        "%3: f32 [2, 7, 3] = input\n"
+        "%4: f64 [2] = input\n"
+        "%5: f32 [5, 3] = state w\n"
+        "%6 \"raw\": f32 [2, 7, 5] = linear %3, %5 {out=5, bias=false}\n"
+        "%7: f32 [2, 7, 5] = score_output %6, %1, %4 {scale_by_sigma=true} process main\n"
+        "%8 \"loss\": f64 [2, 7] = score_entropy %7, %1, %2, %4 process main\n"
+        "input x %1\ninput x0 %2\ninput h %3\ninput sigma %4\n"
+        "output y %8\n",
+        ABSORB
+        "axis some1 14 counter %7\n" WEIGHT "%1: token main [2, 7] = input\n"
+        "%2: token main [2, 7] = input\n"
+        "%3: f32 [2, 7, 3] = input\n"
+        "%4: f64 [2] = input\n"
+        "%5: f32 [5, 3] = state w\n"
+        "%6: bool [2, 7] = may_move %1 process main\n"
+        "%7: i32 [some1] = nonzero %6\n"
+        "%8: i32 [some1] = row_owner %7 {of=7}\n"
+        "%9: f32 [some1, 3] = gather %3, %7 {axes=2}\n"
+        "%10 \"raw\": f32 [some1, 5] = linear %9, %5 {out=5, bias=false}\n"
+        "%11: token main [some1] = gather %1, %7 {axes=2}\n"
+        "%12: f64 [some1] = gather %4, %8\n"
+        "%13: f32 [some1, 5] = score_output %10, %11, %12 {scale_by_sigma=true} process main\n"
+        "%14: token main [some1] = gather %2, %7 {axes=2}\n"
+        "%15: f64 [some1] = score_entropy %13, %11, %14, %12 process main\n"
+        "%16 \"loss\": f64 [2, 7] = scatter_add %15, %7 {rows=[2, 7]}\n"
+        "input x %1\ninput x0 %2\ninput h %3\ninput sigma %4\n"
+        "output y %16\n");
+}
+
+/* As far as the ops act on each position by itself: through the modulation of a norm, and a gate
+ * that drops nothing, up to attention. */
+Test(select_pass, text_of_a_last_block)
+{
+    expect_pass(pass_select,
+                ABSORB WEIGHT
+                "state n parameter f32 [3] one\n"
+                "%1: token main [2, 7] = input\n"
+                "%2: token main [2, 7] = input\n"
+                "%3: f32 [2, 7, 3] = input\n"
+                "%4: f64 [] = input\n"
+                "%5: f32 [5, 3] = state w\n"
+                "%6: f32 [3] = state n\n"
+                "%7: f32 [2, 3] = input\n"
+                "%8: f32 [2, 7, 3], %9: f32 [2, 1, 7] = attention %3, %3, %3 {heads=1}\n"
+                "%10: f32 [2, 7, 3] = gated_add %3, %8, %7\n"
+                "%11: f32 [2, 7, 3], %12: f32 [2, 7], %13: f32 [2, 7] = layer_norm %10, %6, _ "
+                "{bias=false}\n"
+                "%14: f32 [2, 7, 3] = modulate %11, %7, %7\n"
+                "%15: f32 [2, 7, 5] = linear %14, %5 {out=5, bias=false}\n"
+                "%16: f64 [2, 7] = score_entropy %15, %1, %2, %4 process main\n"
+                "input x %1\ninput x0 %2\ninput h %3\ninput sigma %4\ninput c %7\n"
+                "output y %16\n",
+                ABSORB
+                "axis some1 14 counter %11\n" WEIGHT "state n parameter f32 [3] one\n"
+                "%1: token main [2, 7] = input\n"
+                "%2: token main [2, 7] = input\n"
+                "%3: f32 [2, 7, 3] = input\n"
+                "%4: f64 [] = input\n"
+                "%5: f32 [5, 3] = state w\n"
+                "%6: f32 [3] = state n\n"
+                "%7: f32 [2, 3] = input\n"
+                "%8: f32 [2, 7, 3], %9: f32 [2, 1, 7] = attention %3, %3, %3 {heads=1}\n"
+                "%10: bool [2, 7] = may_move %1 process main\n"
+                "%11: i32 [some1] = nonzero %10\n"
+                "%12: i32 [some1] = row_owner %11 {of=7}\n"
+                "%13: f32 [some1, 3] = gather %3, %11 {axes=2}\n"
+                "%14: f32 [some1, 3] = gather %8, %11 {axes=2}\n"
+                "%15: f32 [some1, 3] = gather %7, %12\n"
+                "%16: f32 [some1, 3] = gated_add %13, %14, %15\n"
+                "%17: f32 [some1, 3], %18: f32 [some1], %19: f32 [some1] = layer_norm %16, %6, _ "
+                "{bias=false}\n"
+                "%20: f32 [some1, 3] = modulate %17, %15, %15\n"
+                "%21: f32 [some1, 5] = linear %20, %5 {out=5, bias=false}\n"
+                "%22: token main [some1] = gather %1, %11 {axes=2}\n"
+                "%23: token main [some1] = gather %2, %11 {axes=2}\n"
+                "%24: f64 [some1] = score_entropy %21, %22, %23, %4 process main\n"
+                "%25: f64 [2, 7] = scatter_add %24, %11 {rows=[2, 7]}\n"
+                "input x %1\ninput x0 %2\ninput h %3\ninput sigma %4\ninput c %7\n"
+                "output y %25\n");
+}
+
+/* --- what stays --------------------------------------------------------------------------- */
+
+static void stays(const char *text)
+{
+    struct graph *g = run_pass(pass_select, text, (struct compile_options){0});
+    cr_expect_null(strstr(graph_print(arena, g), "may_move"), "%s", graph_print(arena, g));
+}
+
+#define TOKENS                                                                                     \
+    "%1: token main [2, 7] = input\n"                                                              \
+    "%2: token main [2, 7] = input\n"                                                              \
+    "%3: f32 [2, 7, 3] = input\n"                                                                  \
+    "%4: f64 [2] = input\n"                                                                        \
+    "%5: f32 [5, 3] = state w\n"
+#define BIND "input x %1\ninput x0 %2\ninput h %3\ninput sigma %4\n"
+#define HEAD "%6: f32 [2, 7, 5] = linear %3, %5 {out=5, bias=false}\n"
+
+/* Under a chain that moves every token each row carries loss. */
+Test(select_pass, leaves_other_chains)
+{
+    stays("graph p\nprocess main uniform 5 1.0 * t\n" WEIGHT TOKENS HEAD
+          "%7: f64 [2, 7] = score_entropy %6, %1, %2, %4 process main\n" BIND "output y %7\n");
+    stays("graph p\nprocess main {mix: {absorb: 0.9, uniform: 0.1, mask_leaves: false}} 4 1.0 * "
+          "t\n" WEIGHT TOKENS HEAD
+          "%7: f64 [2, 7] = score_entropy %6, %1, %2, %4 process main\n" BIND "output y %7\n");
+}
+
+/* What is asked for at all positions is computed at all positions. */
+Test(select_pass, leaves_what_has_other_uses)
+{
+    stays(ABSORB WEIGHT TOKENS HEAD
+          "%7: f64 [2, 7] = score_entropy %6, %1, %2, %4 process main\n" BIND
+          "output y %7\noutput raw %6\n");
+}
+
+/* A cross entropy at tokens that are given, and need not have come from the target. */
+Test(select_pass, leaves_tokens_of_unknown_origin)
+{
+    stays(ABSORB WEIGHT TOKENS HEAD "%7: f32 [2, 7, 5] = x0_output %6, %1, %4 process main\n"
+                                    "%8: f64 [2, 7], %9: f64 [2, 7] = cross_entropy %7, %2\n" BIND
+                                    "output y %8\n");
+}
+
+/* Nothing is gathered for a loss whose network is a number away: no product would get shorter. */
+Test(select_pass, leaves_what_costs_nothing)
+{
+    stays(ABSORB "%1: token main [2, 7] = input\n"
+                 "%2: f32 [2, 7, 5] = input\n"
+                 "%3: f64 [] = input\n"
+                 "%4: f64 [2, 7] = score_entropy %2, %1, %1, %3 process main\n"
+                 "input x %1\ninput s %2\ninput sigma %3\noutput y %4\n");
+}
+
+Test(select_pass, is_off_without_fusion)
+{
+    static const char in[] = ABSORB WEIGHT TOKENS HEAD
+        "%7: f64 [2, 7] = score_entropy %6, %1, %2, %4 process main\n" BIND "output y %7\n";
+    struct graph *g = run_pass(pass_select, in, (struct compile_options){.unfused = true});
+    cr_expect_str_eq(graph_print(arena, g), in);
+}
+
+/* --- numbers ------------------------------------------------------------------------------ */
+
+/* Clean tokens, numbers of both signs, and positive ones for times. */
+static bool supply(void *context, const struct graph *graph, uint32_t value,
+                   const struct ref_tensor *out)
+{
+    const struct type *type = graph_type(graph, value);
+    (void)context;
+    for (int64_t i = 0; i < ref_size(out); i++)
+        out->data[i] = type->dtype == DT_TOKEN ? (double)(i * 7 % 4)
+                       : type->dtype == DT_F64 ? 0.7 + 0.4 * (double)i
+                                               : sin(1.7 * (double)i + (double)type->rank);
+    return true;
+}
+
+static struct ref_tensor *outputs(const struct graph *g, const int64_t *counts)
+{
+    struct reference_io io = {
+        .supply = supply, .draw = {random_key(3, "select"), 2, 0, 5, 8}, .axis_count = counts};
+    struct ref_tensor *values = arena_new_array(arena, struct ref_tensor, g->value_count);
+    cr_assert(reference_run(g, &io, arena, values), "%s", diags_render(diags, false));
+    return values;
+}
+
+/* The graph as it is and after the pass, both with gradients, for BATCH sequences of 3. */
+static void computes_the_same(const char *text, int64_t batch)
+{
+    struct compile_options o = {.gradients = true, .grad_outputs = true};
+    struct compile a = {arena, diags, read_graph(text), &o, NULL, NULL};
+    struct compile b = {arena, diags, read_graph(text), &o, NULL, NULL};
+    int64_t counts[8] = {0, batch};
+    cr_assert(pass_grad(&a) && pass_select(&b) && pass_grad(&b));
+    cr_assert_not_null(strstr(graph_print(arena, b.graph), "may_move"));
+    cr_assert(graph_verify(b.graph, diags), "%s", diags_render(diags, false));
+    struct ref_tensor *before = outputs(a.graph, counts), *after = outputs(b.graph, counts);
+    cr_assert_eq(a.graph->output_count, b.graph->output_count);
+    for (uint32_t i = 0; i < a.graph->output_count; i++) {
+        const struct ref_tensor *x = &before[a.graph->outputs[i].value];
+        const struct ref_tensor *y = &after[b.graph->outputs[i].value];
+        double size = 0;
+        cr_assert_eq(ref_size(x), ref_size(y));
+        for (int64_t k = 0; k < ref_size(x); k++) {
+            size += fabs(x->data[k]);
+            cr_assert_float_eq(x->data[k], y->data[k], 1e-12 * (1 + fabs(x->data[k])),
+                               "%s[%lld]: %.15g, selected %.15g", a.graph->outputs[i].name,
+                               (long long)k, x->data[k], y->data[k]);
+        }
+        cr_assert(size > 0, "%s is zero and shows nothing", a.graph->outputs[i].name);
+    }
+}
+
+#define SHORT                                                                                      \
+    ABSORB                                                                                         \
+    "axis batch 3\n" WEIGHT "state n parameter f32 [3] one\n"                                      \
+    "%1: token main [batch, 7] = input\n"                                                          \
+    "%2: f64 [batch] = input\n"                                                                    \
+    "%3: f32 [batch, 7, 3] = input\n"                                                              \
+    "%4: f32 [batch, 3] = input\n"                                                                 \
+    "%5: f32 [5, 3] = state w\n"                                                                   \
+    "%6: f32 [3] = state n\n"                                                                      \
+    "%7: token main [batch, 7] = perturb %1, %2 process main stream 0x00000009\n"                  \
+    "%8: f32 [batch, 7, 3], %9: f32 [batch, 7], %10: f32 [batch, 7] = layer_norm %3, %6, _ "       \
+    "{bias=false}\n"                                                                               \
+    "%11: f32 [batch, 7, 3] = modulate %8, %4, %4\n"                                               \
+    "%12: f32 [batch, 7, 5] = linear %11, %5 {out=5, bias=false}\n"
+#define SHORT_BIND                                                                                 \
+    "input x0 %1\ninput sigma %2\ninput h %3\ninput c %4\noutput y %14\nminimize %14\n"
+
+Test(select_pass, keeps_score_entropy_and_its_gradient)
+{
+    for (int64_t batch = 1; batch <= 3; batch++)
+        computes_the_same(SHORT "%13: f64 [batch, 7] = score_entropy %12, %7, %1, %2 process main\n"
+                                "%14: f64 [] = sum %13\n" SHORT_BIND,
+                          batch);
+}
+
+Test(select_pass, keeps_masked_cross_entropy_and_its_gradient)
+{
+    for (int64_t batch = 1; batch <= 3; batch++)
+        computes_the_same(SHORT "%13: f32 [batch, 7, 5] = x0_output %12, %7, %2 process main\n"
+                                "%15: f64 [batch, 7], %16: f64 [batch, 7] = cross_entropy %13, %1\n"
+                                "%14: f64 [] = sum %15\n" SHORT_BIND,
+                          batch);
+}
