@@ -192,8 +192,7 @@ struct op {
     /* OP_RANDOM: whether with these attributes nothing is drawn. NULL: it always draws. */
     bool (*still)(const union attr *attr);
     /* Losses of which some rows are zero whatever a network said: those at which the reverse chain
-     * cannot move the TOKENS that the rule fills in (may_move), of the process of whoever made them.
-     * False where this node has no such rows. */
+     * cannot move the TOKENS that the rule fills in (may_move). False where this node has none. */
     bool (*idle)(const struct graph *graph, const struct node *node, uint32_t *tokens);
     /* Bytes of scratch a kernel needs, from shapes alone; NULL: none. */
     int64_t (*workspace)(const struct op_call *call);

@@ -292,8 +292,8 @@ const struct op op_replace = {
     .cases = replace_cases,
 };
 
-/* row_owner: which row of the first axis row k lies in, where rows run over several axes: index / of,
- * with the size OF of the axes after the first. */
+/* row_owner: which row of the first axis row k lies in, where rows run over several axes:
+ * index / of, with the size OF of the axes after the first. */
 static const struct op_input owner_inputs[] = {
     {"index", IN_INT, 0, "i32 [m]: rows, as nonzero finds them", DOMAIN_INDEX},
     {0},
