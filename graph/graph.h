@@ -31,6 +31,7 @@ struct type {
 struct origin {
     struct span span;
     const struct origin *caller;
+    const char *path; /* of the block instance, "" in the program itself; NULL: not known */
 };
 
 /* A forward process (compile-time): a chain and its noise clock sigma(t), t in [0, 1]. */

@@ -14,7 +14,7 @@ char *join_path(struct arena *arena, const char *a, const char *b)
 const struct origin *origin_at(struct scope *s, struct span span)
 {
     struct origin *o = arena_alloc(s->e->graph->arena, sizeof *o);
-    *o = (struct origin){span, s->caller};
+    *o = (struct origin){span, s->caller, s->path};
     return o;
 }
 

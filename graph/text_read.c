@@ -334,7 +334,7 @@ static bool add_node(struct reader *r, struct node_call *call, struct result *re
                      uint32_t count, uint32_t epoch, const struct origin *origin)
 {
     struct graph *g = r->graph;
-    struct origin here = {results[0].span, NULL};
+    struct origin here = {.span = results[0].span};
     uint32_t axes_before = g->axis_count;
     call->origin = &here;
     if (call->op->flags & OP_LEAF)

@@ -61,8 +61,25 @@ struct update_options {
 };
 struct graph *update_graph(struct model *model, const struct update_options *options);
 
-/* The report that `sedge plan` prints, and its JSON form is made in tools/. */
-char *plan_report(struct arena *arena, const struct diags *diags, const struct plan *plan);
+/* Bytes of memory that COUNT plans of a model need together: rows that any of them reads, the
+ * largest arena, and the inputs and literals of each. */
+struct plan_total {
+    int64_t state[6]; /* by enum state_class */
+    int64_t arena, inputs, literals, all;
+};
+void plan_sum(struct plan *const *plans, uint32_t count, struct plan_total *out);
+
+/* The report that `sedge plan` prints, with the largest buffers or ALL of them; its JSON form is
+ * made in tools/. */
+char *plan_report(struct arena *arena, const struct diags *diags, const struct plan *plan,
+                  bool all);
+/* What a buffer is called: the first value that it holds, by its name or by the op that makes
+ * it. */
+char *plan_buffer_name(struct arena *arena, const struct plan *plan,
+                       const struct plan_buffer *buffer);
+/* The type of that value; "" for scratch. */
+char *plan_buffer_type(struct arena *arena, const struct plan *plan,
+                       const struct plan_buffer *buffer);
 char *plan_print(struct arena *arena, const struct plan *plan);
 
 #endif

@@ -12,6 +12,7 @@ struct lowering {
     struct storage *s;
     struct plan *plan;
     uint32_t *tensor_of; /* per value */
+    uint32_t *steps_at;  /* per position of the order: steps before it */
     uint32_t tensor_capacity, const_capacity;
 };
 
@@ -109,8 +110,10 @@ static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
                                .name = step_name(l, n)};
     if (n->process)
         step->chain = &g->processes[n->process - 1].chain;
-    if (n->origin)
+    if (n->origin) {
         step->span = n->origin->span;
+        step->block = n->origin->path;
+    }
     if (n->op->flags & OP_COUNTS)
         step->counts = graph_type(g, n->out[0])->dim[0].axis;
     uint32_t workspace = l->s->workspace[at];
@@ -120,6 +123,44 @@ static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
     }
     node_types_fill(g, id, types);
     step_cost(types, step);
+}
+
+/* The buffers of the arena by steps instead of positions: leaves, views and elided stores have
+ * none, and make no buffer of the arena either. */
+static void list_buffers(struct lowering *l)
+{
+    struct plan *p = l->plan;
+    const struct storage *s = l->s;
+    p->buffers = arena_new_array(l->c->arena, struct plan_buffer, s->buffer_count);
+    for (uint32_t b = 1; b < s->buffer_count; b++) {
+        const struct buffer *from = &s->buffers[b];
+        uint32_t end = from->last < s->order_count ? from->last + 1 : s->order_count;
+        if (from->memory != MEMORY_ARENA)
+            continue;
+        p->buffers[p->buffer_count++] = (struct plan_buffer){.offset = from->offset,
+                                                             .bytes = from->bytes,
+                                                             .first = l->steps_at[from->first],
+                                                             .last = l->steps_at[end] - 1,
+                                                             .tensor = tensor_for(l, from->value)};
+    }
+}
+
+/* The first step at which the buffers alive come to the bound. */
+static uint32_t find_peak(const struct lowering *l)
+{
+    const struct plan *p = l->plan;
+    int64_t *change = arena_new_array(l->c->arena, int64_t, p->step_count + 1), sum = 0;
+    for (uint32_t b = 0; b < p->buffer_count; b++) {
+        change[p->buffers[b].first] += aligned(p->buffers[b].bytes);
+        change[p->buffers[b].last + 1] -= aligned(p->buffers[b].bytes);
+    }
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        sum += change[i];
+        if (sum == l->s->bound)
+            return i;
+    }
+    BUG_ON(p->step_count);
+    return 0;
 }
 
 static void bind_names(struct lowering *l)
@@ -143,6 +184,7 @@ static void certify(struct lowering *l)
     cert->peak_bytes = l->s->arena_bytes;
     cert->bound_bytes = l->s->bound;
     cert->placement = l->s->placement;
+    cert->peak_step = find_peak(l);
     cert->candidate_count = l->s->candidate_count;
     memcpy(cert->candidates, l->s->candidates, sizeof cert->candidates);
     cert->const_bytes = p->const_bytes;
@@ -181,6 +223,7 @@ bool pass_lower(struct compile *c)
     p->row_count = g->states->count;
     p->reads = arena_new_array(c->arena, bool, g->states->count + 1);
     p->writes = arena_new_array(c->arena, bool, g->states->count + 1);
+    l.steps_at = arena_new_array(c->arena, uint32_t, c->storage->order_count + 1);
     place_consts(&l);
     struct node_types *types = arena_alloc(c->arena, sizeof *types);
     for (uint32_t at = 0; at < c->storage->order_count; at++) {
@@ -191,7 +234,9 @@ bool pass_lower(struct compile *c)
                 p->writes[g->values[n->out[k]].state - 1] = true;
         if (!(n->op->flags & (OP_LEAF | OP_VIEW)) && !c->storage->elided[id])
             add_step(&l, at, types);
+        l.steps_at[at + 1] = p->step_count;
     }
+    list_buffers(&l);
     bind_names(&l);
     certify(&l);
     return true;

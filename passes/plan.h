@@ -40,8 +40,17 @@ struct plan_step {
     int64_t workspace_offset;
     uint32_t counts; /* axis whose run-time count this step sets, or 0 */
     const char *name;
+    const char *block; /* path of the block instance, "" in the program itself; NULL: not known */
     struct span span;
     double flop, bytes; /* at the planned sizes */
+};
+
+/* A stretch of the arena, and the steps over which what it holds is needed. Values that follow one
+ * another in it (views, results made in place) are one buffer. */
+struct plan_buffer {
+    int64_t offset, bytes;
+    uint32_t first, last; /* steps, both inclusive; FIRST makes it */
+    uint32_t tensor;      /* the first value that it holds; 0: scratch of the step */
 };
 
 struct plan_const {
@@ -67,7 +76,8 @@ struct certificate {
     const char *placement; /* which placement won */
     struct plan_candidate candidates[4];
     uint32_t candidate_count;
-    bool checked; /* the symbolic walk proved that each read sees the value the graph names */
+    uint32_t peak_step; /* the first at which as many bytes as BOUND_BYTES are needed */
+    bool checked;       /* the symbolic walk proved that each read sees the value the graph names */
     double flop, bytes;
     int64_t state_bytes[6]; /* by enum state_class */
     int64_t const_bytes, input_bytes;
@@ -79,6 +89,8 @@ struct plan {
     uint32_t tensor_count;
     struct plan_step *steps;
     uint32_t step_count;
+    struct plan_buffer *buffers; /* of the arena, by their first step */
+    uint32_t buffer_count;
     struct plan_const *consts;
     uint32_t const_count;
     struct plan_binding *inputs, *outputs;

@@ -58,51 +58,88 @@ static char *print_memory(struct arena *a, const struct plan *p)
 
 static int by_bytes(const void *a, const void *b)
 {
-    const struct plan_tensor *x = *(const struct plan_tensor *const *)a,
-                             *y = *(const struct plan_tensor *const *)b;
+    const struct plan_buffer *x = *(const struct plan_buffer *const *)a,
+                             *y = *(const struct plan_buffer *const *)b;
     if (x->bytes != y->bytes)
         return x->bytes > y->bytes ? -1 : 1;
-    return x->value < y->value ? -1 : x->value > y->value;
+    return x < y ? -1 : x > y;
 }
 
-/* What has no name, a nested call or a gradient, is called after the op that makes it. */
-static const char *label(struct arena *a, const struct plan *p, const struct plan_tensor *t)
+char *plan_buffer_name(struct arena *a, const struct plan *p, const struct plan_buffer *b)
 {
-    if (t->name)
-        return t->name;
-    for (uint32_t i = 0; i < p->step_count; i++)
-        for (uint32_t k = 0; k < p->steps[i].out_count; k++)
-            if (&p->tensors[p->steps[i].out[k]] == t)
-                return arena_printf(a, "(%s)", p->steps[i].op);
-    return "(a view)";
+    const char *op = p->steps[b->first].op;
+    if (!b->tensor)
+        return arena_printf(a, "scratch of %s", op);
+    const char *name = p->tensors[b->tensor].name;
+    return name ? arena_strdup(a, name) : arena_printf(a, "(%s)", op);
 }
 
-static char *print_largest(struct arena *a, const struct diags *d, const struct plan *p)
+char *plan_buffer_type(struct arena *a, const struct plan *p, const struct plan_buffer *b)
 {
-    const struct plan_tensor **list =
-        arena_new_array(a, const struct plan_tensor *, p->tensor_count);
-    uint32_t n = 0;
-    for (uint32_t i = 1; i < p->tensor_count; i++)
-        if (p->tensors[i].memory == MEMORY_ARENA)
-            list[n++] = &p->tensors[i];
-    qsort(list, n, sizeof *list, by_bytes);
-    char *text = arena_printf(a, "largest values in the arena\n");
-    for (uint32_t i = 0; i < n && i < LARGEST; i++) {
-        struct graph axes = {.axes = (struct axis *)p->axes, .axis_count = p->axis_count};
-        text = arena_printf(a, "%s  %12s  %-26s %-28s %s\n", text, human(a, list[i]->bytes),
-                            label(a, p, list[i]), type_print(a, &axes, &list[i]->type),
-                            where(a, d, list[i]->span));
+    struct graph axes = {.axes = (struct axis *)p->axes, .axis_count = p->axis_count};
+    return b->tensor ? type_print(a, &axes, &p->tensors[b->tensor].type) : arena_strdup(a, "");
+}
+
+static char *print_buffers(struct arena *a, const struct diags *d, const struct plan *p, bool all)
+{
+    const struct plan_buffer **list =
+        arena_new_array(a, const struct plan_buffer *, p->buffer_count + 1);
+    uint32_t shown = all || p->buffer_count < LARGEST ? p->buffer_count : LARGEST;
+    struct writer w = {.arena = a};
+    for (uint32_t i = 0; i < p->buffer_count; i++)
+        list[i] = &p->buffers[i];
+    qsort(list, p->buffer_count, sizeof *list, by_bytes);
+    write_text(&w, "buffers of the arena, the largest %u of %u; steps, + at the peak\n", shown,
+               p->buffer_count);
+    for (uint32_t i = 0; i < shown; i++) {
+        const struct plan_buffer *b = list[i];
+        bool peak = b->first <= p->certificate.peak_step && p->certificate.peak_step <= b->last;
+        write_text(&w, "  %12s %c %-11s  %-26s %-28s %s\n", human(a, b->bytes), peak ? '+' : ' ',
+                   arena_printf(a, "%u to %u", b->first, b->last), plan_buffer_name(a, p, b),
+                   plan_buffer_type(a, p, b), where(a, d, p->steps[b->first].span));
     }
-    return text;
+    return w.text;
 }
 
-char *plan_report(struct arena *arena, const struct diags *diags, const struct plan *plan)
+/* The moment that decides how much memory is needed. */
+static char *print_peak(struct arena *a, const struct diags *d, const struct plan *p)
+{
+    if (!p->step_count)
+        return arena_strdup(a, "");
+    const struct plan_step *s = &p->steps[p->certificate.peak_step];
+    return arena_printf(a, "  peak at step %u, %s%s%s %s\n", p->certificate.peak_step, s->op,
+                        s->name ? " " : "", s->name ? s->name : "", where(a, d, s->span));
+}
+
+void plan_sum(struct plan *const *plans, uint32_t count, struct plan_total *out)
+{
+    const struct state_table *rows = plans[0]->states;
+    *out = (struct plan_total){0};
+    for (uint32_t r = 0; r < rows->count; r++) {
+        bool used = false;
+        for (uint32_t i = 0; i < count; i++)
+            used |= r < plans[i]->row_count && plans[i]->reads[r];
+        if (used)
+            out->state[rows->rows[r].class] += type_bytes(&rows->rows[r].type);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        out->arena = plans[i]->arena_bytes > out->arena ? plans[i]->arena_bytes : out->arena;
+        out->inputs += plans[i]->certificate.input_bytes;
+        out->literals += plans[i]->const_bytes;
+    }
+    out->all = out->arena + out->inputs + out->literals;
+    for (int i = 0; i < 6; i++)
+        out->all += out->state[i];
+}
+
+char *plan_report(struct arena *arena, const struct diags *diags, const struct plan *plan, bool all)
 {
     const struct certificate *c = &plan->certificate;
     char *text = arena_printf(arena, "program %s (%s): %u steps, %.3f GFLOP, %.1f MiB moved\n",
                               plan->program, print_axes(arena, plan), plan->step_count,
                               c->flop / 1e9, c->bytes / (1024 * 1024));
-    text = arena_printf(arena, "%smemory\n%s", text, print_memory(arena, plan));
+    text = arena_printf(arena, "%smemory\n%s%s", text, print_memory(arena, plan),
+                        print_peak(arena, diags, plan));
     text = arena_printf(arena, "%sorders tried (bytes that must live at once)\n", text);
     for (uint32_t i = 0; i < c->candidate_count; i++)
         text = arena_printf(arena, "%s  %c %-16s %12s\n", text, c->candidates[i].chosen ? '*' : ' ',
@@ -110,7 +147,7 @@ char *plan_report(struct arena *arena, const struct diags *diags, const struct p
     text = arena_printf(arena, "%splaced %s; %s\n", text, c->placement,
                         c->checked ? "checked: each read sees the value the graph names"
                                    : "NOT checked");
-    return arena_printf(arena, "%s%s", text, print_largest(arena, diags, plan));
+    return arena_printf(arena, "%s%s", text, print_buffers(arena, diags, plan, all));
 }
 
 /* --- steps -------------------------------------------------------------------------------- */

@@ -16,6 +16,8 @@ static const struct option_spec options[] = {
     {"dump", 'd', OPTION_TEXT, "after:PASS", "print what stands after a pass instead", NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the report as JSON", NULL},
     {"svg", 's', OPTION_FILE, "FILE", "draw the graph (needs dot, of Debian's graphviz)", NULL},
+    {"buffers", 'b', OPTION_FLAG, NULL, "list every buffer of the arena, not the largest only",
+     NULL},
     {"map", 'm', OPTION_FILE, "FILE", "draw the arena: steps by addresses (SVG)", NULL},
     {"program", 'p', OPTION_FLAG, NULL, "print the program as written, blocks expanded", NULL},
     {0}};
@@ -98,41 +100,21 @@ static bool compile(struct planning *p)
 
 /* --- report ------------------------------------------------------------------------------- */
 
-/* What training needs in all: rows of both plans, the larger arena, inputs and literals. */
-struct total {
-    int64_t state[6], arena, inputs, literals, all;
-};
-
-static struct total sum_up(const struct planning *p)
-{
-    struct total t = {0};
-    const struct plan *plans[] = {p->plan, p->update};
-    const struct state_table *rows = p->plan->states;
-    for (uint32_t r = 0; r < rows->count; r++) {
-        bool used = false;
-        for (int i = 0; i < 2; i++)
-            used |= plans[i] && r < plans[i]->row_count && plans[i]->reads[r];
-        if (used)
-            t.state[rows->rows[r].class] += type_bytes(&rows->rows[r].type);
-    }
-    for (int i = 0; i < 2 && plans[i]; i++) {
-        t.arena = plans[i]->arena_bytes > t.arena ? plans[i]->arena_bytes : t.arena;
-        t.inputs += plans[i]->certificate.input_bytes;
-        t.literals += plans[i]->const_bytes;
-    }
-    t.all = t.arena + t.inputs + t.literals;
-    for (int i = 0; i < 6; i++)
-        t.all += t.state[i];
-    return t;
-}
-
 static const char *const class_words[] = {"parameters", "moments",   "averages",
                                           "gradients",  "constants", "cursors"};
+
+/* What training needs in all: rows of both plans, the larger arena, inputs and literals. */
+static struct plan_total sum_up(const struct planning *p)
+{
+    struct plan_total t;
+    plan_sum((struct plan *[]){p->plan, p->update}, 2, &t);
+    return t;
+}
 
 static void print_total(const struct planning *p)
 {
     const double mib = 1024 * 1024;
-    struct total t = sum_up(p);
+    struct plan_total t = sum_up(p);
     const struct plan *u = p->update;
     printf("\nprogram update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n",
            u->step_count, u->certificate.flop / 1e9, u->certificate.bytes / mib,
@@ -153,7 +135,29 @@ static json_t *classes_json(const int64_t *bytes)
     return map;
 }
 
-static json_t *plan_json(const struct plan *plan)
+/* Each buffer with the value that it holds first, and where that was written. */
+static json_t *buffers_json(struct arena *arena, const struct diags *diags, const struct plan *plan)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < plan->buffer_count; i++) {
+        const struct plan_buffer *b = &plan->buffers[i];
+        const struct plan_step *maker = &plan->steps[b->first];
+        json_t *o = json_pack(
+            "{s:s, s:s, s:s, s:I, s:I, s:i, s:i}", "name", plan_buffer_name(arena, plan, b), "type",
+            plan_buffer_type(arena, plan, b), "op", maker->op, "offset", (json_int_t)b->offset,
+            "bytes", (json_int_t)b->bytes, "first_step", (int)b->first, "last_step", (int)b->last);
+        if (maker->block)
+            json_object_set_new(o, "block", json_string(maker->block));
+        if (maker->span.file) {
+            json_object_set_new(o, "file", json_string(diags_file_name(diags, maker->span.file)));
+            json_object_set_new(o, "line", json_integer(maker->span.line));
+        }
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *plan_json(struct arena *arena, const struct diags *diags, const struct plan *plan)
 {
     const struct certificate *c = &plan->certificate;
     json_t *candidates = json_array(), *axes = json_object();
@@ -164,23 +168,24 @@ static json_t *plan_json(const struct plan *plan)
                                         c->candidates[i].chosen));
     for (uint32_t i = 1; i < plan->axis_count; i++)
         json_object_set_new(axes, plan->axes[i].name, json_integer(plan->axes[i].size));
-    return json_pack("{s:s, s:o, s:i, s:f, s:f, s:I, s:I, s:s, s:o, s:b, s:o, s:I, s:I}", "program",
-                     plan->program, "axes", axes, "steps", (int)plan->step_count, "flop", c->flop,
-                     "bytes_moved", c->bytes, "peak_bytes", (json_int_t)c->peak_bytes,
-                     "bound_bytes", (json_int_t)c->bound_bytes, "placement", c->placement,
-                     "candidates", candidates, "checked", c->checked, "state_bytes",
-                     classes_json(c->state_bytes), "const_bytes", (json_int_t)c->const_bytes,
-                     "input_bytes", (json_int_t)c->input_bytes);
+    return json_pack("{s:s, s:o, s:i, s:f, s:f, s:I, s:I, s:i, s:s, s:o, s:b, s:o, s:I, s:I, s:o}",
+                     "program", plan->program, "axes", axes, "steps", (int)plan->step_count, "flop",
+                     c->flop, "bytes_moved", c->bytes, "peak_bytes", (json_int_t)c->peak_bytes,
+                     "bound_bytes", (json_int_t)c->bound_bytes, "peak_step", (int)c->peak_step,
+                     "placement", c->placement, "candidates", candidates, "checked", c->checked,
+                     "state_bytes", classes_json(c->state_bytes), "const_bytes",
+                     (json_int_t)c->const_bytes, "input_bytes", (json_int_t)c->input_bytes,
+                     "buffers", buffers_json(arena, diags, plan));
 }
 
 static void print_json(const struct planning *p)
 {
-    json_t *root = plan_json(p->plan);
+    json_t *root = plan_json(p->line->arena, p->line->diags, p->plan);
     json_object_set_new(root, "model", json_string(p->s->model->path));
     json_object_set_new(root, "compile_ms", json_real(p->milliseconds));
     if (p->update) {
-        struct total t = sum_up(p);
-        json_object_set_new(root, "update", plan_json(p->update));
+        struct plan_total t = sum_up(p);
+        json_object_set_new(root, "update", plan_json(p->line->arena, p->line->diags, p->update));
         json_object_set_new(root, "total_state_bytes", classes_json(t.state));
         json_object_set_new(root, "total_bytes", json_integer(t.all));
     }
@@ -249,7 +254,9 @@ static int report(struct planning *p)
     else if (option_given(p->line, "json"))
         print_json(p);
     else {
-        fputs(plan_report(p->line->arena, p->line->diags, p->plan), stdout);
+        fputs(
+            plan_report(p->line->arena, p->line->diags, p->plan, option_given(p->line, "buffers")),
+            stdout);
         if (p->update)
             print_total(p);
         printf("compiled in %.0f ms\n", p->milliseconds);
@@ -280,7 +287,8 @@ static int run(struct command_line *line)
 
 const struct command command_plan = {
     .name = "plan",
-    .usage = "MODEL|RECIPE [PROGRAM] [key=value…] [--dump after:PASS] [--json] [--svg F] [--map F]",
+    .usage = "MODEL|RECIPE [PROGRAM] [key=value…] [--dump after:PASS] [--json] [--buffers] [--svg "
+             "F] [--map F]",
     .doc = "what a program will run and the memory it needs, with the lower bound",
     .detail =
         "The program is `train` unless another is named; one that minimises is planned with its\n"

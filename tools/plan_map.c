@@ -1,9 +1,9 @@
 /* Draws where the buffers of a plan lie and when. Called by `sedge plan --map`. */
 #include "tools/plan_map.h"
 #include "graph/writer.h"
+#include "passes/compile.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -13,56 +13,31 @@ enum {
     HEIGHT = 540,
     LEGEND = 230, /* right of the picture */
     BOTTOM = 60,
-    GROUPS_MAX = 10, /* colours, besides those of backward steps and scratch */
+    COLOURS = 10,
+    GROUPS_MAX = 40, /* rows of the legend, besides those of what is paler and of scratch */
+    ROW = 20,        /* of the legend, where there is room */
     DEPTH_MAX = 6,
+    DISTINCT = 500, /* buffers */
 };
 
-/* Paul Tol's muted colours and three more: they can be told apart by most eyes. */
-static const char *const colours[GROUPS_MAX] = {"#332288", "#88ccee", "#44aa99", "#117733",
-                                                "#999933", "#ddcc77", "#cc6677", "#882255",
-                                                "#aa4499", "#6699cc"};
-#define GRADIENT_COLOUR "#bbbbbb"
+/* Paul Tol's muted colours and one more: they can be told apart by most eyes. */
+static const char *const colours[COLOURS] = {"#332288", "#88ccee", "#44aa99", "#117733", "#999933",
+                                             "#ddcc77", "#cc6677", "#882255", "#aa4499", "#6699cc"};
 #define SCRATCH_COLOUR "#555555"
-
-struct box {
-    int64_t offset, bytes;
-    uint32_t first, last;             /* steps */
-    const struct plan_tensor *tensor; /* NULL: scratch of a step */
-    const struct plan_step *maker;
-    const char *name; /* of the value, or of the first named one that is made from it */
-    bool backward;    /* no output of the program depends on it: it serves gradients */
-};
 
 struct map {
     struct arena *arena;
     const struct diags *diags;
     const struct plan *plan;
-    struct box *boxes;
-    uint32_t count;
-    uint32_t depth; /* components of a name that tell blocks apart */
-    const char *groups[GROUPS_MAX + 1];
+    const bool *forward; /* per step: an output depends on it; the others serve gradients */
+    uint32_t depth;      /* components of a path that tell blocks apart */
+    const char *groups[GROUPS_MAX];
     uint32_t group_count;
-    bool gradients, scratch;
+    bool backward, scratch; /* there are such buffers */
     struct writer w;
 };
 
 /* --- what a buffer is for ----------------------------------------------------------------- */
-
-/* The first named value on the way of what is computed from TENSOR; a nested call has no name. */
-static const char *name_ahead(const struct plan *p, uint32_t tensor, uint32_t from)
-{
-    for (uint32_t i = from; i < p->step_count && !p->tensors[tensor].name; i++) {
-        const struct plan_step *s = &p->steps[i];
-        bool reads = false;
-        for (uint32_t k = 0; k < s->in_count; k++)
-            reads |= s->in[k] == tensor;
-        if (reads && s->name)
-            return s->name;
-        if (reads && s->out_count)
-            tensor = s->out[0];
-    }
-    return p->tensors[tensor].name;
-}
 
 struct range {
     int64_t offset, bytes;
@@ -110,99 +85,17 @@ static bool *find_forward(struct map *m)
     return forward;
 }
 
-/* --- lifetimes ---------------------------------------------------------------------------- */
-
-static void touch(struct box *of, uint32_t tensor, uint32_t step)
-{
-    struct box *b = &of[tensor];
-    if (b->first == UINT32_MAX)
-        b->first = step;
-    if (b->last < step)
-        b->last = step;
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct box *x = a, *y = b;
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
-    if (x->first != y->first)
-        return x->first < y->first ? -1 : 1;
-    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
-}
-
-/* Values that follow one another in the same bytes (made in place, or views) are one buffer. */
-static void merge(struct map *m)
-{
-    uint32_t kept = 0;
-    qsort(m->boxes, m->count, sizeof *m->boxes, by_place);
-    for (uint32_t i = 0; i < m->count; i++) {
-        struct box *last = kept ? &m->boxes[kept - 1] : NULL;
-        const struct box *b = &m->boxes[i];
-        if (last && last->tensor && b->tensor && last->offset == b->offset &&
-            last->bytes == b->bytes && b->first <= last->last) {
-            last->last = b->last > last->last ? b->last : last->last;
-            continue;
-        }
-        m->boxes[kept++] = *b;
-    }
-    m->count = kept;
-}
-
-static void find_boxes(struct map *m)
-{
-    const struct plan *p = m->plan;
-    struct box *of = arena_new_array(m->arena, struct box, p->tensor_count);
-    const bool *forward = find_forward(m);
-    m->boxes = arena_new_array(m->arena, struct box, p->tensor_count + p->step_count);
-    for (uint32_t t = 0; t < p->tensor_count; t++)
-        of[t].first = UINT32_MAX;
-    for (uint32_t i = 0; i < p->step_count; i++) {
-        const struct plan_step *s = &p->steps[i];
-        for (uint32_t k = 0; k < s->in_count; k++)
-            touch(of, s->in[k], i);
-        for (uint32_t k = 0; k < s->out_count; k++) {
-            touch(of, s->out[k], i);
-            if (!of[s->out[k]].maker)
-                of[s->out[k]].maker = s;
-        }
-        if (s->workspace)
-            m->boxes[m->count++] = (struct box){.offset = s->workspace_offset,
-                                                .bytes = s->workspace,
-                                                .first = i,
-                                                .last = i,
-                                                .maker = s};
-    }
-    for (uint32_t i = 0; i < p->output_count; i++) /* read by the caller, after the last step */
-        touch(of, p->outputs[i].tensor, p->step_count ? p->step_count - 1 : 0);
-    for (uint32_t t = 1; t < p->tensor_count; t++) {
-        const struct plan_tensor *tensor = &p->tensors[t];
-        struct box *b = &of[t];
-        if (tensor->memory != MEMORY_ARENA || b->first == UINT32_MAX)
-            continue;
-        b->offset = tensor->offset;
-        b->bytes = tensor->bytes;
-        b->tensor = tensor;
-        b->backward = b->maker && !forward[b->maker - p->steps];
-        b->name = b->backward ? NULL : name_ahead(p, t, b->first);
-        m->boxes[m->count++] = *b;
-    }
-    merge(m);
-}
-
 /* --- groups ------------------------------------------------------------------------------- */
 
-/* The block that a name is in: its path without the last component, cut to DEPTH components. */
-static const char *block_of(struct map *m, const char *name, uint32_t depth)
+/* The block in which a buffer was made: its path, cut to DEPTH components. */
+static const char *block_of(const struct map *m, const struct plan_buffer *b, uint32_t depth)
 {
-    const char *end = name;
-    for (uint32_t i = 0; i < depth; i++) {
-        const char *dot = strchr(end == name ? name : end + 1, '.');
-        if (!dot)
-            break;
-        end = dot;
-    }
-    return end == name ? "the program itself" : arena_strndup(m->arena, name, (size_t)(end - name));
+    const char *path = m->plan->steps[b->first].block, *end = path;
+    if (!path || !*path)
+        return "the program itself";
+    for (uint32_t i = 0; i < depth && end; i++)
+        end = strchr(end + (end > path), '.');
+    return end ? arena_strndup(m->arena, path, (size_t)(end - path)) : path;
 }
 
 static uint32_t find_group(const struct map *m, const char *name)
@@ -213,19 +106,17 @@ static uint32_t find_group(const struct map *m, const char *name)
     return g;
 }
 
-/* False when there are more groups than colours; then all later ones share the last colour. */
+/* The blocks in the order in which they run. False when there are too many for the legend. */
 static bool find_groups(struct map *m, uint32_t depth)
 {
     m->depth = depth;
     m->group_count = 0;
-    for (uint32_t i = 0; i < m->count; i++) {
-        const char *name = m->boxes[i].name;
-        m->scratch |= !m->boxes[i].tensor;
-        m->gradients |= m->boxes[i].tensor && !name;
-        if (!name)
-            continue;
-        const char *block = block_of(m, name, depth);
-        if (find_group(m, block) < m->group_count)
+    for (uint32_t i = 0; i < m->plan->buffer_count; i++) {
+        const struct plan_buffer *b = &m->plan->buffers[i];
+        m->scratch |= !b->tensor;
+        m->backward |= b->tensor && !m->forward[b->first];
+        const char *block = block_of(m, b, depth);
+        if (!b->tensor || find_group(m, block) < m->group_count)
             continue;
         if (m->group_count == GROUPS_MAX)
             return false;
@@ -234,18 +125,14 @@ static bool find_groups(struct map *m, uint32_t depth)
     return true;
 }
 
-static int by_name(const void *a, const void *b)
+/* A few blocks have colours of their own; many go through the hues, light and dark in turn, so that
+ * neighbours differ. */
+static const char *group_colour(struct map *m, uint32_t group)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static const char *colour(struct map *m, const struct box *b)
-{
-    const char *name = b->name;
-    if (!name)
-        return b->tensor ? GRADIENT_COLOUR : SCRATCH_COLOUR;
-    uint32_t g = find_group(m, block_of(m, name, m->depth));
-    return colours[g < GROUPS_MAX ? g : GROUPS_MAX - 1];
+    if (m->group_count <= COLOURS)
+        return colours[group];
+    return arena_printf(m->arena, "hsl(%u,50%%,%u%%)", 320 * group / m->group_count,
+                        group % 2 ? 62 : 40);
 }
 
 /* --- drawing ------------------------------------------------------------------------------ */
@@ -274,28 +161,29 @@ static void write_escaped(struct writer *w, const char *text)
     }
 }
 
-static void draw_box(struct map *m, const struct box *b)
+static void draw_box(struct map *m, const struct plan_buffer *b)
 {
     struct writer *w = &m->w;
-    const struct plan *p = m->plan;
-    struct graph axes = {.axes = (struct axis *)p->axes, .axis_count = p->axis_count};
+    const struct plan_step *maker = &m->plan->steps[b->first];
     double x = x_of(m, b->first), y = y_of(m, (double)(b->offset + b->bytes));
-    write_text(w, "<rect x='%.2f' y='%.2f' width='%.2f' height='%.2f' fill='%s'><title>", x, y,
-               x_of(m, b->last + 1.0) - x, y_of(m, (double)b->offset) - y, colour(m, b));
-    write_escaped(w, b->name ? b->name : b->tensor ? "backward" : "scratch");
-    if (b->tensor) {
-        write_text(w, " ");
-        write_escaped(w, type_print(m->arena, &axes, &b->tensor->type));
+    write_text(w, "<rect x='%.2f' y='%.2f' width='%.2f' height='%.2f' fill='%s'%s><title>", x, y,
+               x_of(m, b->last + 1.0) - x, y_of(m, (double)b->offset) - y,
+               b->tensor ? group_colour(m, find_group(m, block_of(m, b, m->depth)))
+                         : SCRATCH_COLOUR,
+               b->tensor && !m->forward[b->first] ? " fill-opacity='.5'" : "");
+    write_escaped(w, plan_buffer_name(m->arena, m->plan, b));
+    write_text(w, " ");
+    write_escaped(w, plan_buffer_type(m->arena, m->plan, b));
+    write_text(w, "\n%lld bytes at %lld, steps %u to %u\nmade by %s", (long long)b->bytes,
+               (long long)b->offset, b->first, b->last, maker->op);
+    if (maker->span.file) {
+        write_text(w, " at ");
+        write_escaped(w, diags_file_name(m->diags, maker->span.file));
+        write_text(w, ":%u", maker->span.line);
     }
-    write_text(w, "\n%lld bytes at %lld, steps %u to %u", (long long)b->bytes, (long long)b->offset,
-               b->first, b->last);
-    if (b->maker) {
-        write_text(w, "\nmade by %s", b->maker->op);
-        if (b->maker->span.file) {
-            write_text(w, " at ");
-            write_escaped(w, diags_file_name(m->diags, b->maker->span.file));
-            write_text(w, ":%u", b->maker->span.line);
-        }
+    if (maker->block && *maker->block) {
+        write_text(w, "\nin ");
+        write_escaped(w, maker->block);
     }
     write_text(w, "</title></rect>\n");
 }
@@ -331,10 +219,13 @@ static void draw_axes(struct map *m)
                TOP + HEIGHT / 2, large ? "MiB" : "KiB");
 }
 
+/* How much, and when. */
 static void draw_peak(struct map *m)
 {
     struct writer *w = &m->w;
     const struct certificate *c = &m->plan->certificate;
+    double x = x_of(m, c->peak_step + 0.5);
+    bool right = x < LEFT + WIDTH / 2.0;
     write_text(w,
                "<path class='peak' d='M%d %.1fh%d'/><text class='peak-text' x='%d' y='%.1f' "
                "text-anchor='end'>peak %.2f MiB",
@@ -346,26 +237,41 @@ static void draw_peak(struct map *m)
         write_text(w, ", lower bound %.2f MiB</text>\n<path class='bound' d='M%d %.1fh%d'/>\n",
                    (double)c->bound_bytes / (1 << 20), LEFT, y_of(m, (double)c->bound_bytes),
                    WIDTH);
+    if (!m->plan->step_count)
+        return;
+    write_text(w,
+               "<path class='peak' d='M%.1f %dv%d'/><text class='peak-text' x='%.1f' y='%d' "
+               "text-anchor='%s'>at step %u, ",
+               x, TOP, HEIGHT, x + (right ? 5 : -5), TOP + HEIGHT - 5, right ? "start" : "end",
+               c->peak_step);
+    write_escaped(w, m->plan->steps[c->peak_step].op);
+    write_text(w, "</text>\n");
 }
 
-static void draw_entry(struct map *m, uint32_t *row, const char *fill, const char *text)
+static void draw_entry(struct map *m, uint32_t row, uint32_t rows, const char *fill,
+                       const char *more, const char *text)
 {
-    int y = TOP + 10 + 20 * (int)(*row)++;
-    write_text(&m->w, "<rect x='%d' y='%d' width='12' height='12' fill='%s'/><text x='%d' y='%d'>",
-               LEFT + WIDTH + 20, y, fill, LEFT + WIDTH + 38, y + 10);
+    double pitch = fmin(ROW, (double)HEIGHT / rows), y = TOP + 4 + pitch * row;
+    write_text(&m->w,
+               "<rect x='%d' y='%.1f' width='12' height='%.1f' fill='%s'%s/>"
+               "<text x='%d' y='%.1f'>",
+               LEFT + WIDTH + 20, y, fmin(12, pitch - 1), fill, more, LEFT + WIDTH + 38, y + 10);
     write_escaped(&m->w, text);
     write_text(&m->w, "</text>\n");
 }
 
 static void draw_legend(struct map *m)
 {
-    uint32_t row = 0;
-    for (uint32_t g = 0; g < m->group_count; g++)
-        draw_entry(m, &row, colours[g], m->groups[g]);
-    if (m->gradients)
-        draw_entry(m, &row, GRADIENT_COLOUR, "backward");
+    uint32_t rows = m->group_count + m->backward + m->scratch, row = 0;
+    while (row < m->group_count) {
+        draw_entry(m, row, rows, group_colour(m, row), "", m->groups[row]);
+        row++;
+    }
+    if (m->backward)
+        draw_entry(m, row++, rows, group_colour(m, 0), " fill-opacity='.5'",
+                   "paler: of the backward pass");
     if (m->scratch)
-        draw_entry(m, &row, SCRATCH_COLOUR, "scratch of a step");
+        draw_entry(m, row, rows, SCRATCH_COLOUR, "", "scratch of a step");
 }
 
 static void draw_title(struct map *m)
@@ -378,29 +284,30 @@ static void draw_title(struct map *m)
         write_escaped(&m->w, p->axes[i].name);
         write_text(&m->w, " %lld", (long long)p->axes[i].size);
     }
-    write_text(&m->w, ": %u buffers over %u steps</text>\n", m->count, p->step_count);
+    write_text(&m->w, ": %u buffers over %u steps</text>\n", p->buffer_count, p->step_count);
 }
 
 char *plan_map(struct arena *arena, const struct diags *diags, const struct plan *plan)
 {
     struct map m = {.arena = arena, .diags = diags, .plan = plan, .w = {.arena = arena}};
-    find_boxes(&m);
+    m.forward = find_forward(&m);
     for (uint32_t depth = DEPTH_MAX; depth > 0 && !find_groups(&m, depth);)
         depth--;
-    qsort(m.groups, m.group_count, sizeof *m.groups, by_name);
+    /* Lines between buffers, where there are not so many that nothing else would be left. */
+    double line = plan->buffer_count <= DISTINCT ? 0.2 : 0;
     write_text(&m.w,
                "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
                "height='%d'>\n<style>text{font:12px sans-serif}.title{font-size:16px}"
-               "rect{stroke:#fff;stroke-width:.2}.tick{stroke:#ddd}"
+               "rect{stroke:#fff;stroke-width:%g}.tick{stroke:#ddd}"
                ".peak{stroke:#c00;stroke-width:1.5;stroke-dasharray:6 3}"
                ".bound{stroke:#c00;stroke-dasharray:1 3}.peak-text{fill:#c00}</style>\n"
                "<rect width='100%%' height='100%%' fill='#fff'/>\n",
                LEFT + WIDTH + LEGEND, TOP + HEIGHT + BOTTOM, LEFT + WIDTH + LEGEND,
-               TOP + HEIGHT + BOTTOM);
+               TOP + HEIGHT + BOTTOM, line);
     draw_title(&m);
     draw_axes(&m);
-    for (uint32_t i = 0; i < m.count; i++)
-        draw_box(&m, &m.boxes[i]);
+    for (uint32_t i = 0; i < plan->buffer_count; i++)
+        draw_box(&m, &plan->buffers[i]);
     draw_peak(&m);
     draw_legend(&m);
     write_text(&m.w, "</svg>\n");

@@ -248,11 +248,23 @@ small='preset=tiny vocab=20 length=16 batch=2'
     says 'program step (batch <= 2)'
     hides 'program update'
     run 0 plan sedd-absorb $small --json
-    for key in peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
+    for key in buffers first_step last_step offset block line peak_step peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
         compile_ms update total_bytes; do
         says "\"$key\": "
     done
     says '"checked": true'
+    # A buffer is an object of "buffers", and a row of the list.
+    first=$(grep -c '"first_step": ' "$top/out")
+    run 0 plan sedd-absorb $small --json --buffers
+    holds 'JSON lists every buffer anyway' test "$(grep -c '"first_step": ' "$top/out")" -eq "$first"
+    run 0 plan sedd-absorb $small
+    says 'peak at step '
+    holds 'the largest buffers only' test "$(grep -c ' [0-9]* to [0-9]* ' "$top/out")" -eq 12
+    run 0 plan sedd-absorb $small step --buffers
+    count=$(sed -n 's/^buffers of the arena, the largest \([0-9]*\) of \1;.*/\1/p' "$top/out")
+    holds 'every buffer' test "$(grep -c ' [0-9]* to [0-9]* ' "$top/out")" -eq "${count:-0}"
+    says 'scratch of attention'
+    says 'sedd-network.yaml:'
     run 0 plan sedd-absorb $small --dump after:elaborate
     says 'graph train'
     hides gelu_backward
@@ -275,7 +287,14 @@ small='preset=tiny vocab=20 length=16 batch=2'
     holds 'the map has a rectangle for each buffer' test "$(grep -c '^<rect .*<title>' map.svg)" -ge 100
     holds 'the map has a peak' grep -q 'peak [0-9.]* MiB' map.svg
     holds 'the map has axes' grep -q 'address in the arena' map.svg
-    holds 'the map has a legend' grep -q 'log_score.raw.trunk.h.0<' map.svg
+    holds 'the map has a legend' grep -q '^<rect.*log_score.raw.trunk.h.0</text>' map.svg
+    holds 'the map has the moment of the peak' grep -q '>at step [0-9]*, ' map.svg
+    holds 'buffers say where they come from' grep -q '^made by gelu at .*sedd-network.yaml:[0-9]*$' map.svg
+    # A legend of 24 layers, each with a colour of its own.
+    run 0 plan sedd-absorb $small layers=24 --map deep.svg
+    colours=$(grep 'log_score.raw.trunk.h.[0-9]*</text>' deep.svg | sed "s/.* fill='\([^']*\)'.*/\1/" |
+        sort -u | wc -l)
+    holds 'as many colours as layers' test "$colours" -eq 24
     run 1 plan sedd-absorb $small --map none/map.svg
     hints 'cannot write `none/map.svg`'
     if command -v dot >/dev/null 2>&1; then

@@ -61,6 +61,7 @@ Test(elaborate, nodes_become_a_graph)
     cr_assert_eq(o->span.line, 10);
     cr_assert_eq(o->span.column, 11);
     cr_assert_null(o->caller);
+    cr_assert_str_eq(o->path, "");
 }
 
 /* A number takes the type that the op asks for, else that of its neighbours, else f64. */
@@ -261,6 +262,8 @@ Test(elaborate, blocks_and_repeats_are_unrolled)
     cr_assert_eq(o->caller->span.line, 14);
     cr_assert_eq(o->caller->caller->span.line, 20);
     cr_assert_null(o->caller->caller->caller);
+    cr_assert_str_eq(o->path, "a.h.0");
+    cr_assert_str_eq(o->caller->path, "a");
 }
 
 Test(elaborate, block_inputs_are_given_by_place_or_by_name)

@@ -183,7 +183,7 @@ Test(expr, is_printed_with_few_parentheses)
 Test(expr, becomes_nodes_of_one_value)
 {
     struct graph *g = read_graph("axis batch 4\n%1: f64 [batch] = input\n");
-    struct origin o = {{0}, NULL};
+    struct origin o = {0};
     uint32_t v = expr_emit(g, parse("-log1p(-0.5 * t) + t ^ 2"), "t", 1, &o);
     cr_assert_neq(v, VALUE_NONE);
     cr_assert_str_eq(graph_print(arena, g), "graph \"\"\n"

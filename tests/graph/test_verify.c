@@ -149,7 +149,7 @@ Test(verify, rule_refuses)
 Test(verify, names_the_place_and_the_value)
 {
     struct graph *g = sound();
-    struct origin o = {{diags_source(diags, "m.yaml", "h: x\n", 5), 1, 1, 1}, NULL};
+    struct origin o = {.span = {diags_source(diags, "m.yaml", "h: x\n", 5), 1, 1, 1}};
     g->nodes[3].origin = &o;
     g->values[4].type.dtype = DT_F64;
     cr_assert_not(graph_verify(g, diags));

@@ -1,5 +1,6 @@
 /* The shipped models through the whole pipeline: what the plan promises at the sizes people use,
  * and what it computes at a size where the double references can run everything. */
+#include "passes/storage.h"
 #include "tests/support/rig.h"
 
 #include <criterion/criterion.h>
@@ -17,11 +18,66 @@ static const char *const presets[] = {"preset=tiny", "preset=mini", "preset=smal
 
 /* --- plans at real sizes ------------------------------------------------------------------ */
 
+static bool alive(const struct plan_buffer *b, uint32_t step)
+{
+    return b->first <= step && step <= b->last;
+}
+
+static bool holds(const struct plan_buffer *b, int64_t offset, int64_t bytes)
+{
+    return b->offset <= offset && offset + bytes <= b->offset + b->bytes;
+}
+
+/* Bytes of the arena that a step uses lie in exactly one buffer that is alive then. */
+static bool is_listed(const struct plan *p, uint32_t step, int64_t offset, int64_t bytes)
+{
+    uint32_t found = 0;
+    for (uint32_t b = 0; b < p->buffer_count; b++)
+        found += alive(&p->buffers[b], step) && holds(&p->buffers[b], offset, bytes);
+    return found == 1;
+}
+
+/* The buffers that the plan lists are those that its steps use, from the step that makes them; at
+ * the peak they add up to the bound, and at no step to more. */
+static bool buffers_are_right(const struct plan *p)
+{
+    int64_t most = 0, peak = 0;
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const struct plan_step *s = &p->steps[i];
+        int64_t sum = 0;
+        for (uint32_t b = 0; b < p->buffer_count; b++)
+            sum += alive(&p->buffers[b], i) ? aligned(p->buffers[b].bytes) : 0;
+        most = sum > most ? sum : most;
+        peak = i == p->certificate.peak_step ? sum : peak;
+        if (s->workspace && !is_listed(p, i, s->workspace_offset, s->workspace))
+            return false;
+        for (uint32_t k = 0; k < s->in_count + s->out_count; k++) {
+            uint32_t t = k < s->in_count ? s->in[k] : s->out[k - s->in_count];
+            const struct plan_tensor *at = &p->tensors[t];
+            if (at->memory == MEMORY_ARENA && !is_listed(p, i, at->offset, at->bytes))
+                return false;
+        }
+    }
+    for (uint32_t b = 0; b < p->buffer_count; b++) {
+        const struct plan_buffer *one = &p->buffers[b];
+        const struct plan_step *maker = &p->steps[one->first];
+        bool made = !one->tensor && maker->workspace_offset == one->offset &&
+                    maker->workspace == one->bytes;
+        for (uint32_t k = 0; k < maker->out_count; k++)
+            made |= maker->out[k] == one->tensor;
+        if (!made || one->last >= p->step_count || one->last < one->first)
+            return false;
+    }
+    return most == p->certificate.bound_bytes && peak == most;
+}
+
 static void check_plan(struct rig *rig, const char *what, const char *program)
 {
     struct rig_program p = {program, 8, NULL, NULL};
     struct compile_options o = {.gradients = strcmp(program, "train") == 0};
-    const struct certificate *c = &rig_compile(rig, &p, &o)->certificate;
+    const struct plan *plan = rig_compile(rig, &p, &o);
+    const struct certificate *c = &plan->certificate;
+    cr_expect(buffers_are_right(plan), "%s, %s", what, program);
     cr_expect(c->checked, "%s, %s", what, program);
     cr_expect(c->bound_bytes > 0 && c->flop > 0, "%s, %s", what, program);
     cr_expect_eq(c->peak_bytes, c->bound_bytes, "%s, %s: peak %lld, bound %lld (placed %s)", what,
