@@ -107,9 +107,16 @@ static bool result_fits(const struct op_call *c, const struct type *t)
         if (t->dim[i].size < 1)
             return op_error(c, "the result would be empty: %s",
                             type_print(c->graph->arena, c->graph, t));
+        if (t->dim[i].size > AXIS_LIMIT)
+            return op_error(c, "an axis of %lld is too long: it is numbered up to %d",
+                            (long long)t->dim[i].size, AXIS_LIMIT);
         if (!size_mul(bytes, t->dim[i].size, &bytes) || bytes > SIZE_LIMIT)
             return op_error(c, "the result is too large to address");
     }
+    int64_t drawn = t->rank ? bytes / (int64_t)dtype_size(t->dtype) / t->dim[0].size : 1;
+    if ((c->op->flags & OP_RANDOM) && drawn > UINT32_MAX)
+        return op_error(c, "%lld draws for each sequence are too many: they are numbered up to %u",
+                        (long long)drawn, UINT32_MAX);
     return true;
 }
 

@@ -210,8 +210,9 @@ static bool number_dim(struct scope *s, const struct yaml *item, struct dim *out
     struct number n;
     if (!scope_number(s, item, &n))
         return false;
-    if (n.kind != NUMBER_INT || n.i < 1 || n.i > SIZE_LIMIT)
-        return scope_error(s, item->span, "a size must be a whole number of at least 1, not %s",
+    if (n.kind != NUMBER_INT || n.i < 1 || n.i > AXIS_LIMIT)
+        return scope_error(s, item->span, "a size must be a whole number from 1 to %d, not %s",
+                           AXIS_LIMIT,
                            n.kind == NUMBER_INT
                                ? arena_printf(s->e->graph->arena, "%lld", (long long)n.i)
                                : item->text);

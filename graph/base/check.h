@@ -25,5 +25,7 @@ static inline bool size_add(int64_t a, int64_t b, int64_t *out)
 
 /* The largest tensor sedge accepts, in bytes: far above any machine, far below an overflow. */
 #define SIZE_LIMIT ((int64_t)1 << 46)
+/* The longest axis: what lies along it, tokens and positions, is numbered with 32 bits. */
+#define AXIS_LIMIT INT32_MAX
 
 #endif

@@ -283,7 +283,7 @@ Test(elaborate_errors, types_of_inputs)
                  "    in: {x: [f32, dim, batch]}\n"
                  "                       ^~~~~\n");
     refuse_nodes("x: [f32, 0]", "      y: {gelu: x}\n",
-                 "m.yaml:6:19: error: a size must be a whole number of at least 1, not 0\n"
+                 "m.yaml:6:19: error: a size must be a whole number from 1 to 2147483647, not 0\n"
                  "    in: {x: [f32, 0]}\n"
                  "                  ^\n");
     refuse_nodes("x: [f32, dim / 3]", "      y: {gelu: x}\n",

@@ -30,10 +30,26 @@ static bool newer_amd(void)
     unsigned family = (a >> 8 & 15) + (a >> 20 & 255);
     return family > 0x19 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+
+static int best_set(void)
+{
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        return BLIS_ARCH_SKX;
+    if (avx2)
+        return BLIS_ARCH_HASWELL;
+    return __builtin_cpu_supports("avx") ? BLIS_ARCH_SANDYBRIDGE : -1;
+}
 #else
 static bool newer_amd(void)
 {
     return false;
+}
+
+static int best_set(void)
+{
+    return -1;
 }
 #endif
 
@@ -61,6 +77,13 @@ const char *blas_name(bool *generic)
     if (generic)
         *generic = id == BLIS_ARCH_GENERIC;
     return bli_arch_string(id);
+}
+
+int blas_advice(const char **name)
+{
+    int set = best_set();
+    *name = set < 0 ? NULL : bli_arch_string((arch_t)set);
+    return set;
 }
 
 /* A packed-storage product needs no copy for a transpose: rows and columns swap strides. */

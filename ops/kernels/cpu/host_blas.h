@@ -21,4 +21,8 @@ void blas_sgemm(int64_t m, int64_t n, int64_t k, float alpha, struct blas_matrix
  * whether it is the portable one, about three times slower, which deserves a warning. */
 const char *blas_name(bool *generic);
 
+/* The number for BLIS_ARCH_TYPE of the fastest kernel set that this processor can run, by its
+ * features, and its name; -1 where none is known. */
+int blas_advice(const char **name);
+
 #endif
