@@ -1,6 +1,7 @@
 /* Opens models and machines for the commands. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "tools/session.h"
+#include "ops/kernels/cpu/host_blas.h"
 #include "ops/ops.h"
 #include "tools/document.h"
 
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define THREADS_MAX 1024
 
 static bool missing(struct command_line *line, const char *what, const char *name,
                     const char *const *folders)
@@ -119,18 +122,48 @@ static long usable_cores(void)
     return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+/* What runs, but slower than this machine could. */
+static void warn_of_speed(struct session *s, long asked, long cores)
+{
+    bool portable;
+    const char *better, *name = blas_name(&portable);
+    if (asked > cores && cores > 0) {
+        diag_warning(s->diags, (struct span){0},
+                     "OMP_NUM_THREADS=%ld is more than the %ld core%s here: threads that wait for "
+                     "one another make everything slower",
+                     asked, cores, cores == 1 ? "" : "s");
+        diag_hint(s->diags, "set OMP_NUM_THREADS=%ld, or leave it out", cores);
+    }
+    if (!portable)
+        return;
+    diag_warning(s->diags, (struct span){0},
+                 "BLIS runs its `%s` kernels, which are about three times slower than those for a "
+                 "processor that it knows",
+                 name);
+    int number = blas_advice(&better);
+    if (number >= 0)
+        diag_hint(s->diags, "set BLIS_ARCH_TYPE=%d (%s), which this processor can run", number,
+                  better);
+    else
+        diag_hint(s->diags, "set BLIS_ARCH_TYPE to the number of kernels that this processor can "
+                            "run, if BLIS has any");
+}
+
 bool session_machine(struct session *s)
 {
     const char *wanted = getenv("SEDGE_ISA"), *threads = getenv("OMP_NUM_THREADS");
     long cores = usable_cores(), asked = threads ? strtol(threads, NULL, 10) : 0;
-    s->engine.threads = (int)(asked > 0 && asked < 1024 ? asked : cores > 0 ? cores : 1);
+    asked = asked < THREADS_MAX ? asked : THREADS_MAX;
+    s->engine.threads = (int)(asked > 0 ? asked : cores > 0 ? cores : 1);
     s->engine.isa = kernel_isa(wanted && wanted[0] ? wanted : NULL);
-    if (s->engine.isa)
-        return true;
-    diag_error(s->diags, FAULT_CONFIG, (struct span){0},
-               "SEDGE_ISA=%s: no such instruction set here", wanted);
-    diag_hint(s->diags, "this machine has %s and below: v4, v3, v2, plain", kernel_isa(NULL));
-    return false;
+    if (!s->engine.isa) {
+        diag_error(s->diags, FAULT_CONFIG, (struct span){0},
+                   "SEDGE_ISA=%s: no such instruction set here", wanted);
+        diag_hint(s->diags, "this machine has %s and below: v4, v3, v2, plain", kernel_isa(NULL));
+        return false;
+    }
+    warn_of_speed(s, asked, cores);
+    return true;
 }
 
 struct plan *session_compile(struct session *s, struct elaborate_request *request,
