@@ -403,6 +403,44 @@ static bool read_end(const struct loop_reader *r, const struct yaml *body)
            loop_error(r, l->span, "loop `%s` has no end: give it a `grid:` or a `max:`", l->name);
 }
 
+static void add_name(const char **names, uint32_t *count, const char *name)
+{
+    for (uint32_t i = 0; i < *count; i++)
+        if (strcmp(names[i], name) == 0)
+            return;
+    names[(*count)++] = name;
+}
+
+/* What any call of the program gives, all must. */
+static void find_inputs(struct arena *arena, const struct loop *loop, struct loop_need *need)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < loop->body_count; i++)
+        most += loop->body[i].with_count;
+    need->inputs = arena_new_array(arena, const char *, most + 1);
+    for (uint32_t i = 0; i < loop->body_count; i++)
+        for (uint32_t k = 0; k < loop->body[i].with_count; k++)
+            if (strcmp(loop->body[i].program, need->program) == 0)
+                add_name(need->inputs, &need->input_count, loop->body[i].with[k].input);
+}
+
+uint32_t loop_needs(struct arena *arena, const struct loop *loop, struct loop_need **out)
+{
+    uint32_t most = loop->body_count + loop->carry_count, count = 0;
+    const char **names = arena_new_array(arena, const char *, most + 1);
+    for (uint32_t i = 0; i < loop->body_count; i++)
+        add_name(names, &count, loop->body[i].program);
+    for (uint32_t i = 0; i < loop->carry_count; i++)
+        if (loop->carry[i].start == START_CALL)
+            add_name(names, &count, loop->carry[i].program);
+    *out = arena_new_array(arena, struct loop_need, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        (*out)[i].program = names[i];
+        find_inputs(arena, loop, &(*out)[i]);
+    }
+    return count;
+}
+
 char *loop_names(const struct model *model)
 {
     char *text = arena_strdup(model->arena, model->loops.count ? "" : "none");

@@ -89,6 +89,16 @@ struct loop *loop_read(const struct model *model, const char *name);
 /* "tweedie, euler", in the model's arena: for messages. */
 char *loop_names(const struct model *model);
 
+/* A program that a loop calls, and the inputs that its calls give: those that it takes from the
+ * caller even where they have a default. */
+struct loop_need {
+    const char *program;
+    const char **inputs;
+    uint32_t input_count;
+};
+/* Each program once, those of the body first; returns their number. */
+uint32_t loop_needs(struct arena *arena, const struct loop *loop, struct loop_need **out);
+
 /* Replaces the loop's times by COUNT falling ones, kept by reference; false after reporting where
  * they are fewer than two, do not fall, or are no times above 0, at most 1. */
 bool loop_set_times(struct diags *diags, struct loop *loop, const double *times, int64_t count,

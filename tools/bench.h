@@ -2,26 +2,67 @@
 #ifndef SEDGE_TOOLS_BENCH_H
 #define SEDGE_TOOLS_BENCH_H
 
+#include "runtime/train.h"
 #include "tools/session.h"
 
-/* A model that trains on random tokens. */
+#include <jansson.h>
+
+/* --- training on random tokens (bench_train.c) ---------------------------------------------- */
+
+enum { GRADIENT, UPDATE, PLANS };
+
 struct training {
     struct session s;
+    struct plan *plans[PLANS];
+    struct trainer trainer;
     int64_t batch, length, tokens; /* TOKENS: of the alphabet without mask */
-    struct plan *gradient, *update;
-    struct loaded *run_gradient, *run_update;
-    int64_t step;
-    int32_t *x0;
-    double *gradient_seconds, *update_seconds; /* per step of the plans, of measured steps */
+    int64_t step, measured;        /* done; of these, measured */
+    double *seconds[PLANS];        /* per step of the plans, of measured steps */
+    double *rows; /* per step of the gradient plan: shares of the planned rows that it ran on, added
+                   * up over measured steps */
     double compile_ms;
 };
 /* Opens the model of the command line; false after reporting. Close the state when done. */
 bool training_open(struct training *t, struct command_line *line);
-/* One step; returns its seconds. */
-double training_step(struct training *t, bool measured);
+/* One step and its seconds; false after reporting a loss that is not finite. */
+bool training_step(struct training *t, bool measured, double *seconds);
+
+/* --- the machine (bench_machine.c) ------------------------------------------------------------ */
+
+#define SHAPES_MAX 64
+
+struct product { /* shape of a matrix product, and how much of a step's work has it */
+    int64_t m, n, k;
+    double flop, best; /* BEST: seconds of one such product */
+};
+
+/* What a model asks of a machine, and what the machine can do. */
+struct machine {
+    int threads;
+    struct product products[SHAPES_MAX];
+    uint32_t product_count;
+    double gemm;        /* FLOP a second on these shapes, each weighted by its share of the work */
+    double read, triad; /* bytes a second from and to memory */
+};
+void machine_add_product(struct machine *m, int64_t rows, int64_t columns, int64_t inner);
+/* Measures, and keeps the best of this and of earlier calls. */
+void machine_measure(struct machine *m);
+/* The most bytes a second of either measurement. */
+double machine_bandwidth(const struct machine *m);
+
+/* --- the roofline (bench_roofline.c) ---------------------------------------------------------- */
+
+/* Both by op and by the slowest steps of the plans, with the lines of YAML they come from. */
+void work_print(const struct training *t, const struct machine *m);
+/* The lists "ops" and "slowest". */
+void work_json(const struct training *t, const struct machine *m, json_t *into);
+
+/* --- questions ------------------------------------------------------------------------------ */
 
 /* Sorts the numbers. 0 where there are none. */
 double bench_median(double *seconds, int64_t count);
+/* The most memory that the process has had, in MiB. */
+double bench_resident(void);
 
 /* Each measures, prints and returns the exit code; SECONDS is about how long to measure. */
 
@@ -30,6 +71,8 @@ double bench_median(double *seconds, int64_t count);
 int bench_estimators(struct command_line *line);
 /* How much of each program that loops call is the network, and how much the sampler. */
 int bench_sampling(struct command_line *line, double seconds);
+/* Speed of a loop, from its start to the last token. */
+int bench_loop(struct command_line *line, double seconds);
 /* What a training step costs with another rate matrix. */
 int bench_chain(struct command_line *line, double seconds);
 

@@ -69,24 +69,29 @@ static bool open_other(struct job *j, struct command_line *line, const char *rat
            training_open(&j->t[1], &other);
 }
 
-static void measure(struct job *j, double seconds)
+static bool measure(struct job *j, double seconds)
 {
     double total = 0;
     for (int i = 0; i < 2 && !signals_caught(); i++)
-        training_step(&j->t[i], false);
+        if (!training_step(&j->t[i], false, &j->took[i][0]))
+            return false;
     while (j->pairs < MOST_PAIRS && (j->pairs < LEAST_PAIRS || total < seconds) &&
            !signals_caught()) {
-        for (int i = 0; i < 2; i++)
-            total += j->took[i][j->pairs] = training_step(&j->t[i], true);
+        for (int i = 0; i < 2; i++) {
+            if (!training_step(&j->t[i], true, &j->took[i][j->pairs]))
+                return false;
+            total += j->took[i][j->pairs];
+        }
         j->pairs++;
     }
     for (int i = 0; i < 2; i++) {
-        const struct plan *plan = j->t[i].gradient;
+        const struct plan *plan = j->t[i].plans[GRADIENT];
         for (uint32_t k = 0; k < plan->step_count; k++)
             if (plan->steps[k].chain)
-                j->of_chain[i] += j->t[i].gradient_seconds[k] / (double)j->pairs;
+                j->of_chain[i] += j->t[i].seconds[GRADIENT][k] / (double)j->pairs;
         j->seconds[i] = bench_median(j->took[i], j->pairs);
     }
+    return true;
 }
 
 static void print_text(const struct job *j, const char *const names[2])
@@ -126,7 +131,8 @@ int bench_chain(struct command_line *line, double seconds)
     if (!training_open(&j->t[0], line) || !open_other(j, line, rate))
         return diags_exit_code(line->diags);
     signals_catch(NULL);
-    measure(j, seconds);
+    if (!measure(j, seconds))
+        return diags_exit_code(line->diags);
     if (signals_caught())
         return signals_exit_code();
     const char *const names[2] = {"as the model says", rate};

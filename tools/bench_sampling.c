@@ -120,15 +120,11 @@ static bool find_programs(struct job *j)
 static bool load(struct job *j)
 {
     struct session *s = &j->s;
-    const struct state_table *table = &s->model->states;
-    bool *used = arena_new_array(s->arena, bool, table->count + 1);
+    struct plan *plans[PROGRAMS_MAX];
     for (uint32_t i = 0; i < j->count; i++)
-        for (uint32_t r = 0; r < j->programs[i].plan->row_count; r++)
-            used[r] |= j->programs[i].plan->reads[r];
-    if (!session_machine(s) || !state_open(s->diags, s->arena, table, used, &s->state))
+        plans[i] = j->programs[i].plan;
+    if (!session_machine(s) || !session_state(s, plans, j->count, NO_ROW, 1))
         return false;
-    s->engine.state = &s->state;
-    state_init(&s->state, 1);
     for (uint32_t i = 0; i < j->count; i++) {
         struct sampling *p = &j->programs[i];
         p->loaded = executor_load(s->diags, s->arena, &s->engine, p->plan);

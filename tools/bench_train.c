@@ -1,10 +1,7 @@
-/* Training steps on random tokens, for the measurements of sedge bench. */
+/* Training steps on random tokens, for the measurements of sedge bench: those of the training loop
+ * itself, one at a time. */
 #include "graph/base/clock.h"
-#include "runtime/train.h"
 #include "tools/bench.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 static bool compile(struct training *t, struct command_line *line)
 {
@@ -18,14 +15,15 @@ static bool compile(struct training *t, struct command_line *line)
                                .scale = 1,
                                .ema = option_given(line, "ema") ? 0.999 : 0};
     double start = clock_seconds();
-    t->gradient = session_compile(&t->s, &q, &o);
-    t->update = t->gradient ? compile_graph(update_graph(m, &u), NULL) : NULL;
+    t->plans[GRADIENT] = session_compile(&t->s, &q, &o);
+    t->plans[UPDATE] = t->plans[GRADIENT] ? compile_graph(update_graph(m, &u), NULL) : NULL;
     t->compile_ms = 1000 * (clock_seconds() - start);
-    if (!t->update)
+    if (!t->plans[UPDATE])
         return false;
-    uint32_t x0 = plan_input(t->gradient, "x0");
-    const struct type *type = &t->gradient->tensors[x0].type;
-    if (!x0 || type->rank != 2 || !m->process_count || t->gradient->input_count != 1) {
+    const struct plan *plan = t->plans[GRADIENT];
+    uint32_t x0 = plan_input(plan, "x0");
+    const struct type *type = &plan->tensors[x0].type;
+    if (!x0 || type->rank != 2 || !m->process_count || plan->input_count != 1) {
         diag_error(t->s.diags, FAULT_CONFIG, (struct span){0},
                    "`bench` runs models whose program `train` takes x0 [batch, length]");
         return false;
@@ -39,44 +37,19 @@ static bool compile(struct training *t, struct command_line *line)
 static bool load(struct training *t)
 {
     struct session *s = &t->s;
-    const struct state_table *table = &s->model->states;
-    bool *used = arena_new_array(s->arena, bool, table->count + 1);
-    for (uint32_t r = 0; r < table->count; r++)
-        used[r] = (r < t->gradient->row_count && t->gradient->reads[r]) ||
-                  (r < t->update->row_count && t->update->reads[r]);
-    if (!session_machine(s) || !state_open(s->diags, s->arena, table, used, &s->state))
+    if (!session_machine(s) || !session_state(s, t->plans, PLANS, NO_ROW, 1))
         return false;
-    s->engine.state = &s->state;
-    state_init(&s->state, 1);
-    t->run_gradient = executor_load(s->diags, s->arena, &s->engine, t->gradient);
-    t->run_update =
-        t->run_gradient ? executor_load(s->diags, s->arena, &s->engine, t->update) : NULL;
-    t->x0 = arena_new_array(s->arena, int32_t, t->batch * t->length);
-    t->gradient_seconds = arena_new_array(s->arena, double, t->gradient->step_count + 1);
-    t->update_seconds = arena_new_array(s->arena, double, t->update->step_count + 1);
-    return t->run_update != NULL;
-}
-
-double training_step(struct training *t, bool measured)
-{
-    struct random_key key = random_key(1, "bench");
-    double step = (double)++t->step, lr = 3e-4;
-    for (int64_t i = 0; i < t->batch * t->length; i++)
-        t->x0[i] = (int32_t)(random_uniform(key, (uint32_t)t->step, 0, 0, (uint32_t)i) *
-                             (double)t->tokens);
-    const void *data[] = {t->x0}, *scalars[2];
-    for (uint32_t i = 0; i < 2; i++)
-        scalars[i] = strcmp(t->update->inputs[i].name, "lr") == 0 ? &lr : &step;
-    struct run gradient = {.inputs = data,
-                           .key = key,
-                           .iteration = (uint32_t)t->step,
-                           .seconds = measured ? t->gradient_seconds : NULL};
-    struct run update = {.inputs = scalars, .seconds = measured ? t->update_seconds : NULL};
-    uint32_t unused;
-    double start = clock_seconds();
-    executor_run(t->run_gradient, &gradient, &unused);
-    executor_run(t->run_update, &update, &unused);
-    return clock_seconds() - start;
+    struct loaded *loaded[PLANS];
+    for (int i = 0; i < PLANS; i++) {
+        loaded[i] = executor_load(s->diags, s->arena, &s->engine, t->plans[i]);
+        if (!loaded[i])
+            return false;
+        t->seconds[i] = arena_new_array(s->arena, double, t->plans[i]->step_count + 1);
+    }
+    t->rows = arena_new_array(s->arena, double, t->plans[GRADIENT]->step_count + 1);
+    t->trainer =
+        (struct trainer){.gradient = loaded[GRADIENT], .update = loaded[UPDATE], .step = &t->step};
+    return true;
 }
 
 bool training_open(struct training *t, struct command_line *line)
@@ -84,14 +57,53 @@ bool training_open(struct training *t, struct command_line *line)
     return session_model(&t->s, line, line->positional[0]) && compile(t, line) && load(t);
 }
 
-static int compare(const void *a, const void *b)
+static void random_window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
+    const struct training *t = context;
+    struct random_key key = random_key(1, "bench");
+    for (int64_t i = 0; i < t->length; i++)
+        out[i] =
+            (int32_t)(random_uniform(key, iteration, 0, sequence, (uint32_t)i) * (double)t->tokens);
 }
 
-double bench_median(double *seconds, int64_t count)
+/* Rows of an axis that is counted while running, as a share of the planned ones: what the step did
+ * not compute is no work. */
+static void add_rows(struct training *t)
 {
-    qsort(seconds, (size_t)count, sizeof *seconds, compare);
-    return count ? seconds[count / 2] : 0;
+    const struct plan *p = t->plans[GRADIENT];
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const struct plan_step *s = &p->steps[i];
+        double share = 1;
+        for (uint32_t k = 0; k < s->in_count + s->out_count; k++) {
+            uint32_t tensor = k < s->in_count ? s->in[k] : s->out[k - s->in_count];
+            const struct dim *d = &p->tensors[tensor].type.dim[0];
+            if (!p->tensors[tensor].type.rank || !d->axis || !p->axes[d->axis].counter)
+                continue;
+            share = (double)executor_output(t->trainer.gradient, tensor).dim[0] / (double)d->size;
+            break;
+        }
+        t->rows[i] += share;
+    }
+}
+
+bool training_step(struct training *t, bool measured, double *seconds)
+{
+    struct train_config config = {.steps = t->step + 1,
+                                  .batch = t->batch,
+                                  .accumulate = 1,
+                                  .length = t->length,
+                                  .lr = 3e-4,
+                                  .seed = 1};
+    struct train_hooks hooks = {.context = t, .window = random_window};
+    t->trainer.gradient_seconds = measured ? t->seconds[GRADIENT] : NULL;
+    t->trainer.update_seconds = measured ? t->seconds[UPDATE] : NULL;
+    double start = clock_seconds();
+    enum train_end end = train_run(t->s.diags, t->s.arena, &t->trainer, &config, &hooks);
+    *seconds = clock_seconds() - start;
+    if (end != TRAIN_DONE)
+        return false;
+    t->measured += measured;
+    if (measured)
+        add_rows(t);
+    return true;
 }

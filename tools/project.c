@@ -346,16 +346,9 @@ bool project_state(struct project *p, bool cursor)
 {
     if (!declare_trained(p) || !declare_cursor(p))
         return false;
-    const struct state_table *table = &p->s.model->states;
-    bool *used = arena_new_array(p->arena, bool, table->count + 1);
-    for (uint32_t i = 0; i < p->plan_count; i++)
-        for (uint32_t r = 0; r < p->plans[i]->row_count; r++)
-            used[r] |= p->plans[i]->reads[r];
-    used[p->cursor] = cursor;
-    if (!state_open(p->diags, p->arena, table, used, &p->s.state))
+    if (!session_state(&p->s, p->plans, p->plan_count, cursor ? p->cursor : NO_ROW,
+                       (uint64_t)p->recipe->train.seed))
         return false;
-    p->s.engine.state = &p->s.state;
-    state_init(&p->s.state, (uint64_t)p->recipe->train.seed);
     p->step = (int64_t *)(void *)p->s.state.row[p->cursor];
     return true;
 }

@@ -95,11 +95,8 @@ static bool compile(struct job *j, const char *program)
 static bool load_state(struct job *j)
 {
     struct session *s = &j->s;
-    if (!session_machine(s) ||
-        !state_open(s->diags, s->arena, &s->model->states, j->plan->reads, &s->state))
+    if (!session_machine(s) || !session_state(s, &j->plan, 1, NO_ROW, j->seed))
         return false;
-    s->engine.state = &s->state;
-    state_init(&s->state, j->seed);
     const char *path = option_text(j->line, "weights");
     if (!path)
         return true;

@@ -39,36 +39,22 @@ static bool read_loop(struct sample_job *j)
 
 /* --- programs ----------------------------------------------------------------------------- */
 
-static void add_name(const char **names, uint32_t *count, const char *name)
+/* A program with the inputs that its calls give and those that are fields. */
+static struct plan *compile_call(struct sample_job *j, const struct loop_need *need)
 {
-    for (uint32_t i = 0; i < *count; i++)
-        if (strcmp(names[i], name) == 0)
-            return;
-    names[(*count)++] = name;
-}
-
-static uint32_t inputs_given(const struct sample_job *j, const char *program)
-{
-    uint32_t n = j->field_count;
-    for (uint32_t i = 0; i < j->loop->body_count; i++)
-        n += strcmp(j->loop->body[i].program, program) == 0 ? j->loop->body[i].with_count : 0;
-    return n;
-}
-
-/* PROGRAM with the inputs that its calls give and those that are fields. */
-static struct plan *compile_call(struct sample_job *j, const char *program)
-{
-    const struct loop *l = j->loop;
-    const char **bind = arena_new_array(j->p.arena, const char *, inputs_given(j, program) + 1);
+    const char **bind =
+        arena_new_array(j->p.arena, const char *, need->input_count + j->field_count + 1);
     uint32_t n = 0;
-    for (uint32_t c = 0; c < l->body_count; c++) /* what any of its calls gives, all must */
-        for (uint32_t k = 0; k < l->body[c].with_count; k++)
-            if (strcmp(l->body[c].program, program) == 0)
-                add_name(bind, &n, l->body[c].with[k].input);
-    for (uint32_t k = 0; k < j->field_count; k++)
-        if (project_takes(&j->p, program, j->names[k]))
-            add_name(bind, &n, j->names[k]);
-    return project_plan(&j->p, program, j->batch, bind, n);
+    for (uint32_t k = 0; k < need->input_count; k++)
+        bind[n++] = need->inputs[k];
+    for (uint32_t k = 0; k < j->field_count; k++) {
+        bool given = false;
+        for (uint32_t i = 0; i < need->input_count; i++)
+            given |= strcmp(need->inputs[i], j->names[k]) == 0;
+        if (!given && project_takes(&j->p, need->program, j->names[k]))
+            bind[n++] = j->names[k];
+    }
+    return project_plan(&j->p, need->program, j->batch, bind, n);
 }
 
 /* The name of the program that call or start I of the loop runs; NULL: a start without one. */
@@ -84,17 +70,13 @@ static const char *called(const struct loop *l, uint32_t i)
 static bool compile_calls(struct sample_job *j, struct plan **plans, const char **names,
                           uint32_t *count)
 {
-    for (uint32_t i = 0; i < j->loop->body_count + j->loop->carry_count; i++) {
-        const char *program = called(j->loop, i);
-        bool known = !program;
-        for (uint32_t k = 0; k < *count; k++)
-            known |= program && strcmp(names[k], program) == 0;
-        if (known)
-            continue;
-        plans[*count] = compile_call(j, program);
+    struct loop_need *needs;
+    uint32_t n = loop_needs(j->p.arena, j->loop, &needs);
+    for (; *count < n; (*count)++) {
+        names[*count] = needs[*count].program;
+        plans[*count] = compile_call(j, &needs[*count]);
         if (!plans[*count])
             return false;
-        names[(*count)++] = program;
     }
     return true;
 }

@@ -180,3 +180,20 @@ struct plan *session_compile(struct session *s, struct elaborate_request *reques
     q.dim_count += s->dim_count;
     return compile_program(s->model, &q, options);
 }
+
+bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also,
+                   uint64_t seed)
+{
+    const struct state_table *table = &s->model->states;
+    bool *used = arena_new_array(s->arena, bool, table->count + 1);
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t r = 0; r < plans[i]->row_count; r++)
+            used[r] |= plans[i]->reads[r];
+    if (also != NO_ROW)
+        used[also] = true;
+    if (!state_open(s->diags, s->arena, table, used, &s->state))
+        return false;
+    s->engine.state = &s->state;
+    state_init(&s->state, seed);
+    return true;
+}

@@ -29,8 +29,14 @@ bool session_recipe_model(struct session *s, struct command_line *line, const st
 char *find_recipe(struct command_line *line, const char *name);
 
 /* Threads (OMP_NUM_THREADS, else all cores) and instruction set (SEDGE_ISA); false after
- * reporting. */
+ * reporting. Warns of more threads than cores, and of portable kernels in BLIS. */
 bool session_machine(struct session *s);
+
+#define NO_ROW UINT32_MAX
+/* Maps the rows that the PLANS use, and row ALSO, and initialises them by SEED; false after
+ * reporting. Close the state when done. */
+bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also,
+                   uint64_t seed);
 
 /* Compiles one program; REQUEST's dims are completed with those of the session. */
 struct plan *session_compile(struct session *s, struct elaborate_request *request,

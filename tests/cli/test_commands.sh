@@ -332,11 +332,58 @@ hides first_noise
 run 0 bench sedd-uniform $small --sampling --seconds 0.01 --json
 says '"share_of_network"'
 # shellcheck disable=SC2086
+run 0 bench sedd-absorb $small batch=2 --seconds 0.01 --scaling
+says 'matrix products of these shapes'
+says 'GB/s read'
+says 'times the speed of one thread'
+says 'bound by'
+says 'sedd-network.yaml:'
+# shellcheck disable=SC2086
+run 0 bench sedd-absorb $small batch=2 --seconds 0.01 --scaling --json
+for key in tokens_per_s peak_rss_mib planned_mib share_of_gemm gemm_gflops read_gbs triad_gbs \
+    products scaling ops slowest flop bytes gflops gbs bound_by share_of_bound line compile_ms; do
+    says "\"$key\": "
+done
+# The shares of the ops are all of a step.
+sum=$(sed -n '/"ops"/,/"slowest"/s/^ *"share": \([-0-9.e]*\),*$/\1/p' "$top/out" |
+    awk '{s += $1} END {print (s > 0.999 && s < 1.001)}')
+holds 'shares add up to 1' test "$sum" -eq 1
+# shellcheck disable=SC2086
+run 0 bench radd $small batch=2 --sampling --steps 4 --seconds 0.01
+says 'radd.yaml, sampler tweedie, 2 x '
+says 'tokens/s'
+# shellcheck disable=SC2086
+run 0 bench radd $small batch=2 --sampling --sampler exact --seconds 0.01 --json
+for key in tokens_per_s seconds calls runs peak_rss_mib; do
+    says "\"$key\": "
+done
+# shellcheck disable=SC2086
 run 0 bench sedd-uniform $small --chain dense --seconds 0.01
 says 'a step with dense costs'
 # shellcheck disable=SC2086
 run 0 bench sedd-uniform $small --chain '{band: {width: 1}}' --seconds 0.01 --json
 says '"ratio"'
+
+# --- slower than need be --------------------------------------------------------------------
+printf '%s\n' 'sedge: 1' 'programs:' '  p: {in: {x: {type: [f32, batch], default: 1}}, nodes: {y: {gelu: x}}, out: {y: y}}' >gelu.yaml
+cpu=$(taskset -cp $$ 2>/dev/null | sed -n 's/.*: \([0-9]*\).*/\1/p')
+if [ -n "$cpu" ]; then
+    what='sedge run on 3 threads and 1 core'
+    OMP_NUM_THREADS=3 taskset -c "$cpu" "$SEDGE" run gelu.yaml p batch=2 >"$top/out" 2>"$top/err"
+hints 'OMP_NUM_THREADS=3 is more than the 1 core here: threads that wait for one another make everything slower'
+hints 'set OMP_NUM_THREADS=1, or leave it out'
+else
+    skipped=$((skipped + 1))
+    echo "SKIP more threads than cores: there is no taskset"
+fi
+# The number of the portable kernels is the last that this BLIS has.
+for number in $(seq 13 40); do
+    what="sedge run with BLIS_ARCH_TYPE=$number"
+    BLIS_ARCH_TYPE=$number "$SEDGE" run gelu.yaml p batch=2 >"$top/out" 2>"$top/err" || continue
+    ! grep -q generic "$top/err" || break
+done
+hints 'BLIS runs its `generic` kernels, which are about three times slower than those for a processor that it knows'
+hints 'set BLIS_ARCH_TYPE'
 
 # --- new ------------------------------------------------------------------------------------
 mkdir "$top/new"

@@ -120,8 +120,9 @@ static void bench_open(struct bench *b, int64_t accumulate, double lr)
     uint32_t at;
     cr_assert(state_declare(&b->rig.model->states, b->rig.arena, b->rig.diags, &cursor, &at));
     rig_state(&b->rig, &b->rig.model->states, 3);
-    b->trainer = (struct trainer){rig_load(&b->rig, gradient), rig_load(&b->rig, update),
-                                  (int64_t *)(void *)b->rig.state.row[at]};
+    b->trainer = (struct trainer){.gradient = rig_load(&b->rig, gradient),
+                                  .update = rig_load(&b->rig, update),
+                                  .step = (int64_t *)(void *)b->rig.state.row[at]};
     strcpy(b->path, "/tmp/sedge-train-XXXXXX");
     int file = mkstemp(b->path);
     cr_assert_geq(file, 0);

@@ -1,0 +1,173 @@
+/* sedge bench MODEL --sampling --steps N: tokens a second of a loop, from its start to the last
+ * token. */
+#include "graph/base/clock.h"
+#include "runtime/loop.h"
+#include "tools/bench.h"
+#include "tools/json_print.h"
+#include "tools/signals.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LEAST_RUNS 3
+#define MOST_RUNS 100
+
+struct job {
+    struct session s;
+    struct loop *loop;
+    struct looper *looper;
+    struct loop_times times;
+    int64_t batch, length;
+    double took[MOST_RUNS], seconds; /* SECONDS: the median */
+    int64_t runs, calls;
+    double resident; /* MiB */
+};
+
+static bool read_steps(struct job *j, struct command_line *line, int64_t *steps)
+{
+    const char *text = option_text(line, "steps");
+    struct yaml number = {.kind = YAML_SCALAR, .text = text};
+    *steps = 0;
+    if (!text || (yaml_int(&number, steps) && *steps >= 1 && *steps <= LOOP_INSERTED_MAX))
+        return true;
+    diag_error(j->s.diags, FAULT_CONFIG, (struct span){0},
+               "--steps is a whole number from 1 to %d, not `%s`", LOOP_INSERTED_MAX, text);
+    return false;
+}
+
+/* The loop of that name; without one `tweedie`, or what the model has. */
+static bool read_loop(struct job *j, struct command_line *line)
+{
+    const struct model *m = j->s.model;
+    const char *name = option_text(line, "sampler");
+    int64_t steps;
+    if (!name)
+        name = section_find(&m->loops, "tweedie") || !m->loops.count ? "tweedie"
+                                                                     : m->loops.items[0].name;
+    j->loop = read_steps(j, line, &steps) ? loop_read(m, name) : NULL;
+    if (!j->loop)
+        return false;
+    if (j->loop->grid)
+        return loop_grid(m, j->loop, steps, &j->times);
+    j->times.steps = j->loop->max;
+    if (!steps)
+        return true;
+    diag_error(j->s.diags, FAULT_CONFIG, j->loop->span,
+               "the sampler `%s` goes from event to event: it has no grid", name);
+    diag_hint(j->s.diags, "leave --steps out");
+    return false;
+}
+
+/* What is sampled: the carry x [batch, length]. */
+static bool find_text(struct job *j)
+{
+    for (uint32_t i = 0; i < j->loop->carry_count; i++) {
+        const struct loop_carry *c = &j->loop->carry[i];
+        if (strcmp(c->name, "x") == 0 && c->rank == 2 && c->dim[0] < 0) {
+            j->length = c->dim[1];
+            return true;
+        }
+    }
+    diag_error(j->s.diags, FAULT_CONFIG, j->loop->span,
+               "loop `%s` carries no tokens `x` [batch, length] to count", j->loop->name);
+    return false;
+}
+
+static bool load(struct job *j)
+{
+    struct session *s = &j->s;
+    struct loop_need *needs;
+    uint32_t n = loop_needs(s->arena, j->loop, &needs);
+    struct plan **plans = arena_new_array(s->arena, struct plan *, n + 1);
+    struct loop_program *programs = arena_new_array(s->arena, struct loop_program, n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        struct elaborate_request q = {.program = needs[i].program,
+                                      .bind = needs[i].inputs,
+                                      .bind_count = needs[i].input_count,
+                                      .weights = WEIGHTS_RAW};
+        plans[i] = session_compile(s, &q, NULL);
+        if (!plans[i])
+            return false;
+        for (uint32_t a = 1; a < plans[i]->axis_count; a++)
+            if (strcmp(plans[i]->axes[a].name, "batch") == 0)
+                j->batch = plans[i]->axes[a].size;
+    }
+    if (!session_machine(s) || !session_state(s, plans, n, NO_ROW, 1))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        programs[i].name = needs[i].program;
+        programs[i].loaded = executor_load(s->diags, s->arena, &s->engine, plans[i]);
+        if (!programs[i].loaded)
+            return false;
+    }
+    j->looper = loop_open(s->diags, s->arena, j->loop, programs, n, NULL, 0, j->batch);
+    return j->looper != NULL;
+}
+
+static bool go_on(void *context, struct looper *looper, int64_t turn, int64_t turns)
+{
+    (void)context, (void)looper, (void)turn, (void)turns;
+    return !signals_caught();
+}
+
+/* A first run that is not counted: it touches all memory. */
+static void measure(struct job *j, double limit)
+{
+    struct loop_request q = {.count = j->batch,
+                             .key = random_key(1, "bench"),
+                             .steps = j->times.steps,
+                             .time = j->times.time,
+                             .watch = go_on};
+    double total = 0;
+    for (bool warm = false; !signals_caught(); warm = true) {
+        double start = clock_seconds(), took;
+        loop_run(j->looper, &q);
+        took = clock_seconds() - start;
+        q.sequence += (uint32_t)j->batch;
+        if (!warm)
+            continue;
+        total += j->took[j->runs++] = took;
+        if (j->runs == MOST_RUNS || (j->runs >= LEAST_RUNS && total >= limit))
+            break;
+    }
+    j->calls = loop_calls(j->looper);
+    j->resident = bench_resident();
+    j->seconds = bench_median(j->took, j->runs);
+}
+
+static void print(struct command_line *line, const struct job *j)
+{
+    double tokens = (double)(j->batch * j->length) / j->seconds;
+    if (option_given(line, "json")) {
+        json_t *o = json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:s, s:i, s:f, s:f, s:I, s:I, s:f}", "model",
+            j->s.model->path, "sampler", j->loop->name, "batch", (json_int_t)j->batch, "length",
+            (json_int_t)j->length, "steps", (json_int_t)j->times.steps, "isa", j->s.engine.isa,
+            "threads", j->s.engine.threads, "tokens_per_s", tokens, "seconds", j->seconds, "calls",
+            (json_int_t)j->calls, "runs", (json_int_t)j->runs, "peak_rss_mib", j->resident);
+        json_print(line->diags, o, 9);
+        return;
+    }
+    printf("%s, sampler %s, %lld x %lld, %s kernels, %d thread%s\n", j->s.model->path,
+           j->loop->name, (long long)j->batch, (long long)j->length, j->s.engine.isa,
+           j->s.engine.threads, j->s.engine.threads == 1 ? "" : "s");
+    printf("sample: %.1f tokens/s, %.3f s for %lld calls of programs (median of %lld runs), %.0f "
+           "MiB resident at most\n",
+           tokens, j->seconds, (long long)j->calls, (long long)j->runs, j->resident);
+}
+
+int bench_loop(struct command_line *line, double seconds)
+{
+    struct job *j = arena_alloc(line->arena, sizeof *j);
+    if (!session_model(&j->s, line, line->positional[0]) || !read_loop(j, line) || !find_text(j) ||
+        !load(j))
+        return diags_exit_code(line->diags);
+    signals_catch(NULL);
+    measure(j, seconds);
+    if (signals_caught())
+        return signals_exit_code();
+    print(line, j);
+    loop_close(j->looper);
+    state_close(&j->s.state);
+    return diags_exit_code(line->diags);
+}

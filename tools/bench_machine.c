@@ -1,0 +1,99 @@
+/* What the machine can do: matrix products of a model's shapes, and passes over memory. Called by
+ * sedge bench. */
+#include "graph/base/clock.h"
+#include "ops/kernels/cpu/host_blas.h"
+#include "ops/kernels/cpu/host_stream.h"
+#include "tools/bench.h"
+#include "tools/signals.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define TURNS 7
+#define STREAM_FLOATS (16 << 20) /* of each array: 64 MiB, more than the last cache of most */
+
+void machine_add_product(struct machine *m, int64_t rows, int64_t columns, int64_t inner)
+{
+    double flop = 2.0 * (double)rows * (double)columns * (double)inner;
+    for (uint32_t i = 0; i < m->product_count; i++) {
+        struct product *p = &m->products[i];
+        if (p->m == rows && p->n == columns && p->k == inner) {
+            p->flop += flop;
+            return;
+        }
+    }
+    if (m->product_count < SHAPES_MAX)
+        m->products[m->product_count++] = (struct product){rows, columns, inner, flop, INFINITY};
+}
+
+/* A product is large enough to say how fast they are: those of a few rows, such as of the
+ * conditioning, are no share of the work. */
+static bool counts(const struct product *p)
+{
+    return p->m >= 32;
+}
+
+static void measure_product(struct machine *m, struct product *p, float *room)
+{
+    float *a = room, *b = a + p->m * p->k, *c = b + p->k * p->n;
+    for (int turn = 0; turn < TURNS && !signals_caught(); turn++) {
+        double start = clock_seconds();
+        blas_sgemm(p->m, p->n, p->k, 1, (struct blas_matrix){a, p->k, false},
+                   (struct blas_matrix){b, p->n, false}, 0, c, p->n, m->threads);
+        p->best = fmin(p->best, clock_seconds() - start);
+    }
+}
+
+static void measure_products(struct machine *m)
+{
+    double flop = 0, seconds = 0;
+    int64_t most = 1;
+    for (uint32_t i = 0; i < m->product_count; i++) {
+        const struct product *p = &m->products[i];
+        int64_t room = p->m * p->k + p->k * p->n + p->m * p->n;
+        most = counts(p) && room > most ? room : most;
+    }
+    float *room = calloc((size_t)most, sizeof *room);
+    for (uint32_t i = 0; room && i < m->product_count; i++) {
+        struct product *p = &m->products[i];
+        if (!counts(p))
+            continue;
+        measure_product(m, p, room);
+        flop += p->flop;
+        seconds += p->best * p->flop / (2.0 * (double)p->m * (double)p->n * (double)p->k);
+    }
+    free(room);
+    m->gemm = seconds > 0 ? flop / seconds : 0;
+}
+
+static void measure_stream(struct machine *m)
+{
+    const int64_t n = STREAM_FLOATS;
+    float *a = calloc(3 * (size_t)n, sizeof *a), *b = a ? a + n : NULL, *c = a ? a + 2 * n : NULL;
+    volatile float sum;
+    if (!a)
+        return;
+    stream_fill(a, 1, 3 * n, m->threads);
+    for (int turn = 0; turn < TURNS && !signals_caught(); turn++) {
+        double start = clock_seconds();
+        stream_triad(c, a, b, n, m->threads);
+        double between = clock_seconds();
+        sum = stream_read(a, 3 * n, m->threads);
+        (void)sum;
+        double end = clock_seconds();
+        m->triad = fmax(m->triad, 12 * (double)n / (between - start));
+        m->read = fmax(m->read, 12 * (double)n / (end - between));
+    }
+    free(a);
+}
+
+void machine_measure(struct machine *m)
+{
+    measure_products(m);
+    measure_stream(m);
+}
+
+double machine_bandwidth(const struct machine *m)
+{
+    return fmax(m->read, m->triad);
+}
