@@ -272,6 +272,33 @@ void graph_replace(struct graph *graph, const uint32_t *from, const uint32_t *to
         graph->minimize = map[graph->minimize];
 }
 
+void graph_sweep(struct graph *graph)
+{
+    uint8_t *live = arena_new_array(graph->arena, uint8_t, graph->node_count);
+    for (uint32_t i = 0; i < graph->output_count; i++)
+        live[graph->values[graph->outputs[i].value].node] = 1;
+    if (graph->minimize)
+        live[graph->values[graph->minimize].node] = 1;
+    for (uint32_t i = 0; i < graph->input_count; i++)
+        live[graph->values[graph->inputs[i].value].node] = 1; /* the caller supplies it anyhow */
+    for (uint32_t i = graph->order_count; i-- > 0;) {
+        uint32_t id = graph->order[i];
+        struct node *n = &graph->nodes[id];
+        if (n->dead)
+            continue;
+        if (!live[id] && !(n->op->flags & OP_EFFECT) && !n->op->updates) {
+            n->dead = true;
+            continue;
+        }
+        for (uint32_t k = 0; k < n->in_count; k++)
+            if (n->in[k])
+                live[graph->values[n->in[k]].node] = 1;
+    }
+    for (uint32_t i = 0; i < graph->named_count; i++)
+        if (graph->names[i].value && graph->nodes[graph->values[graph->names[i].value].node].dead)
+            graph->names[i].value = VALUE_NONE;
+}
+
 struct ordering {
     struct graph *graph;
     uint8_t *seen;

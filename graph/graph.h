@@ -174,6 +174,8 @@ uint32_t graph_find(const struct graph *graph, const char *name);
 
 /* Makes every use of value FROM[i] one of TO[i] (outputs and minimize included). */
 void graph_replace(struct graph *graph, const uint32_t *from, const uint32_t *to, uint32_t count);
+/* Marks as dead what no output, input, effect or update needs; graph_order then drops it. */
+void graph_sweep(struct graph *graph);
 /* Rebuilds ORDER from the nodes that are not dead: those that were in it keep their places, new
  * ones follow in order of need. */
 void graph_order(struct graph *graph);

@@ -143,6 +143,47 @@ const struct op op_expand = {
     .cases = expand_cases,
 };
 
+/* later: the same elements, but not before AFTER has been made. What is computed a second time
+ * reads through it: no order of the nodes can then compute it where it was computed first. */
+static const struct op_input later_inputs[] = {
+    {"x", IN_ANY, 0, "any dtype and shape", DOMAIN_ANY},
+    {"after", IN_ANY, 0, "what must have been made; its elements are not read", DOMAIN_ANY},
+    {0},
+};
+
+static bool later_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return true;
+}
+
+static void later_grad(struct grad_call *call)
+{
+    call->din[0] = call->dout[0];
+}
+
+static const struct op_case later_cases[] = {
+    {"f32[2,3] f32[5]", NULL, NULL},
+    {"f64[7] f64[7]", NULL, NULL},
+    {"token[3,1] f32[]", NULL, "absorb 5"},
+    {0},
+};
+
+const struct op op_later = {
+    .name = "later",
+    .doc = "The same elements, not before another value has been made.",
+    .inputs = later_inputs,
+    .results = rule_result_y,
+    .result_count = 1,
+    .flags = OP_VIEW | OP_INTERNAL,
+    .rows = ROWS_ALL,
+    .shape = later_shape,
+    .grad = later_grad,
+    .cost = view_cost,
+    .reference = view_reference,
+    .cases = later_cases,
+};
+
 /* The axis of an op that cuts or joins; it cannot be short. */
 static bool cut_axis(const struct op_call *call, int64_t axis, uint32_t *out)
 {

@@ -21,8 +21,8 @@ extern const struct op op_gelu, op_gelu_backward, op_silu, op_silu_backward;
 /* reduce.c */
 extern const struct op op_sum, op_mean, op_sum_to, op_broadcast_to, op_logsumexp;
 /* layout.c: views, cuts and joins; rows.c: rows picked by index */
-extern const struct op op_reshape, op_expand, op_split, op_concat, op_slice, op_nonzero, op_gather,
-    op_scatter_add, op_replace, op_row_owner;
+extern const struct op op_reshape, op_expand, op_later, op_split, op_concat, op_slice, op_nonzero,
+    op_gather, op_scatter_add, op_replace, op_row_owner;
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
 /* embedding.c */

@@ -43,6 +43,7 @@ static const struct op *const ops[] = {
     &op_logsumexp,
     &op_reshape,
     &op_expand,
+    &op_later,
     &op_split,
     &op_concat,
     &op_slice,

@@ -9,6 +9,7 @@ struct compile_options {
     bool gradients;         /* of `minimize`, stored in state rows grad/NAME */
     bool accumulate;        /* add to those rows unless the input `accumulate.keep` is 0 */
     bool grad_outputs;      /* return them as outputs grad/NAME as well */
+    int64_t arena_limit;    /* bytes that `recompute` tries to stay within; 0: as many as needed */
     const char *dump_after; /* name of a pass: print the graph (or, from lower on, the plan) */
     char *dump;             /* set to that text when the pass has run */
     bool verify;            /* run the verifier between passes */
@@ -45,6 +46,7 @@ struct plan *compile_program(struct model *model, const struct elaborate_request
 bool pass_simplify(struct compile *c);
 bool pass_select(struct compile *c);
 bool pass_grad(struct compile *c);
+bool pass_recompute(struct compile *c);
 bool pass_order(struct compile *c);
 bool pass_place(struct compile *c);
 bool pass_lower(struct compile *c);
@@ -80,6 +82,8 @@ char *plan_buffer_name(struct arena *arena, const struct plan *plan,
 /* The type of that value; "" for scratch. */
 char *plan_buffer_type(struct arena *arena, const struct plan *plan,
                        const struct plan_buffer *buffer);
+/* "12.3 MiB" */
+char *plan_size(struct arena *arena, int64_t bytes);
 char *plan_print(struct arena *arena, const struct plan *plan);
 
 #endif

@@ -70,23 +70,6 @@ static const char *step_name(struct lowering *l, const struct node *n)
     return NULL;
 }
 
-/* FLOP and bytes: by the op's own rule, else one operation an element. */
-static void step_cost(const struct node_types *t, struct plan_step *step)
-{
-    struct op_cost cost = {0};
-    for (uint32_t i = 0; i < t->call.in_count; i++)
-        if (t->in[i].rank != TYPE_ABSENT)
-            cost.bytes += (double)type_bytes(&t->in[i]);
-    for (uint32_t k = 0; k < t->call.out_count; k++) {
-        cost.bytes += (double)type_bytes(&t->out[k]);
-        cost.flop += (double)type_count(&t->out[k]);
-    }
-    if (t->call.op->cost)
-        t->call.op->cost(&t->call, &cost);
-    step->flop = cost.flop;
-    step->bytes = cost.bytes;
-}
-
 static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
 {
     struct graph *g = l->g;
@@ -107,6 +90,7 @@ static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
                                .out = out,
                                .attr = n->attr,
                                .stream = n->stream,
+                               .epoch = n->epoch,
                                .name = step_name(l, n)};
     if (n->process)
         step->chain = &g->processes[n->process - 1].chain;
@@ -122,7 +106,9 @@ static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
         step->workspace_offset = l->s->buffers[workspace].offset;
     }
     node_types_fill(g, id, types);
-    step_cost(types, step);
+    struct op_cost cost = node_types_cost(types);
+    step->flop = cost.flop;
+    step->bytes = cost.bytes;
 }
 
 /* The buffers of the arena by steps instead of positions: leaves, views and elided stores have
@@ -192,6 +178,7 @@ static void certify(struct lowering *l)
         cert->input_bytes += p->tensors[p->inputs[i].tensor].bytes;
     for (uint32_t i = 0; i < p->step_count; i++) {
         cert->flop += p->steps[i].flop;
+        cert->again_flop += p->steps[i].epoch ? p->steps[i].flop : 0;
         cert->bytes += p->steps[i].bytes;
     }
     for (uint32_t t = 1; t < p->tensor_count; t++)

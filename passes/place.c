@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIMB_TURNS 200 /* of the hill climb, when no priority reaches the bound */
+/* Of the hill climb, when no priority reaches the bound; fewer where a turn looks at many pairs. */
+#define CLIMB_TURNS 200
+#define CLIMB_PAIRS 20000000
 
 struct placer {
     struct storage *s;
@@ -116,7 +118,9 @@ static void rank_items(const struct placer *p, enum priority how, struct ranked 
 static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
 {
     uint64_t seed = 0x9E3779B97F4A7C15u;
-    for (int turn = 0; turn < CLIMB_TURNS && p->best_bytes > p->s->bound; turn++) {
+    uint64_t pairs = (uint64_t)p->count * p->count + 1, most = CLIMB_PAIRS / pairs;
+    uint64_t turns = most < CLIMB_TURNS ? most : CLIMB_TURNS;
+    for (uint64_t turn = 0; turn < turns && p->best_bytes > p->s->bound; turn++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         uint32_t from = (uint32_t)((seed >> 33) % p->count),
                  to = (uint32_t)((seed >> 20) % (from + 1));

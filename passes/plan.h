@@ -36,6 +36,7 @@ struct plan_step {
     const union attr *attr;
     const struct chain *chain;
     uint32_t stream;
+    uint32_t epoch;    /* above 0: computes a second time what was dropped to save memory */
     int64_t workspace; /* bytes, at WORKSPACE_OFFSET of the arena */
     int64_t workspace_offset;
     uint32_t counts; /* axis whose run-time count this step sets, or 0 */
@@ -79,6 +80,7 @@ struct certificate {
     uint32_t peak_step; /* the first at which as many bytes as BOUND_BYTES are needed */
     bool checked;       /* the symbolic walk proved that each read sees the value the graph names */
     double flop, bytes;
+    double again_flop; /* of what is computed a second time */
     int64_t state_bytes[6]; /* by enum state_class */
     int64_t const_bytes, input_bytes;
 };

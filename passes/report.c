@@ -9,7 +9,7 @@
 
 #define LARGEST 12
 
-static char *human(struct arena *a, int64_t bytes)
+char *plan_size(struct arena *a, int64_t bytes)
 {
     if (bytes < 10 * 1024)
         return arena_printf(a, "%lld B", (long long)bytes);
@@ -39,20 +39,20 @@ static char *print_memory(struct arena *a, const struct plan *p)
     const struct certificate *c = &p->certificate;
     static const char *const classes[] = {"parameters", "moments",   "averages",
                                           "gradients",  "constants", "cursors"};
-    char *text = arena_printf(a, "  arena        %12s   %s\n", human(a, c->peak_bytes),
+    char *text = arena_printf(a, "  arena        %12s   %s\n", plan_size(a, c->peak_bytes),
                               c->peak_bytes == c->bound_bytes
                                   ? "equal to the max-live lower bound"
                                   : arena_printf(a, "lower bound %s, missed by %.2f%%",
-                                                 human(a, c->bound_bytes),
+                                                 plan_size(a, c->bound_bytes),
                                                  100.0 * (double)(c->peak_bytes - c->bound_bytes) /
                                                      (double)c->bound_bytes));
     for (int i = 0; i < 6; i++)
         if (c->state_bytes[i])
-            text =
-                arena_printf(a, "%s  %-12s %12s\n", text, classes[i], human(a, c->state_bytes[i]));
-    text = arena_printf(a, "%s  %-12s %12s\n", text, "inputs", human(a, c->input_bytes));
+            text = arena_printf(a, "%s  %-12s %12s\n", text, classes[i],
+                                plan_size(a, c->state_bytes[i]));
+    text = arena_printf(a, "%s  %-12s %12s\n", text, "inputs", plan_size(a, c->input_bytes));
     if (c->const_bytes)
-        text = arena_printf(a, "%s  %-12s %12s\n", text, "literals", human(a, c->const_bytes));
+        text = arena_printf(a, "%s  %-12s %12s\n", text, "literals", plan_size(a, c->const_bytes));
     return text;
 }
 
@@ -94,9 +94,10 @@ static char *print_buffers(struct arena *a, const struct diags *d, const struct 
     for (uint32_t i = 0; i < shown; i++) {
         const struct plan_buffer *b = list[i];
         bool peak = b->first <= p->certificate.peak_step && p->certificate.peak_step <= b->last;
-        write_text(&w, "  %12s %c %-11s  %-26s %-28s %s\n", human(a, b->bytes), peak ? '+' : ' ',
-                   arena_printf(a, "%u to %u", b->first, b->last), plan_buffer_name(a, p, b),
-                   plan_buffer_type(a, p, b), where(a, d, p->steps[b->first].span));
+        write_text(&w, "  %12s %c %-11s  %-26s %-28s %s\n", plan_size(a, b->bytes),
+                   peak ? '+' : ' ', arena_printf(a, "%u to %u", b->first, b->last),
+                   plan_buffer_name(a, p, b), plan_buffer_type(a, p, b),
+                   where(a, d, p->steps[b->first].span));
     }
     return w.text;
 }
@@ -143,7 +144,10 @@ char *plan_report(struct arena *arena, const struct diags *diags, const struct p
     text = arena_printf(arena, "%sorders tried (bytes that must live at once)\n", text);
     for (uint32_t i = 0; i < c->candidate_count; i++)
         text = arena_printf(arena, "%s  %c %-16s %12s\n", text, c->candidates[i].chosen ? '*' : ' ',
-                            c->candidates[i].name, human(arena, c->candidates[i].bound));
+                            c->candidates[i].name, plan_size(arena, c->candidates[i].bound));
+    if (c->again_flop > 0)
+        text = arena_printf(arena, "%scomputed twice, as memory is short: %.3f GFLOP\n", text,
+                            c->again_flop / 1e9);
     text = arena_printf(arena, "%splaced %s; %s\n", text, c->placement,
                         c->checked ? "checked: each read sees the value the graph names"
                                    : "NOT checked");

@@ -205,35 +205,6 @@ static uint32_t node_hash(const struct node *n, uint32_t mask)
     return (uint32_t)(h >> 32) & mask;
 }
 
-/* --- dead code ---------------------------------------------------------------------------- */
-
-static void sweep(struct graph *g)
-{
-    uint8_t *live = arena_new_array(g->arena, uint8_t, g->node_count);
-    for (uint32_t i = 0; i < g->output_count; i++)
-        live[g->values[g->outputs[i].value].node] = 1;
-    if (g->minimize)
-        live[g->values[g->minimize].node] = 1;
-    for (uint32_t i = 0; i < g->input_count; i++)
-        live[g->values[g->inputs[i].value].node] = 1; /* the caller supplies it in any case */
-    for (uint32_t i = g->order_count; i-- > 0;) {
-        uint32_t id = g->order[i];
-        struct node *n = &g->nodes[id];
-        if (n->dead)
-            continue;
-        if (!live[id] && !(n->op->flags & OP_EFFECT) && !n->op->updates) {
-            n->dead = true;
-            continue;
-        }
-        for (uint32_t k = 0; k < n->in_count; k++)
-            if (n->in[k])
-                live[g->values[n->in[k]].node] = 1;
-    }
-    for (uint32_t i = 0; i < g->named_count; i++)
-        if (g->names[i].value && g->nodes[g->values[g->names[i].value].node].dead)
-            g->names[i].value = VALUE_NONE;
-}
-
 /* --- state -------------------------------------------------------------------------------- */
 
 /* Per state row, counted from 1: whether this program writes it. */
@@ -321,7 +292,7 @@ bool pass_simplify(struct compile *c)
         g->names[i].value = map[g->names[i].value];
     g->minimize = map[g->minimize];
     graph_order(g);
-    sweep(g);
+    graph_sweep(g);
     graph_order(g);
     return true;
 }

@@ -39,6 +39,22 @@ void node_types_fill(struct graph *g, uint32_t node, struct node_types *t)
         t->out[k] = g->values[n->out[k]].type;
 }
 
+struct op_cost node_types_cost(const struct node_types *types)
+{
+    const struct op_call *call = &types->call;
+    struct op_cost cost = {0};
+    for (uint32_t i = 0; i < call->in_count; i++)
+        if (types->in[i].rank != TYPE_ABSENT)
+            cost.bytes += (double)type_bytes(&types->in[i]);
+    for (uint32_t k = 0; k < call->out_count; k++) {
+        cost.bytes += (double)type_bytes(&types->out[k]);
+        cost.flop += (double)type_count(&types->out[k]);
+    }
+    if (call->op->cost)
+        call->op->cost(call, &cost);
+    return cost;
+}
+
 static uint32_t add_buffer(struct maker *m, enum memory memory, uint32_t index, uint32_t value,
                            int64_t bytes, uint32_t at)
 {
@@ -172,10 +188,10 @@ static void elide_stores(struct maker *m)
     }
 }
 
-static int64_t largest_sum(struct maker *m)
+static void find_peak(struct maker *m)
 {
     struct storage *s = m->s;
-    int64_t *delta = arena_new_array(m->c->arena, int64_t, s->order_count + 2), sum = 0, most = 0;
+    int64_t *delta = arena_new_array(m->c->arena, int64_t, s->order_count + 2), sum = 0;
     for (uint32_t b = 1; b < s->buffer_count; b++) {
         if (s->buffers[b].memory != MEMORY_ARENA)
             continue;
@@ -184,9 +200,11 @@ static int64_t largest_sum(struct maker *m)
     }
     for (uint32_t i = 0; i < s->order_count; i++) {
         sum += delta[i];
-        most = sum > most ? sum : most;
+        if (sum > s->bound) {
+            s->bound = sum;
+            s->peak_at = i;
+        }
     }
-    return most;
 }
 
 struct storage *storage_make(struct compile *c, const uint32_t *order, uint32_t count)
@@ -218,6 +236,6 @@ struct storage *storage_make(struct compile *c, const uint32_t *order, uint32_t 
     for (uint32_t at = 0; at < count; at++)
         place_node(&m, order[at], at);
     elide_stores(&m);
-    s->bound = largest_sum(&m);
+    find_peak(&m);
     return s;
 }

@@ -27,7 +27,8 @@ struct storage {
     bool *elided;           /* per node: a store whose value was made in the row itself */
     struct buffer *buffers; /* [0] is none */
     uint32_t buffer_count;
-    int64_t bound; /* largest sum of arena buffers alive at one position */
+    int64_t bound;    /* largest sum of arena buffers alive at one position */
+    uint32_t peak_at; /* the first such position */
     struct plan_candidate candidates[4];
     uint32_t candidate_count;
     int64_t arena_bytes; /* set by place */
@@ -57,5 +58,7 @@ struct node_types {
     struct type out[OP_RESULT_MAX];
 };
 void node_types_fill(struct graph *g, uint32_t node, struct node_types *out);
+/* FLOP and bytes: by the op's own rule, else one operation an element. */
+struct op_cost node_types_cost(const struct node_types *types);
 
 #endif

@@ -220,7 +220,7 @@ static void run_trial(struct trial *t, const char *what)
 
 /* Every program: the graph as elaborated, with its gradients and nothing else done to it, on double
  * references against the compiled plan on kernels. */
-static void check_programs(int which, const char *const *bind)
+static void check_programs(int which, const char *const *bind, int64_t limit)
 {
     struct rig rig;
     struct fields f;
@@ -234,7 +234,8 @@ static void check_programs(int which, const char *const *bind)
         struct rig_program *p = arena_alloc(rig.arena, sizeof *p);
         const char *name = rig.model->programs.items[i].name;
         bool train = strcmp(name, "train") == 0;
-        struct compile_options o = {.gradients = train, .grad_outputs = train};
+        struct compile_options o = {
+            .gradients = train, .grad_outputs = train, .arena_limit = limit};
         *p = (struct rig_program){name, BATCH, train ? bind : NULL, NULL};
         plans[i] = rig_compile(&rig, p, &o);
         trials[i] = (struct trial){&rig,
@@ -281,7 +282,93 @@ ParameterizedTestParameters(models, compute_what_the_references_do)
 ParameterizedTest(int *which, models, compute_what_the_references_do)
 {
     static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
-    check_programs(*which, NULL);
+    check_programs(*which, NULL, 0);
     if (settings_of[*which] != time_free) /* whose loss has no t */
-        check_programs(*which, bind);
+        check_programs(*which, bind, 0);
+}
+
+ParameterizedTestParameters(models, compute_the_same_in_little_memory)
+{
+    static int cases[MODELS];
+    for (int i = 0; i < MODELS; i++)
+        cases[i] = i;
+    return cr_make_param_array(int, cases, MODELS);
+}
+
+/* The least arena there is: what can be computed twice, is. */
+ParameterizedTest(int *which, models, compute_the_same_in_little_memory)
+{
+    check_programs(*which, NULL, 1);
+}
+
+/* --- the same bits in less memory ---------------------------------------------------------- */
+
+/* Deeper, and with dropout, whose draws are made twice. */
+static const char **deeper(struct rig *rig, const char *const *settings)
+{
+    uint32_t n = 0;
+    while (settings[n])
+        n++;
+    const char **out = arena_new_array(rig->arena, const char *, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = strncmp(settings[i], "layers=", 7) == 0    ? "layers=5"
+                 : strncmp(settings[i], "dropout=", 8) == 0 ? "dropout=0.2"
+                                                            : settings[i];
+    return out;
+}
+
+static void run_train(struct rig *rig, const struct plan *plan, struct fields *f,
+                      unsigned char **outputs)
+{
+    struct run how = {.key = random_key(11, "models"), .iteration = 3, .sequence = 40};
+    const struct rig_value values[] = {{"x0", f->x0}, {"label", f->label}};
+    struct loaded *loaded = rig_load(rig, plan);
+    rig_run(loaded, values, 2, BATCH, &how);
+    for (uint32_t i = 0; i < plan->output_count; i++) {
+        struct tensor t = rig_output(loaded, plan->outputs[i].name);
+        size_t bytes = (size_t)tensor_size(&t) * dtype_size(t.dtype);
+        outputs[i] = arena_alloc(rig->arena, bytes);
+        memcpy(outputs[i], t.data, bytes);
+    }
+}
+
+ParameterizedTestParameters(models, memory_changes_no_bit)
+{
+    static int cases[MODELS];
+    for (int i = 0; i < MODELS; i++)
+        cases[i] = i;
+    return cr_make_param_array(int, cases, MODELS);
+}
+
+ParameterizedTest(int *which, models, memory_changes_no_bit)
+{
+    struct rig rig, names;
+    struct fields f;
+    rig_open(&names);
+    rig_model(&rig, models[*which], deeper(&names, settings_of[*which]));
+    fill_fields(&f, &rig.model->processes[0].chain);
+    struct rig_program p = {"train", BATCH, NULL, NULL};
+    struct compile_options all = {.gradients = true, .grad_outputs = true}, least = all;
+    least.arena_limit = 1;
+    const struct plan *plans[] = {rig_compile(&rig, &p, &all), rig_compile(&rig, &p, &least)};
+    int64_t most = plans[0]->arena_bytes, less = plans[1]->arena_bytes;
+    cr_assert(less < most && plans[1]->certificate.again_flop > 0, "%s: %lld bytes, then %lld",
+              models[*which], (long long)most, (long long)less);
+    rig_state(&rig, &rig.model->states, 1);
+    rig_fill(&rig, 0.3);
+    uint32_t count = plans[0]->output_count;
+    unsigned char **outputs[2];
+    for (int i = 0; i < 2; i++) {
+        outputs[i] = arena_new_array(rig.arena, unsigned char *, count);
+        run_train(&rig, plans[i], &f, outputs[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        size_t bytes = (size_t)plans[0]->tensors[plans[0]->outputs[i].tensor].bytes;
+        cr_assert_str_eq(plans[0]->outputs[i].name, plans[1]->outputs[i].name);
+        cr_assert(memcmp(outputs[0][i], outputs[1][i], bytes) == 0, "%s: %s differs",
+                  models[*which], plans[0]->outputs[i].name);
+    }
+    rig_quiet(&rig);
+    rig_close(&rig);
+    rig_close(&names);
 }

@@ -19,11 +19,13 @@
 
 /* --- compiling ---------------------------------------------------------------------------- */
 
-static struct compile_options options_for(const struct random_graph *r, uint32_t seed)
+static struct compile_options options_for(const struct random_graph *r, uint32_t seed,
+                                          int64_t arena_limit)
 {
     return (struct compile_options){.gradients = r->gradients,
                                     .grad_outputs = r->gradients,
                                     .accumulate = r->gradients && seed % 2,
+                                    .arena_limit = arena_limit,
                                     .verify = true};
 }
 
@@ -38,24 +40,37 @@ static void check_certificate(const struct graph *g, const struct plan *plan)
         cr_assert(c->candidates[i].bound >= c->bound_bytes, "%s: not the best order", g->name);
 }
 
-static void check_slice(uint32_t slice)
+static bool computes_twice(const struct plan *plan)
 {
-    int64_t reached = 0, total = 0;
+    for (uint32_t i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].epoch)
+            return true;
+    return false;
+}
+
+/* With LITTLE memory, so little that it is out of reach: all that can be computed twice is. */
+static void check_slice(uint32_t slice, bool little)
+{
+    int64_t reached = 0, total = 0, twice = 0;
     for (uint32_t seed = slice; seed < GRAPHS; seed += SLICES) {
         struct arena *arena = arena_new();
         struct diags *diags = diags_new(arena);
         struct state_table states = {0};
         struct random_graph r = random_graph_make(arena, diags, &states, seed);
         cr_assert(graph_verify(r.graph, diags), "%s", diags_render(diags, false));
-        struct compile_options o = options_for(&r, seed);
+        struct compile_options o = options_for(&r, seed, little);
         char *text = graph_print(arena, r.graph);
         struct plan *plan = compile_graph(r.graph, &o);
         cr_assert_not_null(plan, "%s%s", text, diags_render(diags, false));
         check_certificate(r.graph, plan);
         reached += plan->certificate.peak_bytes == plan->certificate.bound_bytes;
         total++;
+        twice += computes_twice(plan);
         arena_free(arena);
     }
+    /* Few of these graphs hold anything long enough. */
+    cr_assert(little ? twice * 40 >= total : !twice, "%lld of %lld plans compute twice",
+              (long long)twice, (long long)total);
     /* Placement is a search: it misses the bound in about one of a hundred random graphs. */
     cr_assert(reached * 100 >= total * 97, "%lld of %lld plans reach the bound", (long long)reached,
               (long long)total);
@@ -63,22 +78,26 @@ static void check_slice(uint32_t slice)
 
 Test(random_graphs, compile_0)
 {
-    check_slice(0);
+    check_slice(0, false);
+    check_slice(0, true);
 }
 
 Test(random_graphs, compile_1)
 {
-    check_slice(1);
+    check_slice(1, false);
+    check_slice(1, true);
 }
 
 Test(random_graphs, compile_2)
 {
-    check_slice(2);
+    check_slice(2, false);
+    check_slice(2, true);
 }
 
 Test(random_graphs, compile_3)
 {
-    check_slice(3);
+    check_slice(3, false);
+    check_slice(3, true);
 }
 
 /* --- any order ---------------------------------------------------------------------------- */
@@ -166,14 +185,14 @@ struct trial {
     double keep; /* of gradients: whether they add to what the rows hold */
 };
 
-static void trial_open(struct trial *t, uint32_t seed, bool shuffled)
+static void trial_open(struct trial *t, uint32_t seed, bool shuffled, bool little)
 {
     *t = (struct trial){0};
     rig_open(&t->rig);
     struct arena *a = t->rig.arena;
     t->reference = random_graph_make(a, t->rig.diags, &t->states, seed);
     t->compiled = random_graph_make(a, t->rig.diags, &t->states, seed);
-    struct compile_options o = options_for(&t->compiled, seed);
+    struct compile_options o = options_for(&t->compiled, seed, little);
     struct compile grad = {a, t->rig.diags, t->reference.graph, &o, NULL, NULL};
     cr_assert(pass_grad(&grad));
     t->plan = compile_graph(t->compiled.graph, &o);
@@ -255,23 +274,28 @@ static void compare_all(struct trial *t, const struct loaded *loaded,
     }
 }
 
-static void run_graph(uint32_t seed, bool shuffled)
+static void run_trial(struct trial *t, uint32_t seed)
 {
-    struct trial t;
-    trial_open(&t, seed, shuffled);
-    struct loaded *loaded = rig_load(&t.rig, t.plan);
-    int64_t most = t.plan->axis_count > 1 ? t.plan->axes[1].size : 1;
-    bool cut = graph_axis_find(t.compiled.graph, "batch") && most > 1;
+    struct loaded *loaded = rig_load(&t->rig, t->plan);
+    int64_t most = t->plan->axis_count > 1 ? t->plan->axes[1].size : 1;
+    bool cut = graph_axis_find(t->compiled.graph, "batch") && most > 1;
     for (int64_t batch = cut ? 1 + seed % (most - 1) : 0;; batch = 0) {
-        fill_rows(&t, seed);
+        fill_rows(t, seed);
         struct ref_tensor *theirs =
-            rig_reference(&t.rig, t.reference.graph, t.values, t.value_count, batch, NULL);
-        rig_run(loaded, t.values, t.value_count, batch, NULL);
-        compare_all(&t, loaded, theirs);
+            rig_reference(&t->rig, t->reference.graph, t->values, t->value_count, batch, NULL);
+        rig_run(loaded, t->values, t->value_count, batch, NULL);
+        compare_all(t, loaded, theirs);
         if (batch == 0)
             break;
     }
-    rig_quiet(&t.rig);
+    rig_quiet(&t->rig);
+}
+
+static void run_graph(uint32_t seed, bool shuffled)
+{
+    struct trial t;
+    trial_open(&t, seed, shuffled, false);
+    run_trial(&t, seed);
     rig_close(&t.rig);
 }
 
@@ -285,6 +309,23 @@ Test(random_graphs, any_order_computes_the_same)
 {
     for (uint32_t seed = 5; seed < GRAPHS; seed += RUN_EVERY)
         run_graph(seed, true);
+}
+
+/* All those in which something is computed twice, half of them in an order that the pass would not
+ * have chosen. */
+Test(random_graphs, what_is_computed_twice_is_the_same)
+{
+    uint32_t twice = 0;
+    for (uint32_t seed = 0; seed < GRAPHS; seed++) {
+        struct trial t;
+        trial_open(&t, seed, twice % 2, true);
+        if (computes_twice(t.plan)) {
+            run_trial(&t, seed);
+            twice++;
+        }
+        rig_close(&t.rig);
+    }
+    cr_assert(twice >= 75, "%u graphs", twice);
 }
 
 /* The generator does make what these tests are about. */
