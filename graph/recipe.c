@@ -13,6 +13,11 @@ const struct recipe_key recipe_keys[] = {
     {"model", KEY_TEXT, NULL, 0, 0, "model file, or its name among the installed ones", NULL,
      AT(model)},
     {"preset", KEY_TEXT, NULL, 0, 0, "size of the model: one of its presets", NULL, AT(preset)},
+    {"memory", KEY_SIZE, "0", 0, 0,
+     "what training may need in all: parameters and what belongs to them, inputs, and the arena; "
+     "where that is less than it would take, values are dropped and computed twice, with the same "
+     "results; 0: no limit",
+     NULL, AT(memory)},
     {"data.files", KEY_TEXTS, NULL, 0, 0, "text files, or one grammar", NULL, AT(data.files)},
     {"data.classes", KEY_TEXTS, NULL, 0, 0,
      "a name for each of data.files, which then are classes: training tells the model which", NULL,
@@ -160,6 +165,20 @@ static bool read_int(struct reading *r, const struct recipe_key *k, const struct
     return true;
 }
 
+static bool read_size(struct reading *r, const struct recipe_key *k, const struct yaml *value,
+                      int64_t *out)
+{
+    if (value->kind == YAML_SCALAR && yaml_size(value, out))
+        return true;
+    return key_error(r, k, value->span, "must be a size, such as 400MiB, 2GiB, 1.5GB, or bytes");
+}
+
+bool recipe_memory(struct diags *diags, struct arena *arena, const struct yaml *value, int64_t *out)
+{
+    struct reading r = {.arena = arena, .diags = diags};
+    return read_size(&r, recipe_key_find("memory"), value, out);
+}
+
 static bool read_text(struct reading *r, const struct recipe_key *k, const struct yaml *value,
                       const char **out)
 {
@@ -239,6 +258,9 @@ static bool read_key(struct reading *r, uint32_t index, const struct yaml *value
         break;
     case KEY_SHARE_OR_FILE:
         good = read_share(r, k, value);
+        break;
+    case KEY_SIZE:
+        good = read_size(r, k, value, at);
         break;
     }
     r->recipe->sources[index] = (struct key_source){layer, value->span, value};
@@ -401,6 +423,8 @@ static void check_whole(struct reading *r, const struct yaml *root)
             q->model_typed = q->sources[i].layer == LAYER_COMMAND;
         else if (strcmp(name, "preset") == 0)
             q->preset_span = q->sources[i].span;
+        else if (strcmp(name, "memory") == 0)
+            q->memory_span = q->sources[i].span;
         else if (strcmp(name, "data.files") == 0)
             q->files_span = q->sources[i].span;
         else if (strcmp(name, "train.steps") == 0 && q->sources[i].layer == LAYER_DEFAULT &&

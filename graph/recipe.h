@@ -17,6 +17,7 @@ enum key_kind {
     KEY_PAIR,          /* two reals */
     KEY_CHOICE,        /* one of the words in CHOICES */
     KEY_SHARE_OR_FILE, /* a real below 1, or a file's name */
+    KEY_SIZE,          /* bytes, as 400MiB */
 };
 
 struct recipe_key {
@@ -84,6 +85,7 @@ struct recipe {
     const char *doc;
     const char *model;
     const char *preset;
+    int64_t memory; /* bytes that training may need; 0: any number */
     struct data_recipe data;
     struct train_recipe train;
     struct eval_recipe eval;
@@ -91,7 +93,7 @@ struct recipe {
     struct key_source *sources;
     struct setting *settings; /* for the model: params and process.… */
     uint32_t setting_count, setting_capacity;
-    struct span preset_span, files_span;
+    struct span preset_span, files_span, memory_span;
     bool model_typed; /* in the command line */
 };
 
@@ -115,6 +117,10 @@ struct recipe *recipe_read(struct arena *arena, struct diags *diags, const char 
 /* Adds a param from the data (LAYER_DATA), such as the vocabulary's size. */
 void recipe_set_param(struct recipe *recipe, struct arena *arena, const char *key,
                       const char *value);
+
+/* The key `memory`, also where there is no recipe; false after reporting. */
+bool recipe_memory(struct diags *diags, struct arena *arena, const struct yaml *value,
+                   int64_t *out);
 
 const struct recipe_key *recipe_key_find(const char *name);
 const char *recipe_key_nearest(const char *name);

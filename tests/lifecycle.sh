@@ -160,6 +160,29 @@ holds 'and its metrics go on' steps_are base 80
 rm -rf base
 cp -r before base
 
+# --- in less memory ---------------------------------------------------------------------------
+# A run goes on in less memory, and in more, and is the same run; one begun in little as well.
+# shellcheck disable=SC2086
+run 0 plan quickstart $small --json
+little=$(sed -n 's/.*"total_bytes": *\([0-9]*\).*/\1/p' "$top/out" | sed -n 4p)
+# shellcheck disable=SC2086
+run 0 plan quickstart $small memory="$little"
+says 'computed twice, as memory is short'
+# shellcheck disable=SC2086
+train 0 base $few train.steps=80 memory="$little"
+hints 'resumed at step 60'
+holds 'a run that goes on in less memory is the same run' cmp -s base/last.safetensors longer/last.safetensors
+holds 'its configuration says the new limit' grep -q "^memory: $little" base/config.yaml
+# shellcheck disable=SC2086
+train 0 spare $few train.steps=60 memory="$little"
+holds 'so is one that began in little' cmp -s spare/last.safetensors before/last.safetensors
+# shellcheck disable=SC2086
+train 0 spare $few train.steps=80
+hints 'resumed at step 60'
+holds 'and goes on in more' cmp -s spare/last.safetensors longer/last.safetensors
+rm -rf base spare
+cp -r before base
+
 # --- Ctrl-C and SIGTERM ---------------------------------------------------------------------
 # stop SIGNAL CODE RUN: a long run gets SIGNAL once it has begun.
 long='train.steps=100000 train.eval_every=50 train.checkpoint_every=100000'

@@ -14,6 +14,8 @@
 static const struct option_spec options[] = {
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
     {"seconds", 0, OPTION_TEXT, "S", "how long to measure (5)", NULL},
+    {"memory", 0, OPTION_KEY, "SIZE", "train within so much: what does not fit is computed twice",
+     "memory"},
     {"ema", 0, OPTION_FLAG, NULL, "keep an average of the parameters as well, as `train` does",
      NULL},
     {"scaling", 0, OPTION_FLAG, NULL,
@@ -76,7 +78,8 @@ static void add_products(struct job *j)
 }
 
 /* What a step must compute whatever the implementation: six FLOP per weight and row, and attention
- * forward once and backward twice. Rows that were skipped are not counted. */
+ * forward once and backward twice. Rows that were skipped are not counted, and what is computed a
+ * second time is counted once. */
 static void count_work(struct job *j)
 {
     static const struct {
@@ -86,7 +89,7 @@ static void count_work(struct job *j)
     const struct plan *p = j->t.plans[GRADIENT];
     for (uint32_t i = 0; i < p->step_count; i++)
         for (size_t k = 0; k < sizeof counted / sizeof *counted; k++)
-            if (strcmp(p->steps[i].op, counted[k].op) == 0)
+            if (strcmp(p->steps[i].op, counted[k].op) == 0 && !p->steps[i].epoch)
                 j->model_flop +=
                     counted[k].times * p->steps[i].flop * j->t.rows[i] / (double)j->t.measured;
 }

@@ -2,6 +2,7 @@
  * itself, one at a time. */
 #include "graph/base/clock.h"
 #include "tools/bench.h"
+#include "tools/budget.h"
 
 static bool compile(struct training *t, struct command_line *line)
 {
@@ -17,9 +18,13 @@ static bool compile(struct training *t, struct command_line *line)
     double start = clock_seconds();
     t->plans[GRADIENT] = session_compile(&t->s, &q, &o);
     t->plans[UPDATE] = t->plans[GRADIENT] ? compile_graph(update_graph(m, &u), NULL) : NULL;
-    t->compile_ms = 1000 * (clock_seconds() - start);
     if (!t->plans[UPDATE])
         return false;
+    const struct budget budget = {
+        .s = &t->s, .request = &q, .options = &o, .plans = t->plans, .plan_count = PLANS};
+    if (!budget_fit(&budget, t->s.memory, t->s.memory_span))
+        return false;
+    t->compile_ms = 1000 * (clock_seconds() - start);
     const struct plan *plan = t->plans[GRADIENT];
     uint32_t x0 = plan_input(plan, "x0");
     const struct type *type = &plan->tensors[x0].type;
@@ -54,6 +59,7 @@ static bool load(struct training *t)
 
 bool training_open(struct training *t, struct command_line *line)
 {
+    t->s.limited = true;
     return session_model(&t->s, line, line->positional[0]) && compile(t, line) && load(t);
 }
 

@@ -90,6 +90,16 @@ static char *texts_value(struct resolving *r, const char *key, const struct text
 
 /* --- keys --------------------------------------------------------------------------------- */
 
+/* In the largest unit of which it is a multiple. */
+static char *size_value(struct arena *arena, int64_t bytes)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    uint32_t unit = 0;
+    for (; unit < 4 && bytes && bytes % 1024 == 0; unit++)
+        bytes /= 1024;
+    return arena_printf(arena, "%lld%s", (long long)bytes, units[unit]);
+}
+
 /* The value of a key as YAML, or NULL where it has none. */
 static char *key_value(struct resolving *r, const struct recipe_key *k)
 {
@@ -103,6 +113,8 @@ static char *key_value(struct resolving *r, const struct recipe_key *k)
         return text ? text_value(r, text) : NULL;
     case KEY_INT:
         return arena_printf(r->arena, "%lld", (long long)*(const int64_t *)at);
+    case KEY_SIZE:
+        return size_value(r->arena, *(const int64_t *)at);
     case KEY_REAL:
         return real_value(r->arena, *pair);
     case KEY_TEXTS:

@@ -23,7 +23,8 @@ static const char *key_type(const struct recipe_key *k)
                                         "list of texts (or one text)",
                                         "two numbers",
                                         "one of",
-                                        "share below 1, or a file"};
+                                        "share below 1, or a file",
+                                        "size: 400MiB, 2GiB, 1.5GB, or bytes"};
     if (strcmp(k->name, "sample.grid") == 0) /* read as texts: two of its three forms are */
         return "list of numbers, a file, or a spacing";
     return types[k->kind];
@@ -36,6 +37,7 @@ static const char *key_example(const struct recipe_key *k, struct arena *arena)
         const char *key, *value;
     } own[] = {{"model", "sedd-absorb"},
                {"preset", "tiny"},
+               {"memory", "4GiB"},
                {"data.classes", "[letters, news]"},
                {"sample.grid", "[1, 0.5, 0.1]"}};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)

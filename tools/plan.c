@@ -2,6 +2,7 @@
 #include "graph/base/clock.h"
 #include "graph/draw.h"
 #include "graph/loop.h"
+#include "tools/budget.h"
 #include "tools/document.h"
 #include "tools/draw_graph.h"
 #include "tools/json_print.h"
@@ -19,8 +20,16 @@ static const struct option_spec options[] = {
     {"buffers", 'b', OPTION_FLAG, NULL, "list every buffer of the arena, not the largest only",
      NULL},
     {"map", 'm', OPTION_FILE, "FILE", "draw the arena: steps by addresses (SVG)", NULL},
+    {"memory", 0, OPTION_KEY, "SIZE", "plan within so much: what does not fit is computed twice",
+     "memory"},
     {"program", 'p', OPTION_FLAG, NULL, "print the program as written, blocks expanded", NULL},
     {0}};
+
+#define FRONTIER 5 /* points */
+struct point {
+    int64_t arena, all;
+    double flop;
+};
 
 struct planning {
     struct command_line *line;
@@ -28,7 +37,12 @@ struct planning {
     const struct recipe *recipe; /* or NULL */
     const char *program;
     struct compile_options options;
-    struct plan *plan, *update; /* UPDATE: of programs that minimise */
+    struct elaborate_request request;
+    struct named_size batch;
+    struct plan *plans[2];  /* the program's and, if it minimises, the update's */
+    struct plan *unlimited; /* the former without a limit of memory */
+    struct budget budget;
+    struct point frontier[FRONTIER]; /* of programs that minimise */
     double milliseconds;
 };
 
@@ -57,14 +71,14 @@ static int64_t recipe_batch(struct planning *p)
     return loop_calls_program(p) ? p->recipe->sample.batch : p->recipe->eval.batch;
 }
 
-static void request(struct planning *p, struct elaborate_request *q, struct named_size *batch)
+static void request(struct planning *p)
 {
-    *q = (struct elaborate_request){.program = p->program};
+    p->request = (struct elaborate_request){.program = p->program};
     if (!p->recipe)
         return;
-    *batch = (struct named_size){"batch", recipe_batch(p)};
-    q->dims = batch;
-    q->dim_count = 1;
+    p->batch = (struct named_size){"batch", recipe_batch(p)};
+    p->request.dims = &p->batch;
+    p->request.dim_count = 1;
 }
 
 static struct update_options update_options(const struct planning *p)
@@ -78,24 +92,89 @@ static struct update_options update_options(const struct planning *p)
                                    t->ema};
 }
 
+/* The limit of a recipe, or the one given beside a model. */
+static bool fit(struct planning *p)
+{
+    p->budget = (struct budget){.s = p->s,
+                                .request = &p->request,
+                                .options = &p->options,
+                                .plans = p->plans,
+                                .plan_count = p->plans[1] ? 2 : 1};
+    return p->recipe ? budget_fit(&p->budget, p->recipe->memory, p->recipe->memory_span)
+                     : budget_fit(&p->budget, p->s->memory, p->s->memory_span);
+}
+
 static bool compile(struct planning *p)
 {
-    struct elaborate_request q;
-    struct named_size batch;
     const struct section *section = section_find(&p->s->model->programs, p->program);
     p->options.gradients = section && yaml_get(section->body, "minimize");
     p->options.accumulate = p->options.gradients && p->recipe && p->recipe->train.accumulate > 1;
-    request(p, &q, &batch);
+    request(p);
     double started = clock_seconds();
-    p->plan = session_compile(p->s, &q, &p->options);
-    if (p->plan && p->options.gradients) {
+    p->plans[0] = p->unlimited = session_compile(p->s, &p->request, &p->options);
+    if (!p->plans[0])
+        return false;
+    if (p->options.gradients) {
         struct update_options u = update_options(p);
-        p->update = compile_graph(update_graph(p->s->model, &u), NULL);
-        if (!p->update)
+        p->plans[1] = compile_graph(update_graph(p->s->model, &u), NULL);
+        if (!p->plans[1])
             return false;
     }
+    if (!fit(p))
+        return false;
     p->milliseconds = 1000 * (clock_seconds() - started);
-    return p->plan != NULL;
+    return true;
+}
+
+/* --- frontier ----------------------------------------------------------------------------- */
+
+/* From all kept to the least memory there is, what lies between in even parts of the arena. */
+static bool find_frontier(struct planning *p)
+{
+    struct plan *ends[2] = {p->unlimited, budget_compile(&p->budget, 1)};
+    if (!ends[1])
+        return false;
+    for (int i = 0; i < FRONTIER; i++) {
+        int64_t full = ends[0]->arena_bytes, least = ends[1]->arena_bytes;
+        int64_t bytes = least + (full - least) / (FRONTIER - 1) * (FRONTIER - 1 - i);
+        struct plan *at = i == 0 ? ends[0] : ends[1];
+        if (i > 0 && i < FRONTIER - 1 && !(at = budget_compile(&p->budget, bytes)))
+            return false;
+        p->frontier[i] = (struct point){.arena = at->arena_bytes,
+                                        .all = budget_need(&p->budget, at),
+                                        .flop = at->certificate.flop};
+    }
+    return true;
+}
+
+static double flop_added(const struct planning *p, int point)
+{
+    double whole = p->frontier[0].flop + p->plans[1]->certificate.flop;
+    return (p->frontier[point].flop - p->frontier[0].flop) / whole;
+}
+
+static void print_frontier(const struct planning *p)
+{
+    const double mib = 1024 * 1024;
+    printf("memory against work: what does not fit is computed twice (the key `memory`)\n");
+    for (int i = 0; i < FRONTIER; i++)
+        printf("  %12.1f MiB in all, arena %10.1f MiB: %+5.1f%% FLOP a step%s\n",
+               (double)p->frontier[i].all / mib, (double)p->frontier[i].arena / mib,
+               100 * flop_added(p, i),
+               i == 0              ? " (all kept)"
+               : i == FRONTIER - 1 ? " (the least)"
+                                   : "");
+}
+
+static json_t *frontier_json(const struct planning *p)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < FRONTIER; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:f}", "total_bytes",
+                                              (json_int_t)p->frontier[i].all, "arena_bytes",
+                                              (json_int_t)p->frontier[i].arena, "flop_added",
+                                              flop_added(p, i)));
+    return list;
 }
 
 /* --- report ------------------------------------------------------------------------------- */
@@ -107,7 +186,7 @@ static const char *const class_words[] = {"parameters", "moments",   "averages",
 static struct plan_total sum_up(const struct planning *p)
 {
     struct plan_total t;
-    plan_sum((struct plan *[]){p->plan, p->update}, 2, &t);
+    plan_sum(p->plans, 2, &t);
     return t;
 }
 
@@ -115,7 +194,7 @@ static void print_total(const struct planning *p)
 {
     const double mib = 1024 * 1024;
     struct plan_total t = sum_up(p);
-    const struct plan *u = p->update;
+    const struct plan *u = p->plans[1];
     printf("\nprogram update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n",
            u->step_count, u->certificate.flop / 1e9, u->certificate.bytes / mib,
            (double)u->arena_bytes / mib);
@@ -180,14 +259,15 @@ static json_t *plan_json(struct arena *arena, const struct diags *diags, const s
 
 static void print_json(const struct planning *p)
 {
-    json_t *root = plan_json(p->line->arena, p->line->diags, p->plan);
+    json_t *root = plan_json(p->line->arena, p->line->diags, p->plans[0]);
     json_object_set_new(root, "model", json_string(p->s->model->path));
     json_object_set_new(root, "compile_ms", json_real(p->milliseconds));
-    if (p->update) {
+    if (p->plans[1]) {
         struct plan_total t = sum_up(p);
-        json_object_set_new(root, "update", plan_json(p->line->arena, p->line->diags, p->update));
+        json_object_set_new(root, "update", plan_json(p->line->arena, p->line->diags, p->plans[1]));
         json_object_set_new(root, "total_state_bytes", classes_json(t.state));
         json_object_set_new(root, "total_bytes", json_integer(t.all));
+        json_object_set_new(root, "frontier", frontier_json(p));
     }
     json_print(p->line->diags, root, 9);
 }
@@ -222,7 +302,7 @@ static bool find_pass(struct planning *p)
 
 static bool write_map(struct planning *p, const char *path)
 {
-    char *svg = plan_map(p->line->arena, p->line->diags, p->plan);
+    char *svg = plan_map(p->line->arena, p->line->diags, p->plans[0]);
     FILE *file = fopen(path, "w");
     bool good = file && fputs(svg, file) != EOF;
     if (file && fclose(file) != 0)
@@ -236,29 +316,29 @@ static bool write_map(struct planning *p, const char *path)
 /* The graph as written: passes rewrite the one they get, so this is another. */
 static bool write_drawing(struct planning *p, const char *path)
 {
-    struct elaborate_request q;
-    struct named_size batch;
-    request(p, &q, &batch);
-    struct graph *g = elaborate(p->s->model, &q);
+    struct graph *g = elaborate(p->s->model, &p->request);
     return g && draw_graph(p->line->diags, p->line->arena, graph_dot(p->line->arena, g), path);
 }
 
 static int report(struct planning *p)
 {
     const char *svg = option_text(p->line, "svg"), *map = option_text(p->line, "map");
-    if (!find_pass(p) || !compile(p) || (map && !write_map(p, map)) ||
-        (svg && !write_drawing(p, svg)))
+    if (!find_pass(p) || !compile(p) ||
+        (p->plans[1] && !p->options.dump_after && !find_frontier(p)) ||
+        (map && !write_map(p, map)) || (svg && !write_drawing(p, svg)))
         return diags_exit_code(p->line->diags);
     if (p->options.dump_after)
         fputs(p->options.dump, stdout);
     else if (option_given(p->line, "json"))
         print_json(p);
     else {
-        fputs(
-            plan_report(p->line->arena, p->line->diags, p->plan, option_given(p->line, "buffers")),
-            stdout);
-        if (p->update)
+        fputs(plan_report(p->line->arena, p->line->diags, p->plans[0],
+                          option_given(p->line, "buffers")),
+              stdout);
+        if (p->plans[1]) {
             print_total(p);
+            print_frontier(p);
+        }
         printf("compiled in %.0f ms\n", p->milliseconds);
     }
     return diags_exit_code(p->line->diags);
@@ -266,7 +346,7 @@ static int report(struct planning *p)
 
 static int run(struct command_line *line)
 {
-    struct session s = {0};
+    struct session s = {.limited = true};
     struct project project;
     struct planning p = {.line = line,
                          .s = &s,
@@ -293,7 +373,9 @@ const struct command command_plan = {
     .detail =
         "The program is `train` unless another is named; one that minimises is planned with its\n"
         "gradients and the update that follows. A recipe gives batch, accumulation and params;\n"
-        "for a model write them: sedge plan sedd-absorb batch=4 preset=tiny.",
+        "for a model write them: sedge plan sedd-absorb batch=4 preset=tiny.\n"
+        "With a limit of memory (the key `memory`, or --memory) values are dropped and computed\n"
+        "twice; the results stay the same, bit for bit.",
     .least = 1,
     .most = 2,
     .overrides = true,

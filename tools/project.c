@@ -2,6 +2,7 @@
 #include "tools/project.h"
 #include "graph/base/check.h"
 #include "runtime/data/source.h"
+#include "tools/budget.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -273,16 +274,45 @@ bool project_mentions(const struct project *p, const char *program, const char *
     return section && mentions(&search, section->body);
 }
 
+/* The program `train`, which is compiled twice where memory is short. */
+struct gradient_program {
+    struct named_size batch;
+    struct elaborate_request request;
+    struct compile_options options;
+};
+
+static void gradient_program(struct project *p, struct gradient_program *out)
+{
+    static const char *const label[] = {"label"};
+    const struct train_recipe *t = &p->recipe->train;
+    bool labelled = p->data && dataset_class_count(p->data) && project_takes(p, "train", "label");
+    out->batch = (struct named_size){"batch", t->batch};
+    out->request = (struct elaborate_request){.program = "train",
+                                              .dims = &out->batch,
+                                              .dim_count = 1,
+                                              .bind = label,
+                                              .bind_count = labelled};
+    out->options = (struct compile_options){.gradients = true, .accumulate = t->accumulate > 1};
+}
+
+bool project_fit(struct project *p, struct plan **plans, uint32_t count)
+{
+    struct gradient_program program;
+    gradient_program(p, &program);
+    struct budget budget = {.s = &p->s,
+                            .request = &program.request,
+                            .options = &program.options,
+                            .plans = plans,
+                            .plan_count = count};
+    return budget_fit(&budget, p->recipe->memory, p->recipe->memory_span);
+}
+
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update)
 {
     const struct train_recipe *t = &p->recipe->train;
-    struct named_size dims[] = {{"batch", t->batch}};
-    static const char *const label[] = {"label"};
-    bool labelled = p->data && dataset_class_count(p->data) && project_takes(p, "train", "label");
-    struct elaborate_request q = {
-        .program = "train", .dims = dims, .dim_count = 1, .bind = label, .bind_count = labelled};
-    struct compile_options o = {.gradients = true, .accumulate = t->accumulate > 1};
-    *gradient = session_compile(&p->s, &q, &o);
+    struct gradient_program program;
+    gradient_program(p, &program);
+    *gradient = session_compile(&p->s, &program.request, &program.options);
     if (!remember(p, *gradient))
         return false;
     if (!plan_output(*gradient, "loss") || !plan_input(*gradient, "x0")) {

@@ -66,6 +66,9 @@ bool project_mentions(const struct project *p, const char *program, const char *
                       const char *scalar);
 /* The gradient plan of `train` and the update plan. */
 bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
+/* Replaces the gradient plan, the first of PLANS, by one that needs less, where it and those that
+ * run in turns with it would need more than the key `memory` says. False after reporting. */
+bool project_fit(struct project *p, struct plan **plans, uint32_t count);
 
 /* After all plans are compiled: maps and initialises the state that they use, and with CURSOR the
  * row of the step. */

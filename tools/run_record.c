@@ -240,11 +240,13 @@ bool record_write(struct project *p, struct folder *folder, bool exists)
 
 /* --- comparing ---------------------------------------------------------------------------- */
 
-/* Keys that decide when to stop, look or save: they change no step that was done. */
+/* Keys that decide when to stop, look or save, and what is computed twice: they change no step that
+ * was done. */
 static bool may_change(const char *key)
 {
-    static const char *const keys[] = {"train.steps", "train.minutes", "train.eval_every",
-                                       "train.checkpoint_every", "train.keep"};
+    static const char *const keys[] = {"train.steps",      "train.minutes",
+                                       "train.eval_every", "train.checkpoint_every",
+                                       "train.keep",       "memory"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i], key) == 0)
             return true;

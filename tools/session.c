@@ -78,6 +78,12 @@ bool session_model(struct session *s, struct command_line *line, const char *mod
             q.preset_span = o->value->span;
             continue;
         }
+        if (s->limited && strcmp(o->key, "memory") == 0) {
+            if (!recipe_memory(line->diags, line->arena, o->value, &s->memory))
+                return false;
+            s->memory_span = o->value->span;
+            continue;
+        }
         const char *key = strncmp(o->key, "params.", 7) == 0 ? o->key + 7 : o->key;
         settings[q.setting_count++] = (struct setting){key, o->value, LAYER_COMMAND};
     }

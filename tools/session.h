@@ -12,6 +12,9 @@ struct session {
     struct diags *diags;
     struct model *model;
     const struct vocabulary *vocabulary; /* names the tokens of a rate matrix; NULL: not known */
+    bool limited;   /* `memory` may be set for a bare model: */
+    int64_t memory; /* bytes; 0: no limit */
+    struct span memory_span;
     struct named_size *dims; /* settings that are no params: sizes of dimensions */
     uint32_t dim_count;
     struct engine engine;

@@ -11,6 +11,7 @@ static const char text_recipe[] =
     "doc: My first text model\n"
     "model: sedd-absorb                  # or sedd-uniform, or a model file of your own\n"
     "preset: tiny                        # its size; `sedge check sedd-absorb preset=mini` weighs one\n"
+    "# memory: 2GiB                      # what training may need; `sedge plan my.yaml`: at what cost\n"
     "params:\n"
     "  length: 128                       # symbols in a window\n"
     "  dropout: 0.05\n"

@@ -155,8 +155,13 @@ static bool load_plans(struct job *j)
                  dataset_valid_count(p->data) >= 2;
     if (!project_tell_label(p, p->recipe->eval.label))
         return false;
-    if (!compile_ends(j) || !project_state(p, true))
+    if (!compile_ends(j))
         return false;
+    const struct bound_plan_set *b = &j->bound_set;
+    struct plan *plans[] = {gradient, update, b->integrand, b->base, b->reconstruction};
+    if (!project_fit(p, plans, j->bounded ? 5 : 2) || !project_state(p, true))
+        return false;
+    gradient = plans[0];
     j->trainer.gradient = executor_load(p->diags, p->arena, &p->s.engine, gradient);
     j->trainer.update =
         j->trainer.gradient ? executor_load(p->diags, p->arena, &p->s.engine, update) : NULL;

@@ -41,6 +41,9 @@ struct yaml *yaml_get(const struct yaml *map, const char *key);
  * reads in the C locale, finite, no hexadecimal. */
 bool yaml_int(const struct yaml *scalar, int64_t *out);
 bool yaml_real(const struct yaml *scalar, double *out);
+/* Bytes: a number of them, or a number and its unit: 400MiB, 2GiB, 1.5GB; the others are KiB, TiB,
+ * kB, MB and TB. Below 2^53. */
+bool yaml_size(const struct yaml *scalar, int64_t *out);
 bool yaml_bool(const struct yaml *scalar, bool *out);
 
 /* The tree as flow-style YAML on one line, for messages and `sedge config`; quotes where needed. */

@@ -91,6 +91,35 @@ bool yaml_real(const struct yaml *scalar, double *out)
     return true;
 }
 
+bool yaml_size(const struct yaml *scalar, int64_t *out)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1},     {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40},
+                 {"kB", 1e3}, {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12}};
+    char digits[32];
+    if (!is_scalar(scalar))
+        return false;
+    size_t n = strspn(scalar->text, "0123456789.");
+    const char *unit = scalar->text + n + strspn(scalar->text + n, " ");
+    struct yaml number = *scalar;
+    double value;
+    if (n >= sizeof digits)
+        return false;
+    memcpy(digits, scalar->text, n);
+    digits[n] = 0;
+    number.text = digits;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(unit, units[i].name) != 0 || !yaml_real(&number, &value))
+            continue;
+        value *= units[i].bytes;
+        *out = (int64_t)value;
+        return value < 0x1p53 && (units[i].bytes > 1 || value == floor(value));
+    }
+    return false;
+}
+
 bool yaml_bool(const struct yaml *scalar, bool *out)
 {
     if (!is_scalar(scalar))

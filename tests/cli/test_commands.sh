@@ -239,7 +239,7 @@ small='preset=tiny vocab=20 length=16 batch=2'
 {
     run 0 plan sedd-absorb $small
     quiet
-    says 'program train (batch <= 2)'
+    says 'program train (batch <= 2, '
     says 'checked: each read sees the value the graph names'
     says 'program update:'
     says '  moments '
@@ -249,10 +249,27 @@ small='preset=tiny vocab=20 length=16 batch=2'
     hides 'program update'
     run 0 plan sedd-absorb $small --json
     for key in buffers first_step last_step offset block line peak_step peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
-        compile_ms update total_bytes; do
+        compile_ms update total_bytes frontier arena_bytes flop_added; do
         says "\"$key\": "
     done
     says '"checked": true'
+    # The frontier: ever less memory for ever more work; and a limit on it is kept to.
+    sed -n '/"frontier"/,$p' "$top/out" >"$top/frontier"
+    sed -n 's/.*"total_bytes": *\([0-9]*\).*/\1/p' "$top/frontier" >"$top/bytes"
+    sed -n 's/.*"flop_added": *\([0-9.e-]*\).*/\1/p' "$top/frontier" >"$top/added"
+    holds 'a frontier of five points' test "$(wc -l <"$top/bytes")" -eq 5
+    holds 'of ever less memory' sort -c -r -n -u "$top/bytes"
+    holds 'for ever more work' sort -c -g "$top/added"
+    limit=$(sed -n 3p "$top/bytes")
+    run 0 plan sedd-absorb $small --memory "$limit" --json
+    holds 'a limit is kept to' test "$(sed -n 's/^  "total_bytes": \([0-9]*\).*/\1/p' "$top/out")" \
+        -le "$limit"
+    run 0 plan sedd-absorb $small --memory "$limit"
+    says 'computed twice, as memory is short: '
+    says 'memory against work'
+    run 0 plan sedd-absorb $small --memory "$(sed -n 5p "$top/bytes")" --dump after:recompute
+    says '= later '
+    run 0 plan sedd-absorb $small --json
     # A buffer is an object of "buffers", and a row of the list.
     first=$(grep -c '"first_step": ' "$top/out")
     run 0 plan sedd-absorb $small --json --buffers
@@ -277,7 +294,7 @@ small='preset=tiny vocab=20 length=16 batch=2'
     says 'plan train arena'
     run 2 plan sedd-absorb $small --dump after:lowre
     hints 'did you mean --dump after:lower?'
-    hints 'elaborate, simplify, grad'
+    hints 'elaborate, simplify, '
     run 2 plan sedd-absorb stpe $small
     hints 'did you mean `step`?'
     run 2 plan sedd-absorb $small bacth=3
@@ -316,11 +333,11 @@ small='preset=tiny vocab=20 length=16 batch=2'
     holds "$what keeps the text" grep -q '^digraph' nodot.svg.dot
 }
 run 0 plan my.yaml train.batch=3 train.accumulate=2
-says 'program train (batch <= 3)'
+says 'program train (batch <= 3, '
 run 0 plan my.yaml step sample.batch=5
 says 'program step (batch <= 5)'
 run 0 plan my.yaml bound_integrand eval.batch=6
-says 'program bound_integrand (batch <= 6)'
+says 'program bound_integrand (batch <= 6, '
 
 # --- bench ----------------------------------------------------------------------------------
 # shellcheck disable=SC2086
