@@ -9,6 +9,8 @@
 
 #include "ops/kernels/cpu/vector.h"
 
+#include <stdbool.h>
+
 /* Accumulators fill 16 of 32 registers with AVX-512, 12 of 16 elsewhere: the rest hold a row of B
  * and elements of A. */
 #if defined(__AVX512F__)
@@ -182,17 +184,23 @@ static inline void panels_multiply(struct strided a, int64_t rows, int64_t depth
     }
 }
 
-/* C[m, n] = A[m, k] B[k, n] (+ bias[n] where BIAS), row-major C: for matrices with a thin side.
- * Parallel over panels of columns; the depth in blocks that fit on the stack. */
+/* What a product is added to: nothing, a bias for each column, or what C holds. */
+struct addend {
+    const float *bias;
+    bool keep;
+};
+
+/* C[m, n] = A[m, k] B[k, n] + what ADD says, row-major C: for matrices with a thin side. Parallel
+ * over panels of columns; the depth in blocks that fit on the stack. */
 #define SMALL_DEPTH 256
 
 static inline void small_panel(struct strided a, struct strided b, int64_t m, int64_t k,
-                               int64_t cols, const float *bias, float *c, int64_t ldc)
+                               int64_t cols, struct addend add, float *c, int64_t ldc)
 {
     float panel[SMALL_DEPTH * TILE_COLS];
-    for (int64_t i = 0; i < m; i++)
+    for (int64_t i = 0; i < m && !add.keep; i++)
         for (int64_t j = 0; j < cols; j++)
-            c[i * ldc + j] = bias ? bias[j] : 0;
+            c[i * ldc + j] = add.bias ? add.bias[j] : 0;
     for (int64_t p = 0; p < k; p += SMALL_DEPTH) {
         int64_t depth = k - p < SMALL_DEPTH ? k - p : SMALL_DEPTH;
         struct strided above = {b.data + p * b.rs, b.rs, b.cs};
@@ -202,8 +210,14 @@ static inline void small_panel(struct strided a, struct strided b, int64_t m, in
     }
 }
 
+/* What ADD says of the columns from J on. */
+static inline struct addend addend_at(struct addend add, int64_t j)
+{
+    return (struct addend){add.bias ? add.bias + j : NULL, add.keep};
+}
+
 static inline void small_gemm(struct strided a, struct strided b, int64_t m, int64_t n, int64_t k,
-                              const float *bias, float *c, int64_t ldc, int threads)
+                              struct addend add, float *c, int64_t ldc, int threads)
 {
     int64_t panels = (n + TILE_COLS - 1) / TILE_COLS;
 #pragma omp parallel for schedule(static) num_threads(threads) if (m * n * k > 1 << 16)
@@ -211,7 +225,7 @@ static inline void small_gemm(struct strided a, struct strided b, int64_t m, int
         int64_t j = p * TILE_COLS;
         int64_t cols = n - j < TILE_COLS ? n - j : TILE_COLS;
         struct strided right = {b.data + j * b.cs, b.rs, b.cs};
-        small_panel(a, right, m, k, cols, bias ? bias + j : NULL, c + j, ldc);
+        small_panel(a, right, m, k, cols, addend_at(add, j), c + j, ldc);
     }
 }
 

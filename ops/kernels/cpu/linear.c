@@ -1,91 +1,7 @@
-/* Kernels of linear and its weight gradient. BLIS does the work, except where a matrix is too thin
- * for it: those go to the micro kernel of gemm_small.h. */
+/* Kernels of linear and its weight gradient. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/gemm_small.h"
-#include "ops/kernels/cpu/host_blas.h"
+#include "ops/kernels/cpu/product.h"
 #include "ops/kernels/kernel.h"
-
-#include <omp.h>
-
-static struct strided as_strided(struct blas_matrix a)
-{
-    return (struct strided){a.data, a.transpose ? 1 : a.stride, a.transpose ? a.stride : 1};
-}
-
-/* Results of fewer rows are left to the micro kernel: BLIS would pack all of B for them. */
-#define THIN 32
-
-/* A result is made in tiles, each one call to BLIS with one thread. BLIS's own threads wait for
- * each other at every packed block, which costs a machine that runs anything else most of its
- * speed. Tiles pack some things more than once: of 768 that costs 1 to 2%, of 384 about 6% where
- * the depth is thousands. Smaller ones are made only where there would be too few to share out. The
- * bits are the same for any tiles and threads, since BLIS sums over the depth in one order. */
-#define TILE_MOST 768
-#define TILE_LEAST 192
-#define TILES_WANTED 4
-
-struct grid {
-    int64_t rows, cols;    /* of a tile */
-    int64_t across, tiles; /* tiles in a row of tiles, and in all */
-};
-
-static struct grid grid_for(int64_t m, int64_t n)
-{
-    int64_t down = (m + TILE_MOST - 1) / TILE_MOST, across = (n + TILE_MOST - 1) / TILE_MOST;
-    while (down * across < TILES_WANTED) {
-        bool tall = m * across >= n * down; /* a tile has more rows than columns */
-        if ((tall ? m / down : n / across) < 2 * TILE_LEAST)
-            break;
-        *(tall ? &down : &across) *= 2;
-    }
-    struct grid g = {.rows = round_up((m + down - 1) / down, 6), /* of BLIS's own tiles, 6 x 16 */
-                     .cols = round_up((n + across - 1) / across, 16)};
-    g.across = (n + g.cols - 1) / g.cols;
-    g.tiles = g.across * ((m + g.rows - 1) / g.rows);
-    return g;
-}
-
-/* The matrix from row I and column J on. */
-static struct blas_matrix matrix_at(struct blas_matrix a, int64_t i, int64_t j)
-{
-    a.data += a.transpose ? j * a.stride + i : i * a.stride + j;
-    return a;
-}
-
-/* Makes one tile, ROWS x COLS of a C with rows of N. It gets its bias first, and still has it in
- * the cache when the product is added. */
-static void tile_run(struct blas_matrix a, struct blas_matrix b, const float *bias, float *c,
-                     int64_t n, int64_t rows, int64_t cols, int64_t k, int threads)
-{
-    for (int64_t r = 0; bias && r < rows; r++)
-        memcpy(c + r * n, bias, (size_t)cols * sizeof *c);
-    blas_sgemm(rows, cols, k, 1, a, b, bias ? 1 : 0, c, n, threads);
-}
-
-/* C[m, n] = A[m, k] B[k, n] (+ bias). */
-static void product(int64_t m, int64_t n, int64_t k, struct blas_matrix a, struct blas_matrix b,
-                    const float *bias, float *c, int threads)
-{
-    if (m < THIN) {
-        small_gemm(as_strided(a), as_strided(b), m, n, k, bias, c, n, threads);
-        return;
-    }
-    struct grid g = grid_for(m, n);
-    /* More cores than tiles: BLIS can use them all. Not more threads than cores: BLIS waits by
-     * spinning, and stalls when one of its threads does not run. */
-    int usable = threads < omp_get_num_procs() ? threads : omp_get_num_procs();
-    if (g.tiles < usable) {
-        tile_run(a, b, bias, c, n, m, n, k, usable);
-        return;
-    }
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t t = 0; t < g.tiles; t++) {
-        int64_t i = t / g.across * g.rows, j = t % g.across * g.cols;
-        int64_t rows = m - i < g.rows ? m - i : g.rows, cols = n - j < g.cols ? n - j : g.cols;
-        tile_run(matrix_at(a, i, 0), matrix_at(b, 0, j), bias ? bias + j : NULL, c + i * n + j, n,
-                 rows, cols, k, 1);
-    }
-}
 
 static void linear_run(const struct kernel_call *call)
 {
@@ -95,7 +11,7 @@ static void linear_run(const struct kernel_call *call)
     bool out_in = call->attr[LINEAR_LAYOUT].integer == LAYOUT_OUT_IN;
     struct blas_matrix a = {x->data, k, false};
     struct blas_matrix w = {call->in[1].data, out_in ? k : n, out_in};
-    product(m, n, k, a, w, bias, y->data, call->threads);
+    product(m, n, k, a, w, (struct addend){.bias = bias}, y->data, call->threads);
 }
 
 static void weight_grad_run(const struct kernel_call *call)
@@ -105,10 +21,10 @@ static void weight_grad_run(const struct kernel_call *call)
     int64_t in = x->dim[x->rank - 1], out = dy->dim[dy->rank - 1];
     if (call->attr[WEIGHT_GRAD_LAYOUT].integer == LAYOUT_OUT_IN) {
         struct blas_matrix a = {dy->data, out, true}, b = {x->data, in, false};
-        product(out, in, rows, a, b, NULL, call->out[0].data, call->threads);
+        product(out, in, rows, a, b, (struct addend){0}, call->out[0].data, call->threads);
     } else {
         struct blas_matrix a = {x->data, in, true}, b = {dy->data, out, false};
-        product(in, out, rows, a, b, NULL, call->out[0].data, call->threads);
+        product(in, out, rows, a, b, (struct addend){0}, call->out[0].data, call->threads);
     }
 }
 

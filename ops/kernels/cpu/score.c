@@ -1,9 +1,8 @@
 /* Score networks' output, and the score entropy with its gradient. Shapes and mathematics:
  * ops/score.c. Sums over states are in double; each row is one thread's. */
-#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/cpu/score_row.h"
 
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/score_entropy.h"
 
 static void score_output(const struct kernel_call *call)
 {
@@ -17,14 +16,8 @@ static void score_output(const struct kernel_call *call)
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        double sigma = time_at(&call->in[2], p / at.length);
-        struct transition noise = transition_flat(chain, scaled ? sigma : 0);
-        float shift =
-            scaled ? (float)(log((double)chain->tokens) - transition_log_unmasked(&noise)) : 0.0f;
-#pragma omp simd
-        for (int64_t y = 0; y < states; y++)
-            out[p * states + y] = raw[p * states + y] - shift;
-        out[p * states + x[p]] = 0;
+        struct transition noise = transition_flat(chain, time_at(&call->in[2], p / at.length));
+        score_output_row(&noise, scaled, raw + p * states, x[p], out + p * states);
     }
 }
 
@@ -43,86 +36,6 @@ static void score_output_backward(const struct kernel_call *call)
             out[p * states + y] = dout[p * states + y];
         out[p * states + x[p]] = 0;
     }
-}
-
-/* Sum of s_y, of which each has a true ratio of 0. */
-static double sum_scores_plain(const float *log_score, int64_t n)
-{
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t y = 0; y < n; y++)
-        sum += (double)expf(log_score[y]);
-    return sum;
-}
-
-/* Sum of exp(d) - 1 - d, d = log s_y - log rho: pairs of one common ratio, over that ratio. The
- * exponentials come first, in a loop of their own: beside a choice they would not be vectors. */
-static double sum_excess(const float *log_score, int64_t n, double log_rho)
-{
-    double sum = 0, tile[LAW_TILE];
-    for (int64_t first = 0; first < n; first += LAW_TILE) {
-        const float *at = log_score + first;
-        int64_t size = n - first < LAW_TILE ? n - first : LAW_TILE;
-#pragma omp simd
-        for (int64_t i = 0; i < size; i++)
-            tile[i] = exp((double)at[i] - log_rho);
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < size; i++)
-            sum += excess_of((double)at[i] - log_rho, tile[i]);
-    }
-    return sum;
-}
-
-/* The pairs of one position of a flat chain: tokens other than x and x0 have one ratio; x0 where it
- * is not x, and the mask where x is a token, have their own. */
-struct flat_pairs {
-    double rate, rho, log_rho; /* tokens */
-    double rho0, log_rho0;
-    double mask_rate, mask_rho, mask_log_rho;
-    int32_t low, high; /* x and x0, or x0 twice, ascending: tokens not in the sum */
-    int32_t x0;        /* -1: x itself */
-};
-
-static struct flat_pairs flat_pairs(const struct transition *p, int32_t x, int32_t x0)
-{
-    const struct chain *chain = p->chain;
-    const bool masked = x == chain->mask;
-    double at = transition_at(p, x, x0), log_at = log(at);
-    struct flat_pairs pairs = {.rate = chain_entry_rate(chain, x),
-                               .rho = p->other / at,
-                               .log_rho = log(p->other) - log_at,
-                               .rho0 = p->same / at,
-                               .log_rho0 = log(p->same) - log_at,
-                               .x0 = x0 == x ? -1 : x0};
-    pairs.low = masked || x0 < x ? x0 : x;
-    pairs.high = masked || x0 > x ? x0 : x;
-    if (!masked && chain->release > 0) {
-        pairs.mask_rate = chain->release / chain->tokens;
-        pairs.mask_rho = p->masked / at;
-        pairs.mask_log_rho = log(p->masked) - log_at;
-    }
-    return pairs;
-}
-
-static double flat_entropy(const struct transition *p, const float *row, int32_t x, int32_t x0)
-{
-    const struct chain *chain = p->chain;
-    const struct flat_pairs q = flat_pairs(p, x, x0);
-    const float *middle = row + q.low + 1, *last = row + q.high + 1;
-    int64_t between = q.high - q.low - 1, after = chain->tokens - q.high - 1;
-    double sum = 0;
-    if (q.rho > 0)
-        sum = q.rho * (sum_excess(row, q.low, q.log_rho) + sum_excess(middle, between, q.log_rho) +
-                       sum_excess(last, after, q.log_rho));
-    else
-        sum = sum_scores_plain(row, q.low) + sum_scores_plain(middle, between) +
-              sum_scores_plain(last, after);
-    if (q.x0 >= 0)
-        sum += entropy_term(row[x0], q.rho0, q.log_rho0);
-    sum *= q.rate;
-    if (q.mask_rate > 0)
-        sum += q.mask_rate * entropy_term(row[chain->mask], q.mask_rho, q.mask_log_rho);
-    return sum;
 }
 
 static double table_entropy(const struct transition *p, const float *row, int32_t x, int32_t x0)
@@ -178,22 +91,6 @@ static void score_entropy(const struct kernel_call *call)
     }
 }
 
-/* d log s_y = G s_y: where the true ratio is 0. */
-static void entropy_slope_plain(const float *log_score, int64_t n, float g, float *out)
-{
-#pragma omp simd
-    for (int64_t y = 0; y < n; y++)
-        out[y] = g * expf(log_score[y]);
-}
-
-/* d log s_y = G (s_y - RHO), the difference in double. */
-static void entropy_slope(const float *log_score, int64_t n, double g, double rho, float *out)
-{
-#pragma omp simd
-    for (int64_t y = 0; y < n; y++)
-        out[y] = (float)(g * (exp((double)log_score[y]) - rho));
-}
-
 static double sum_log_scores(const float *log_score, int64_t n)
 {
     double sum = 0;
@@ -240,21 +137,9 @@ static double flat_time_slope(const struct transition *p, const struct flat_pair
 static double flat_slope(const struct transition *p, const float *row, double g, int32_t x,
                          int32_t x0, float *slope)
 {
-    const struct chain *chain = p->chain;
     const struct flat_pairs q = flat_pairs(p, x, x0);
-    const int32_t mask = chain->mask;
-    double slope0 = g * q.rate * (exp((double)row[x0]) - q.rho0);
-    double at_mask = q.mask_rate > 0 ? g * q.mask_rate * (exp((double)row[mask]) - q.mask_rho) : 0;
     double dsigma = g * flat_time_slope(p, &q, row, x, x0);
-    /* From here on the row may be overwritten. */
-    if (q.rho > 0)
-        entropy_slope(row, chain->states, g * q.rate, q.rho, slope);
-    else
-        entropy_slope_plain(row, chain->states, (float)(g * q.rate), slope);
-    slope[x0] = (float)slope0;
-    if (mask >= 0)
-        slope[mask] = (float)at_mask;
-    slope[x] = 0;
+    flat_entropy_slope(p, row, g, x, x0, slope); /* which may overwrite the row */
     return dsigma;
 }
 

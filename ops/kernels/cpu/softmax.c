@@ -1,41 +1,14 @@
-/* Kernels of softmax, log_softmax and cross_entropy, a row at a time. The sum of a row is made in
- * blocks: f32 within one, f64 over them, so that a row of a whole vocabulary keeps its digits. */
+/* Kernels of softmax, log_softmax and cross_entropy, a row at a time. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/vector.h"
+#include "ops/kernels/cpu/softmax_row.h"
 #include "ops/kernels/kernel.h"
-
-#define BLOCK 512
-
-static float row_max(const float *x, int64_t n)
-{
-    float most = -INFINITY;
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < n; i++)
-        most = most > x[i] ? most : x[i];
-    return most;
-}
-
-/* sum_i exp(x_i - most) */
-static double row_exp_sum(const float *x, int64_t n, float most)
-{
-    double total = 0;
-    for (int64_t b = 0; b < n; b += BLOCK) {
-        int64_t end = n < b + BLOCK ? n : b + BLOCK;
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = b; i < end; i++)
-            sum += expf(x[i] - most);
-        total += sum;
-    }
-    return total;
-}
 
 /* sum_i a_i b_i, or sum_i b_i where A is NULL. */
 static double row_dot(const float *a, const float *b, int64_t n)
 {
     double total = 0;
-    for (int64_t at = 0; at < n; at += BLOCK) {
-        int64_t end = n < at + BLOCK ? n : at + BLOCK;
+    for (int64_t at = 0; at < n; at += SOFTMAX_BLOCK) {
+        int64_t end = n < at + SOFTMAX_BLOCK ? n : at + SOFTMAX_BLOCK;
         float sum = 0;
         if (a) {
 #pragma omp simd reduction(+ : sum)
@@ -61,22 +34,8 @@ static int64_t rows_of(const struct kernel_call *call, int64_t *n)
 
 static void softmax_row(const float *x, int64_t n, float *y)
 {
-    float most = row_max(x, n);
-    double total = 0;
-    for (int64_t b = 0; b < n; b += BLOCK) {
-        int64_t end = n < b + BLOCK ? n : b + BLOCK;
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = b; i < end; i++) {
-            y[i] = expf(x[i] - most);
-            sum += y[i];
-        }
-        total += sum;
-    }
-    float scale = (float)(1 / total);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        y[i] *= scale;
+    double total = row_exp(x, n, row_max(x, n), y);
+    row_scale(y, n, (float)(1 / total));
 }
 
 static void softmax_run(const struct kernel_call *call)
