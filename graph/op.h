@@ -102,9 +102,18 @@ struct grad_call {
     uint32_t *din;           /* per input */
 };
 
+/* C[m, n] = A[m, k] B[k, n]. */
+struct op_product {
+    int64_t m, n, k;
+};
+#define OP_PRODUCTS_MAX 3
+
 struct op_cost {
     double flop;
     double bytes; /* read and written, at the planned sizes */
+    double model; /* of FLOP: what any implementation of the model must do; `sedge bench` */
+    uint32_t product_count;
+    struct op_product product[OP_PRODUCTS_MAX]; /* of matrices, as wholes */
 };
 
 /* Which rows of the inputs a row of the results depends on. A row is an index into the axes that
@@ -187,6 +196,8 @@ struct op {
     /* Bit i: result 0 may lie in the memory of input i, when that dies here and has as many
      * bytes. */
     uint32_t inplace;
+    /* Bit k: result k is told by the shapes of the inputs, whatever they hold. */
+    uint32_t by_shape;
     /* The first UPDATES results are new versions of the state rows read by as many first inputs. */
     uint32_t updates;
     /* OP_RANDOM: whether with these attributes nothing is drawn. NULL: it always draws. */

@@ -95,7 +95,7 @@ static double product_flop(const struct op_call *call)
 
 static void attention_cost(const struct op_call *call, struct op_cost *out)
 {
-    out->flop = 2 * product_flop(call);
+    out->flop = out->model = 2 * product_flop(call);
     out->bytes = 8 * (double)(type_count(&call->in[0]) + type_count(&call->in[1]));
 }
 
@@ -238,6 +238,7 @@ static bool backward_shape(struct op_call *call)
 static void backward_cost(const struct op_call *call, struct op_cost *out)
 {
     out->flop = 5 * product_flop(call);
+    out->model = 4 * product_flop(call); /* one makes again what was not kept */
     out->bytes = 16 * (double)(type_count(&call->in[0]) + type_count(&call->in[1]));
 }
 

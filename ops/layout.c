@@ -20,7 +20,7 @@ static void move_cost(const struct op_call *call, struct op_cost *out)
 static void view_cost(const struct op_call *call, struct op_cost *out)
 {
     (void)call;
-    *out = (struct op_cost){0, 0};
+    *out = (struct op_cost){0};
 }
 
 static void view_reference(const struct ref_call *call)

@@ -131,9 +131,10 @@ static void linear_grad(struct grad_call *call)
 
 static void linear_cost(const struct op_call *call, struct op_cost *out)
 {
-    double rows = (double)type_count(&call->in[0]) / (double)last(&call->in[0]);
     double weight = (double)type_count(&call->in[1]);
-    out->flop = 2 * rows * weight;
+    cost_product(out, type_count(&call->in[0]) / last(&call->in[0]), last(&call->out[0]),
+                 last(&call->in[0]));
+    out->flop = out->model;
     out->bytes =
         4 * (weight + (double)type_count(&call->in[0]) + (double)type_count(&call->out[0]));
 }
@@ -224,7 +225,9 @@ static void weight_grad_grad(struct grad_call *call)
 static void weight_grad_cost(const struct op_call *call, struct op_cost *out)
 {
     double x = (double)type_count(&call->in[0]), dy = (double)type_count(&call->in[1]);
-    out->flop = 2 * x * (double)last(&call->in[1]);
+    cost_product(out, call->out[0].dim[0].size, call->out[0].dim[1].size,
+                 type_count(&call->in[0]) / last(&call->in[0]));
+    out->flop = out->model;
     out->bytes = 4 * (x + dy + (double)type_count(&call->out[0]));
 }
 

@@ -21,7 +21,7 @@ static bool sum_squares_shape(struct op_call *call)
 
 static void sum_squares_cost(const struct op_call *call, struct op_cost *out)
 {
-    *out = (struct op_cost){0, 0};
+    *out = (struct op_cost){0};
     for (uint32_t i = 0; i < call->in_count; i++) {
         out->flop += 2 * (double)type_count(&call->in[i]);
         out->bytes += (double)type_bytes(&call->in[i]);

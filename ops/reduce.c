@@ -138,6 +138,7 @@ const struct op op_mean = {
     .shape = mean_shape,
     .grad = mean_grad,
     .cost = reduce_cost,
+    .by_shape = 2,
     .reference = mean_reference,
     .cases = reduce_cases,
 };

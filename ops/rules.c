@@ -163,6 +163,13 @@ uint32_t emit_expand(struct graph *graph, uint32_t x, uint32_t axis, const struc
     return graph_emit(graph, &op_expand, &x, 1, attr, like);
 }
 
+void cost_product(struct op_cost *cost, int64_t m, int64_t n, int64_t k)
+{
+    BUG_ON(cost->product_count == OP_PRODUCTS_MAX);
+    cost->product[cost->product_count++] = (struct op_product){m, n, k};
+    cost->model += 2.0 * (double)m * (double)n * (double)k;
+}
+
 int64_t ref_lead(const struct ref_tensor *t, uint32_t count)
 {
     int64_t n = 1;

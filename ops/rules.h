@@ -49,6 +49,9 @@ uint32_t emit_expand(struct graph *graph, uint32_t x, uint32_t axis, const struc
 /* An attribute that holds a copy of COUNT dims. */
 union attr rule_dims(struct graph *graph, const struct dim *items, uint32_t count);
 
+/* Adds a product of matrices to the work that the model asks for. */
+void cost_product(struct op_cost *cost, int64_t m, int64_t n, int64_t k);
+
 /* References. Product of the first COUNT dims, and of all. */
 int64_t ref_lead(const struct ref_tensor *t, uint32_t count);
 int64_t ref_size(const struct ref_tensor *t);

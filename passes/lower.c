@@ -70,6 +70,20 @@ static const char *step_name(struct lowering *l, const struct node *n)
     return NULL;
 }
 
+/* What the step costs, and which products it is. */
+static void add_cost(struct lowering *l, struct node_types *types, struct plan_step *step)
+{
+    struct op_cost cost = node_types_cost(types);
+    struct op_product *products =
+        arena_new_array(l->c->arena, struct op_product, cost.product_count);
+    memcpy(products, cost.product, cost.product_count * sizeof *products);
+    step->flop = cost.flop;
+    step->bytes = cost.bytes;
+    step->model = cost.model;
+    step->product_count = cost.product_count;
+    step->products = products;
+}
+
 static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
 {
     struct graph *g = l->g;
@@ -106,9 +120,7 @@ static void add_step(struct lowering *l, uint32_t at, struct node_types *types)
         step->workspace_offset = l->s->buffers[workspace].offset;
     }
     node_types_fill(g, id, types);
-    struct op_cost cost = node_types_cost(types);
-    step->flop = cost.flop;
-    step->bytes = cost.bytes;
+    add_cost(l, types, step);
 }
 
 /* The buffers of the arena by steps instead of positions: leaves, views and elided stores have

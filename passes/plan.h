@@ -11,7 +11,7 @@
 #include "graph/base/chain.h"
 #include "graph/base/diag.h"
 #include "graph/base/tensor.h"
-#include "graph/graph.h"
+#include "graph/op.h"
 
 enum memory { MEMORY_NONE, MEMORY_ARENA, MEMORY_STATE, MEMORY_CONST, MEMORY_INPUT };
 
@@ -44,6 +44,9 @@ struct plan_step {
     const char *block; /* path of the block instance, "" in the program itself; NULL: not known */
     struct span span;
     double flop, bytes; /* at the planned sizes */
+    double model;       /* of FLOP: what any implementation must do */
+    uint32_t product_count;
+    const struct op_product *products; /* of matrices, as wholes */
 };
 
 /* A stretch of the arena, and the steps over which what it holds is needed. Values that follow one

@@ -49,29 +49,12 @@ struct job {
 
 /* --- work --------------------------------------------------------------------------------- */
 
-static int64_t rows_of(const struct type *t)
-{
-    return type_count(t) / t->dim[t->rank - 1].size;
-}
-
-static int64_t last_of(const struct type *t)
-{
-    return t->dim[t->rank - 1].size;
-}
-
 static void add_products(struct job *j)
 {
     const struct plan *p = j->t.plans[GRADIENT];
-    for (uint32_t i = 0; i < p->step_count; i++) {
-        const struct plan_step *s = &p->steps[i];
-        if (!s->in_count || !s->out_count)
-            continue;
-        const struct type *in = &p->tensors[s->in[0]].type, *out = &p->tensors[s->out[0]].type;
-        if (strcmp(s->op, "linear") == 0)
-            machine_add_product(&j->machine, rows_of(in), last_of(out), last_of(in));
-        else if (strcmp(s->op, "linear_weight_grad") == 0)
-            machine_add_product(&j->machine, out->dim[0].size, out->dim[1].size, rows_of(in));
-    }
+    for (uint32_t i = 0; i < p->step_count; i++)
+        for (uint32_t k = 0; k < p->steps[i].product_count; k++)
+            machine_add_product(&j->machine, &p->steps[i].products[k]);
     j->one = j->machine;
     j->machine.threads = j->t.s.engine.threads;
     j->one.threads = 1;
@@ -82,16 +65,10 @@ static void add_products(struct job *j)
  * second time is counted once. */
 static void count_work(struct job *j)
 {
-    static const struct {
-        const char *op;
-        double times; /* what is counted, by the FLOP of the op */
-    } counted[] = {{"linear", 1}, {"linear_weight_grad", 1}, {"attention", 3}};
     const struct plan *p = j->t.plans[GRADIENT];
     for (uint32_t i = 0; i < p->step_count; i++)
-        for (size_t k = 0; k < sizeof counted / sizeof *counted; k++)
-            if (strcmp(p->steps[i].op, counted[k].op) == 0 && !p->steps[i].epoch)
-                j->model_flop +=
-                    counted[k].times * p->steps[i].flop * j->t.rows[i] / (double)j->t.measured;
+        if (!p->steps[i].epoch)
+            j->model_flop += p->steps[i].model * j->t.rows[i] / (double)j->t.measured;
 }
 
 /* --- running ------------------------------------------------------------------------------ */

@@ -32,7 +32,7 @@ bool training_step(struct training *t, bool measured, double *seconds);
 #define SHAPES_MAX 64
 
 struct product { /* shape of a matrix product, and how much of a step's work has it */
-    int64_t m, n, k;
+    struct op_product of;
     double flop, best; /* BEST: seconds of one such product */
 };
 
@@ -44,7 +44,7 @@ struct machine {
     double gemm;        /* FLOP a second on these shapes, each weighted by its share of the work */
     double read, triad; /* bytes a second from and to memory */
 };
-void machine_add_product(struct machine *m, int64_t rows, int64_t columns, int64_t inner);
+void machine_add_product(struct machine *m, const struct op_product *of);
 /* Measures, and keeps the best of this and of earlier calls. */
 void machine_measure(struct machine *m);
 /* The most bytes a second of either measurement. */

@@ -12,34 +12,39 @@
 #define TURNS 7
 #define STREAM_FLOATS (16 << 20) /* of each array: 64 MiB, more than the last cache of most */
 
-void machine_add_product(struct machine *m, int64_t rows, int64_t columns, int64_t inner)
+static double product_flop(const struct op_product *of)
 {
-    double flop = 2.0 * (double)rows * (double)columns * (double)inner;
+    return 2 * (double)of->m * (double)of->n * (double)of->k;
+}
+
+void machine_add_product(struct machine *m, const struct op_product *of)
+{
     for (uint32_t i = 0; i < m->product_count; i++) {
-        struct product *p = &m->products[i];
-        if (p->m == rows && p->n == columns && p->k == inner) {
-            p->flop += flop;
+        const struct op_product *old = &m->products[i].of;
+        if (old->m == of->m && old->n == of->n && old->k == of->k) {
+            m->products[i].flop += product_flop(of);
             return;
         }
     }
     if (m->product_count < SHAPES_MAX)
-        m->products[m->product_count++] = (struct product){rows, columns, inner, flop, INFINITY};
+        m->products[m->product_count++] = (struct product){*of, product_flop(of), INFINITY};
 }
 
 /* A product is large enough to say how fast they are: those of a few rows, such as of the
  * conditioning, are no share of the work. */
 static bool counts(const struct product *p)
 {
-    return p->m >= 32;
+    return p->of.m >= 32;
 }
 
 static void measure_product(struct machine *m, struct product *p, float *room)
 {
-    float *a = room, *b = a + p->m * p->k, *c = b + p->k * p->n;
+    const struct op_product of = p->of;
+    float *a = room, *b = a + of.m * of.k, *c = b + of.k * of.n;
     for (int turn = 0; turn < TURNS && !signals_caught(); turn++) {
         double start = clock_seconds();
-        blas_sgemm(p->m, p->n, p->k, 1, (struct blas_matrix){a, p->k, false},
-                   (struct blas_matrix){b, p->n, false}, 0, c, p->n, m->threads);
+        blas_sgemm(of.m, of.n, of.k, 1, (struct blas_matrix){a, of.k, false},
+                   (struct blas_matrix){b, of.n, false}, 0, c, of.n, m->threads);
         p->best = fmin(p->best, clock_seconds() - start);
     }
 }
@@ -49,9 +54,9 @@ static void measure_products(struct machine *m)
     double flop = 0, seconds = 0;
     int64_t most = 1;
     for (uint32_t i = 0; i < m->product_count; i++) {
-        const struct product *p = &m->products[i];
-        int64_t room = p->m * p->k + p->k * p->n + p->m * p->n;
-        most = counts(p) && room > most ? room : most;
+        const struct op_product *of = &m->products[i].of;
+        int64_t room = of->m * of->k + of->k * of->n + of->m * of->n;
+        most = counts(&m->products[i]) && room > most ? room : most;
     }
     float *room = calloc((size_t)most, sizeof *room);
     for (uint32_t i = 0; room && i < m->product_count; i++) {
@@ -60,7 +65,7 @@ static void measure_products(struct machine *m)
             continue;
         measure_product(m, p, room);
         flop += p->flop;
-        seconds += p->best * p->flop / (2.0 * (double)p->m * (double)p->n * (double)p->k);
+        seconds += p->best * p->flop / product_flop(&p->of);
     }
     free(room);
     m->gemm = seconds > 0 ? flop / seconds : 0;
