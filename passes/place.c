@@ -15,6 +15,7 @@ struct placer {
     struct storage *s;
     uint32_t *item; /* arena buffers */
     uint32_t count;
+    const int64_t *load;
     int64_t *offset;  /* per item, of the current try */
     uint32_t *placed; /* items placed so far, by offset */
     int64_t *best;
@@ -91,9 +92,34 @@ static int compare_ranked(const void *a, const void *b)
     return x->item < y->item ? -1 : x->item > y->item;
 }
 
-enum priority { BY_SIZE, BY_DURATION, BY_PROGRAM, BY_AREA, PRIORITIES };
+enum priority { BY_SIZE, BY_DURATION, BY_PROGRAM, BY_AREA, BY_LOAD, PRIORITIES };
 static const char *const priority_names[] = {"by size", "by duration", "in program order",
-                                             "by size times duration"};
+                                             "by size times duration", "by load"};
+
+/* Per step: bytes of the buffers that are alive at it. */
+static int64_t *step_loads(const struct placer *p, struct arena *arena)
+{
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < p->count; i++)
+        last = item_buffer(p, i)->last > last ? item_buffer(p, i)->last : last;
+    int64_t *load = arena_new_array(arena, int64_t, last + 2);
+    for (uint32_t i = 0; i < p->count; i++) {
+        load[item_buffer(p, i)->first] += aligned(item_buffer(p, i)->bytes);
+        load[item_buffer(p, i)->last + 1] -= aligned(item_buffer(p, i)->bytes);
+    }
+    for (uint32_t k = 1; k <= last; k++)
+        load[k] += load[k - 1];
+    return load;
+}
+
+/* The largest while B is alive. */
+static int64_t life_load(const int64_t *load, const struct buffer *b)
+{
+    int64_t most = 0;
+    for (uint32_t k = b->first; k <= b->last; k++)
+        most = load[k] > most ? load[k] : most;
+    return most;
+}
 
 static void rank_items(const struct placer *p, enum priority how, struct ranked *rank,
                        uint32_t *sequence)
@@ -108,13 +134,29 @@ static void rank_items(const struct placer *p, enum priority how, struct ranked 
             rank[i] = (struct ranked){i, -(int64_t)b->first, size};
         else if (how == BY_AREA)
             rank[i] = (struct ranked){i, size * time, size};
+        else if (how == BY_LOAD)
+            rank[i] = (struct ranked){i, life_load(p->load, b), time};
     }
     qsort(rank, p->count, sizeof *rank, compare_ranked);
     for (uint32_t i = 0; i < p->count; i++)
         sequence[i] = rank[i].item;
 }
 
-/* Seeded, so that a plan is the same each time: moves one buffer to the front of the sequence. */
+/* Where in SEQUENCE the buffer stands that ended highest in the last try. */
+static uint32_t find_top(const struct placer *p, const uint32_t *sequence)
+{
+    uint32_t top = 0;
+    int64_t most = -1;
+    for (uint32_t i = 0; i < p->count; i++) {
+        int64_t end = p->offset[sequence[i]] + aligned(item_buffer(p, sequence[i])->bytes);
+        top = end > most ? i : top;
+        most = end > most ? end : most;
+    }
+    return top;
+}
+
+/* Seeded, so that a plan is the same each time: moves one buffer further to the front of the
+ * sequence, in turn the one that is in the way and any. */
 static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
 {
     uint64_t seed = 0x9E3779B97F4A7C15u;
@@ -122,8 +164,9 @@ static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
     uint64_t turns = most < CLIMB_TURNS ? most : CLIMB_TURNS;
     for (uint64_t turn = 0; turn < turns && p->best_bytes > p->s->bound; turn++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
-        uint32_t from = (uint32_t)((seed >> 33) % p->count),
-                 to = (uint32_t)((seed >> 20) % (from + 1));
+        uint32_t any = (uint32_t)((seed >> 33) % p->count);
+        uint32_t from = turn % 2 ? any : find_top(p, sequence);
+        uint32_t to = (uint32_t)((seed >> 20) % (from + 1));
         uint32_t item = sequence[from];
         memmove(&sequence[to + 1], &sequence[to], (from - to) * sizeof *sequence);
         sequence[to] = item;
@@ -150,6 +193,7 @@ bool pass_place(struct compile *c)
     for (uint32_t b = 1; b < s->buffer_count; b++)
         if (s->buffers[b].memory == MEMORY_ARENA)
             p.item[p.count++] = b;
+    p.load = step_loads(&p, a);
     struct ranked *rank = arena_new_array(a, struct ranked, p.count + 1);
     uint32_t *sequence = arena_new_array(a, uint32_t, p.count + 1);
     uint32_t *best = arena_new_array(a, uint32_t, p.count + 1);
