@@ -25,6 +25,9 @@ extern const struct op op_reshape, op_expand, op_later, op_split, op_concat, op_
     op_gather, op_scatter_add, op_replace, op_row_owner;
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
+/* head_loss.c: the vocabulary head and its loss in one */
+extern const struct op op_head_entropy, op_head_entropy_backward, op_head_loss,
+    op_head_loss_backward;
 /* embedding.c */
 extern const struct op op_embedding, op_embedding_backward, op_one_hot;
 /* norm.c */

@@ -46,11 +46,18 @@ struct plan *compile_program(struct model *model, const struct elaborate_request
 bool pass_simplify(struct compile *c);
 bool pass_select(struct compile *c);
 bool pass_grad(struct compile *c);
+bool pass_fuse(struct compile *c);
 bool pass_recompute(struct compile *c);
 bool pass_order(struct compile *c);
 bool pass_place(struct compile *c);
 bool pass_lower(struct compile *c);
 bool pass_check(struct compile *c);
+
+/* Per state row, counted from 1: whether the program writes it. */
+bool *graph_written_rows(const struct graph *g);
+/* Whether V lies in one of these, through views: then what reads it has its place among those who
+ * read and write the row. */
+bool value_may_change(const struct graph *g, const bool *written, uint32_t v);
 
 /* The optimizer as a graph: reads grad/NAME, clips by global norm, updates NAME with AdamW, its
  * moments adam_m/NAME and adam_v/NAME, and ema/NAME where AVERAGE. Inputs: `lr` and `step` (f64,

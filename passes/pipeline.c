@@ -1,5 +1,5 @@
 /* The pipeline: every pass, in order. `sedge plan --dump after:NAME` prints what stands between two
- * of them. Fusion comes after the second simplify. */
+ * of them. */
 #include "graph/base/check.h"
 #include "graph/base/sanitize.h"
 #include "graph/text.h"
@@ -21,6 +21,7 @@ const struct pass pipeline[] = {
     {"select", "only rows that carry loss", pass_select},
     {"grad", "gradient nodes and minimize by a reverse walk", pass_grad},
     {"simplify.2", "what the gradients left over", pass_simplify},
+    {"fuse", "patterns of nodes by one op each", pass_fuse},
     {"recompute", "under a limit of memory: values dropped and computed twice", pass_recompute},
     {"order", "several orders, lowest peak", pass_order},
     {"place", "addresses in the arena", pass_place},

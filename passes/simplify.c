@@ -207,8 +207,7 @@ static uint32_t node_hash(const struct node *n, uint32_t mask)
 
 /* --- state -------------------------------------------------------------------------------- */
 
-/* Per state row, counted from 1: whether this program writes it. */
-static bool *written_rows(const struct graph *g)
+bool *graph_written_rows(const struct graph *g)
 {
     bool *written = arena_new_array(g->arena, bool, g->states->count + 1);
     for (uint32_t i = 0; i < g->order_count; i++) {
@@ -220,9 +219,8 @@ static bool *written_rows(const struct graph *g)
     return written;
 }
 
-/* Whether V lies in a row that is written: a copy of it may be needed after it has changed, and
- * must stay a copy. */
-static bool may_change(const struct graph *g, const bool *written, uint32_t v)
+/* A copy of such a value may be needed after it has changed, and must stay a copy. */
+bool value_may_change(const struct graph *g, const bool *written, uint32_t v)
 {
     while (g->nodes[g->values[v].node].op->flags & OP_VIEW)
         v = g->nodes[g->values[v].node].in[0];
@@ -239,7 +237,7 @@ static void walk(struct graph *g, uint32_t *map)
         size *= 2;
     uint32_t *table = arena_new_array(g->arena, uint32_t, size); /* node + 1 */
     uint32_t count = g->order_count;
-    const bool *written = written_rows(g);
+    const bool *written = graph_written_rows(g);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t id = g->order[i];
         struct node *n = &g->nodes[id];
@@ -249,7 +247,7 @@ static void walk(struct graph *g, uint32_t *map)
             n->in[k] = map[n->in[k]];
         drop_false_options(g, n);
         uint32_t value = identity(g, n);
-        if (value && may_change(g, written, value))
+        if (value && value_may_change(g, written, value))
             value = VALUE_NONE;
         if (!value)
             value = fold(g, n);

@@ -30,6 +30,7 @@ static const struct option_spec options[] = {
     {"chain", 0, OPTION_TEXT, "RATE",
      "what a training step costs with this `process.rate`, or `dense`, a random one, in its place",
      NULL},
+    SESSION_OPTIONS,
     {0}};
 
 #define WARM_STEPS 2
@@ -185,11 +186,11 @@ static json_t *machine_json(const struct machine *m)
         const struct product *p = &m->products[i];
         if (!isfinite(p->best))
             continue; /* too few rows to be measured */
-        double flop = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+        double flop = 2.0 * (double)p->of.m * (double)p->of.n * (double)p->of.k;
         json_array_append_new(products,
-                              json_pack("{s:I, s:I, s:I, s:f, s:f}", "m", (json_int_t)p->m, "n",
-                                        (json_int_t)p->n, "k", (json_int_t)p->k, "flop", p->flop,
-                                        "gflops", flop / p->best / 1e9));
+                              json_pack("{s:I, s:I, s:I, s:f, s:f}", "m", (json_int_t)p->of.m, "n",
+                                        (json_int_t)p->of.n, "k", (json_int_t)p->of.k, "flop",
+                                        p->flop, "gflops", flop / p->best / 1e9));
     }
     return json_pack("{s:f, s:f, s:f, s:o}", "gemm_gflops", m->gemm / 1e9, "read_gbs",
                      m->read / 1e9, "triad_gbs", m->triad / 1e9, "products", products);

@@ -128,6 +128,7 @@ int bench_chain(struct command_line *line, double seconds)
                    "--chain leaves room for %d settings on the command line", POSITIONAL_MAX - 1);
         return diags_exit_code(line->diags);
     }
+    j->t[0].s.unfused = j->t[1].s.unfused = true; /* so that a chain's steps are its own */
     if (!training_open(&j->t[0], line) || !open_other(j, line, rate))
         return diags_exit_code(line->diags);
     signals_catch(NULL);

@@ -17,7 +17,7 @@ static bool compile(struct training *t, struct command_line *line)
                                .ema = option_given(line, "ema") ? 0.999 : 0};
     double start = clock_seconds();
     t->plans[GRADIENT] = session_compile(&t->s, &q, &o);
-    t->plans[UPDATE] = t->plans[GRADIENT] ? compile_graph(update_graph(m, &u), NULL) : NULL;
+    t->plans[UPDATE] = t->plans[GRADIENT] ? session_update(&t->s, &u) : NULL;
     if (!t->plans[UPDATE])
         return false;
     const struct budget budget = {

@@ -64,8 +64,9 @@ static void show_peak(const struct budget *b, const struct plan *plan)
     qsort(alive, n, sizeof *alive, largest_first);
     for (uint32_t i = 0; i < n && i < SHOWN; i++) {
         struct span span = plan->steps[alive[i]->first].span;
-        diag_hint(b->s->diags, "%s of it: %s %s, %s:%u", plan_size(a, alive[i]->bytes),
-                  plan_buffer_name(a, plan, alive[i]), plan_buffer_type(a, plan, alive[i]),
+        const char *type = plan_buffer_type(a, plan, alive[i]); /* scratch has none */
+        diag_hint(b->s->diags, "%s of it: %s%s%s, %s:%u", plan_size(a, alive[i]->bytes),
+                  plan_buffer_name(a, plan, alive[i]), type[0] ? " " : "", type,
                   diags_file_name(b->s->diags, span.file), span.line);
     }
 }

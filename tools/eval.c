@@ -27,6 +27,7 @@ static const struct option_spec options[] = {
      NULL},
     {"per-position", 0, OPTION_FILE, "FILE", "a table of all positions (-: to standard output)",
      NULL},
+    SESSION_OPTIONS,
     {0}};
 
 struct job {

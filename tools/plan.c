@@ -23,6 +23,7 @@ static const struct option_spec options[] = {
     {"memory", 0, OPTION_KEY, "SIZE", "plan within so much: what does not fit is computed twice",
      "memory"},
     {"program", 'p', OPTION_FLAG, NULL, "print the program as written, blocks expanded", NULL},
+    SESSION_OPTIONS,
     {0}};
 
 #define FRONTIER 5 /* points */
@@ -116,7 +117,7 @@ static bool compile(struct planning *p)
         return false;
     if (p->options.gradients) {
         struct update_options u = update_options(p);
-        p->plans[1] = compile_graph(update_graph(p->s->model, &u), NULL);
+        p->plans[1] = session_update(p->s, &u);
         if (!p->plans[1])
             return false;
     }

@@ -327,7 +327,7 @@ bool project_training_plans(struct project *p, struct plan **gradient, struct pl
                                .clip = t->clip,
                                .scale = 1.0 / (double)t->accumulate,
                                .ema = t->ema};
-    *update = compile_graph(update_graph(p->s.model, &u), NULL);
+    *update = session_update(&p->s, &u);
     return remember(p, *update);
 }
 

@@ -13,6 +13,7 @@ static const struct option_spec options[] = {
     {"want", 0, OPTION_LIST, "NAME…", "named values to return as well", NULL},
     {"grad", 'g', OPTION_FLAG, NULL, "the gradient of each parameter, as grad/NAME", NULL},
     {"seed", 0, OPTION_TEXT, "N", "of the draws and of initial parameters (1)", NULL},
+    SESSION_OPTIONS,
     {0}};
 
 struct job {

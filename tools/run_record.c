@@ -169,6 +169,12 @@ static void describe_start(struct project *p, json_t *o)
     json_object_set_new(o, "threads", json_integer(p->s.engine.threads));
 }
 
+/* Whether steps are fused: the same mathematics, but other roundings. */
+static const char *fuse_word(const struct project *p)
+{
+    return p->s.unfused ? "off" : "on";
+}
+
 static json_t *describe(struct project *p)
 {
     json_t *o = json_object();
@@ -184,6 +190,7 @@ static json_t *describe(struct project *p)
     json_object_set_new(o, "model_hash", json_string(model));
     json_object_set_new(o, "cpu", json_string(cpu_name(p->arena)));
     json_object_set_new(o, "isa", json_string(p->s.engine.isa));
+    json_object_set_new(o, "fuse", json_string(fuse_word(p)));
     json_object_set_new(o, "seed", json_integer(p->recipe->train.seed));
     return o;
 }
@@ -351,6 +358,14 @@ static bool same_record(struct project *p, struct folder *folder, json_t *json)
     }
     if (!same_text(p, json, "isa", p->s.engine.isa, "the instruction set differs")) {
         diag_hint(p->diags, "set SEDGE_ISA=%s to go on, %s %s", isa ? isa : "…", other,
+                  folder->path);
+        return false;
+    }
+    if (!json_object_get(json, "fuse")) /* from before there was a choice */
+        json_object_set_new(json, "fuse", json_string("off"));
+    const char *fuse = json_string_value(json_object_get(json, "fuse"));
+    if (!same_text(p, json, "fuse", fuse_word(p), "the fusion of steps differs")) {
+        diag_hint(p->diags, "give --fuse %s to go on, %s %s", fuse ? fuse : "off", other,
                   folder->path);
         return false;
     }

@@ -32,6 +32,7 @@ static const struct option_spec options[] = {
      NULL},
     {"checkpoint", 'c', OPTION_FILE, "WHICH", "last (default), best, or a file", NULL},
     {"raw", 0, OPTION_FLAG, NULL, "the parameters themselves, not their average", NULL},
+    SESSION_OPTIONS,
     {0}};
 
 /* What a sampler counted in the carry NAME, over the sequences of the last run. */

@@ -26,6 +26,17 @@ static bool missing(struct command_line *line, const char *what, const char *nam
     return false;
 }
 
+static bool read_options(struct session *s, struct command_line *line)
+{
+    const char *fuse = option_text(line, "fuse");
+    bool off = fuse && strcmp(fuse, "off") == 0;
+    s->unfused |= off;
+    if (!fuse || off || strcmp(fuse, "on") == 0)
+        return true;
+    diag_error(line->diags, FAULT_CONFIG, (struct span){0}, "--fuse is on or off, not `%s`", fuse);
+    return false;
+}
+
 static bool read_model(struct session *s, struct command_line *line, const char *name,
                        const char *beside, struct model_request *q)
 {
@@ -41,6 +52,8 @@ static bool read_model(struct session *s, struct command_line *line, const char 
     }
     s->arena = line->arena;
     s->diags = line->diags;
+    if (!read_options(s, line))
+        return false;
     s->model = model_read(line->arena, line->diags, &ops_table, q);
     return s->model != NULL;
 }
@@ -184,7 +197,15 @@ struct plan *session_compile(struct session *s, struct elaborate_request *reques
         dims[s->dim_count + i] = q.dims[i]; /* later ones win */
     q.dims = dims;
     q.dim_count += s->dim_count;
-    return compile_program(s->model, &q, options);
+    struct compile_options defaults = {0}, *o = options ? options : &defaults;
+    o->unfused = s->unfused;
+    return compile_program(s->model, &q, o);
+}
+
+struct plan *session_update(struct session *s, const struct update_options *options)
+{
+    struct compile_options o = {.unfused = s->unfused};
+    return compile_graph(update_graph(s->model, options), &o);
 }
 
 bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also,

@@ -17,9 +17,14 @@ struct session {
     struct span memory_span;
     struct named_size *dims; /* settings that are no params: sizes of dimensions */
     uint32_t dim_count;
+    bool unfused; /* --fuse off */
     struct engine engine;
     struct state state;
 };
+
+/* The options of every command that compiles programs: entries of its table. */
+#define SESSION_OPTIONS                                                                            \
+    {"fuse", 0, OPTION_TEXT, "on|off", "off: each node of a program a step of its own", NULL}
 
 /* Reads the model MODEL (a path or a bare name) with the overrides of the command line: `preset`,
  * params, `process.…`, and sizes of dimensions. False after reporting. */
@@ -44,5 +49,7 @@ bool session_state(struct session *s, struct plan *const *plans, uint32_t count,
 /* Compiles one program; REQUEST's dims are completed with those of the session. */
 struct plan *session_compile(struct session *s, struct elaborate_request *request,
                              struct compile_options *options);
+/* The update of all parameters. */
+struct plan *session_update(struct session *s, const struct update_options *options);
 
 #endif

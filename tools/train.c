@@ -19,6 +19,7 @@ static const struct option_spec options[] = {
     {"steps", 0, OPTION_KEY, "N", "updates", "train.steps"},
     {"minutes", 0, OPTION_KEY, "M", "stop after so long", "train.minutes"},
     {"seed", 0, OPTION_KEY, "N", "of weights, data order, noise and dropout", "train.seed"},
+    SESSION_OPTIONS,
     {0}};
 
 struct job {

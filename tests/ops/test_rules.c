@@ -46,6 +46,16 @@ Test(rules, linear_maps_and_tables)
            "`layer_norm`: bias: false, but there is one");
 }
 
+Test(rules, fused_heads)
+{
+    refuse("%9: i32 [2, 3] = input\n%5: f64 [2, 3] = head_entropy %1, %4, %9, _",
+           "`head_entropy`: no head: h f32 [2, 3, 4], weight f32 [2, 3], target i32 [2, 3]");
+    refuse("%9: token main [2, 3] = input\n%8: f32 [7, 4] = input\n"
+           "%5: f64 [2, 3] = head_loss %1, %8, %9, %9, %3, _ process main",
+           "`head_loss`: no head of form `score` under this process: h f32 [2, 3, 4], weight "
+           "f32 [7, 4]");
+}
+
 Test(rules, state_and_optimizer)
 {
     refuse("%5: f32 [4] = accumulate %2, %4, %3",

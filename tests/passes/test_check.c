@@ -18,7 +18,7 @@ static void open_plan(bool update)
 {
     rig_model(&rig, "models/sedd-absorb.yaml", small);
     struct rig_program p = {"train", 3, NULL, NULL};
-    static struct compile_options gradients = {.gradients = true}, none;
+    static struct compile_options gradients = {.gradients = true, .unfused = true}, none;
     struct graph *graph = rig_elaborate(&rig, &p);
     struct plan *plan = compile_graph(graph, &gradients);
     cr_assert_not_null(plan);

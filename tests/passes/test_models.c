@@ -220,7 +220,7 @@ static void run_trial(struct trial *t, const char *what)
 
 /* Every program: the graph as elaborated, with its gradients and nothing else done to it, on double
  * references against the compiled plan on kernels. */
-static void check_programs(int which, const char *const *bind, int64_t limit)
+static void check_programs(int which, const char *const *bind, int64_t limit, bool unfused)
 {
     struct rig rig;
     struct fields f;
@@ -234,8 +234,10 @@ static void check_programs(int which, const char *const *bind, int64_t limit)
         struct rig_program *p = arena_alloc(rig.arena, sizeof *p);
         const char *name = rig.model->programs.items[i].name;
         bool train = strcmp(name, "train") == 0;
-        struct compile_options o = {
-            .gradients = train, .grad_outputs = train, .arena_limit = limit};
+        struct compile_options o = {.gradients = train,
+                                    .grad_outputs = train,
+                                    .arena_limit = limit,
+                                    .unfused = unfused};
         *p = (struct rig_program){name, BATCH, train ? bind : NULL, NULL};
         plans[i] = rig_compile(&rig, p, &o);
         trials[i] = (struct trial){&rig,
@@ -264,7 +266,8 @@ static void check_programs(int which, const char *const *bind, int64_t limit)
     rig_fill(&rig, 0.3);
     for (uint32_t i = 0; i < count; i++) {
         trials[i].loaded = rig_load(&rig, plans[i]);
-        run_trial(&trials[i], models[which]);
+        run_trial(&trials[i],
+                  unfused ? arena_printf(rig.arena, "%s unfused", models[which]) : models[which]);
     }
     rig_quiet(&rig);
     rig_close(&rig);
@@ -278,13 +281,16 @@ ParameterizedTestParameters(models, compute_what_the_references_do)
     return cr_make_param_array(int, cases, MODELS);
 }
 
-/* `train` on its own draws, and on noise that is given. */
+/* `train` on its own draws, and on noise that is given; every program fused, and each node a step
+ * of its own. */
 ParameterizedTest(int *which, models, compute_what_the_references_do)
 {
     static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
-    check_programs(*which, NULL, 0);
-    if (settings_of[*which] != time_free) /* whose loss has no t */
-        check_programs(*which, bind, 0);
+    for (int unfused = 0; unfused < 2; unfused++) {
+        check_programs(*which, NULL, 0, unfused);
+        if (settings_of[*which] != time_free) /* whose loss has no t */
+            check_programs(*which, bind, 0, unfused);
+    }
 }
 
 ParameterizedTestParameters(models, compute_the_same_in_little_memory)
@@ -298,7 +304,7 @@ ParameterizedTestParameters(models, compute_the_same_in_little_memory)
 /* The least arena there is: what can be computed twice, is. */
 ParameterizedTest(int *which, models, compute_the_same_in_little_memory)
 {
-    check_programs(*which, NULL, 1);
+    check_programs(*which, NULL, 1, false);
 }
 
 /* --- the same bits in less memory ---------------------------------------------------------- */

@@ -26,6 +26,7 @@ static struct compile_options options_for(const struct random_graph *r, uint32_t
                                     .grad_outputs = r->gradients,
                                     .accumulate = r->gradients && seed % 2,
                                     .arena_limit = arena_limit,
+                                    .unfused = seed % 3 == 0,
                                     .verify = true};
 }
 
@@ -326,6 +327,35 @@ Test(random_graphs, what_is_computed_twice_is_the_same)
         rig_close(&t.rig);
     }
     cr_assert(twice >= 75, "%u graphs", twice);
+}
+
+static uint32_t count_steps(const struct plan *plan, const char *op)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->step_count; i++)
+        count += strcmp(plan->steps[i].op, op) == 0;
+    return count;
+}
+
+/* Heads are fused with their losses, forward and with gradients, of a process and without. */
+Test(random_graphs, have_heads_that_fuse)
+{
+    static const char *const ops[] = {"head_entropy", "head_entropy_backward", "head_loss",
+                                      "head_loss_backward"};
+    uint32_t count[4] = {0};
+    for (uint32_t seed = 0; seed < GRAPHS; seed += RUN_EVERY / 2) { /* those that are run */
+        struct arena *arena = arena_new();
+        struct state_table states = {0};
+        struct random_graph r = random_graph_make(arena, diags_new(arena), &states, seed);
+        struct compile_options o = options_for(&r, seed, 0);
+        const struct plan *plan = compile_graph(r.graph, &o);
+        cr_assert_not_null(plan);
+        for (uint32_t k = 0; k < 4; k++)
+            count[k] += count_steps(plan, ops[k]);
+        arena_free(arena);
+    }
+    for (uint32_t k = 0; k < 4; k++)
+        cr_expect(count[k] >= 5, "%u of %s", count[k], ops[k]);
 }
 
 /* The generator does make what these tests are about. */

@@ -250,7 +250,7 @@ static void poisoned(int64_t accumulate, const char *row, int64_t at, float valu
 Test(train, an_infinite_weight_is_named)
 {
     static const char message[] = "step 3: the loss is not finite; the first bad value comes from "
-                                  "the op `linear`, as `log_score.raw.y`";
+                                  "the op `head_loss_backward`";
     poisoned(1, "output_layer.linear.weight", 5, INFINITY, message);
     poisoned(2, "output_layer.linear.weight", 5, INFINITY, message);
 }

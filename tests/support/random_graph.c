@@ -2,12 +2,15 @@
 #include "tests/support/random_graph.h"
 
 #include "graph/base/check.h"
+#include "graph/expr.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 
+#include <math.h>
 #include <string.h>
 
 #define POOL 160
+#define TOKENS 5  /* of the process */
 #define LARGEST 8 /* bound of a value's elements; what could grow beyond is squeezed by tanh */
 
 struct item {
@@ -24,8 +27,9 @@ struct maker {
     uint64_t state;
     struct item pool[POOL];
     uint32_t count;
-    uint32_t batch; /* axis, or 0 */
-    bool doubles;   /* every leaf is f64 */
+    uint32_t batch;   /* axis, or 0 */
+    bool doubles;     /* every leaf is f64 */
+    struct item loss; /* of a vocabulary head, or none */
     uint32_t rows;
 };
 
@@ -52,6 +56,8 @@ void random_graph_fill(const struct type *type, uint32_t seed, void *out)
             ((double *)out)[i] = x;
         else if (type->dtype == DT_BOOL)
             ((uint8_t *)out)[i] = x < 0;
+        else if (type->dtype == DT_TOKEN)
+            ((int32_t *)out)[i] = (int32_t)random_below(&state, TOKENS);
         else
             BUG_ON(true);
     }
@@ -339,6 +345,102 @@ static void add_rope(struct maker *m)
         try_node(m, &op_rope, &x->value, 1, attr, 1.5 * x->bound);
 }
 
+/* --- a vocabulary head -------------------------------------------------------------------- */
+
+static uint32_t emit(struct maker *m, const struct op *op, const uint32_t *in, uint32_t n,
+                     const union attr *attr)
+{
+    struct node_call call = {.op = op, .in = in, .in_count = n, .attr = attr, .stream = 7};
+    call.process = (op->flags & OP_PROCESS) != 0;
+    uint32_t id = graph_call(m->g, &call);
+    BUG_ON(id == NODE_NONE);
+    return m->g->nodes[id].out[0];
+}
+
+static uint32_t emit_linear(struct maker *m, uint32_t x, int64_t out, bool bias)
+{
+    const struct type *t = graph_type(m->g, x);
+    struct type matrix = {.dtype = DT_F32, .rank = 2, .dim = {{out, 0}, t->dim[t->rank - 1]}};
+    struct type vector = {.dtype = DT_F32, .rank = 1, .dim = {{out, 0}}};
+    uint32_t in[] = {x, state_value(m, STATE_PARAMETER, &matrix),
+                     bias ? state_value(m, STATE_PARAMETER, &vector) : VALUE_NONE};
+    union attr attr[] = {[LINEAR_OUT] = {.integer = out},
+                         [LINEAR_BIAS] = {.flag = bias},
+                         [LINEAR_LAYOUT] = {.integer = LAYOUT_OUT_IN},
+                         [LINEAR_INIT] = {.integer = 0},
+                         [LINEAR_STD] = {.real = 0}};
+    return emit(m, &op_linear, in, bias ? 3 : 2, attr);
+}
+
+/* Clean tokens that are given, and noise; what the head sees of them. */
+static uint32_t emit_noise(struct maker *m, const struct type *h, uint32_t *x0, uint32_t *sigma)
+{
+    struct type tokens = *h, times = {.dtype = DT_F64, .rank = roll(m, 2), .dim = {h->dim[0]}};
+    tokens.dtype = DT_TOKEN;
+    tokens.process = 1;
+    tokens.rank--;
+    *x0 = leaf(m, &op_input, &tokens, 0);
+    graph_input(m->g, arena_printf(m->arena, "in%u", m->g->input_count), *x0);
+    uint32_t given = leaf(m, &op_input, &times, 0);
+    graph_input(m->g, arena_printf(m->arena, "in%u", m->g->input_count), given);
+    *sigma = emit(m, &op_exp, &given, 1, NULL);
+    const uint32_t in[] = {*x0, *sigma};
+    return emit(m, &op_perturb, in, 2, NULL);
+}
+
+/* The loss of each position, by one of the forms that fuse can know; logits are at most BOUND.
+ * *MOST: a bound of the loss. */
+static uint32_t emit_loss(struct maker *m, uint32_t logits, double bound, double *most)
+{
+    uint32_t x0, sigma, form = roll(m, 3), x = emit_noise(m, graph_type(m->g, logits), &x0, &sigma);
+    bool masks = chain_carries_over(&m->g->processes[0].chain);
+    union attr scaled[] = {[SCORE_OUTPUT_SCALE] = {.flag = masks && roll(m, 2)}};
+    const uint32_t in[] = {logits, x, sigma};
+    *most = 2 * bound + 2;
+    if (form == 0)
+        return emit(m, &op_cross_entropy, (uint32_t[]){logits, x0}, 2, NULL);
+    if (form == 1 && masks)
+        return emit(m, &op_cross_entropy, (uint32_t[]){emit(m, &op_x0_output, in, 3, NULL), x0}, 2,
+                    NULL);
+    uint32_t score = emit(m, &op_score_output, in, 3, scaled);
+    *most = 4 * TOKENS * exp(bound);
+    return emit(m, &op_score_entropy, (uint32_t[]){score, x, x0, sigma}, 4, NULL);
+}
+
+/* Two layers, so that there is something to train below the head, and its loss, of order one. */
+static void add_head(struct maker *m)
+{
+    const struct item *x = pick_of(m, DT_F32);
+    const struct type *t = x ? graph_type(m->g, x->value) : NULL;
+    if (m->loss.value || !t || t->rank < 2 || (t->dim[0].axis && t->dim[0].axis != m->batch))
+        return;
+    double most;
+    int64_t dim = 1 + roll(m, 3);
+    uint32_t h = emit_linear(m, x->value, dim, true);
+    h = emit(m, &op_tanh, &h, 1, NULL);
+    uint32_t logits = emit_linear(m, h, m->g->processes[0].chain.states, roll(m, 2));
+    uint32_t loss = emit_loss(m, logits, (double)dim + 1, &most);
+    struct type scalar = type_scalar(DT_F64);
+    const uint32_t in[] = {loss, leaf(m, &op_const, &scalar, LARGEST / most)};
+    m->loss = (struct item){emit(m, &op_mul, in, 2, NULL), LARGEST, 0};
+    add_item(m, m->loss.value, LARGEST, 0);
+    if (!roll(m, 4))
+        add_item(m, logits, (double)dim + 1, 0); /* somebody else may look at them */
+}
+
+static void add_process(struct maker *m)
+{
+    struct process *p = arena_alloc(m->arena, sizeof *p);
+    uint32_t which = roll(m, 4);
+    p->name = "noise";
+    p->sigma = expr_parse(m->g->diags, m->arena, "2 * t", (struct span){0});
+    p->chain = which < 2    ? chain_absorb(TOKENS)
+               : which == 2 ? chain_uniform(TOKENS)
+                            : chain_mix(TOKENS, 0.7, 0.3, roll(m, 2) ? 0.3 : 0);
+    m->g->processes = p;
+    m->g->process_count = 1;
+}
+
 /* Rows where a flag holds, computed upon and put back. */
 static void add_rows(struct maker *m)
 {
@@ -439,7 +541,7 @@ static void add_update(struct maker *m)
 
 static void add_minimize(struct maker *m)
 {
-    const struct item *x = pick(m);
+    const struct item *x = m->loss.value && roll(m, 6) ? &m->loss : pick(m);
     enum dtype d = graph_type(m->g, x->value)->dtype;
     if (d != DT_F32 && d != DT_F64) {
         m->out.gradients = false;
@@ -467,9 +569,9 @@ struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
                                       struct state_table *states, uint32_t seed)
 {
     static void (*const add[])(struct maker *) = {
-        add_unary,     add_unary,   add_binary, add_binary, add_binary, add_where,
-        add_reduction, add_layer,   add_layer,  add_cut,    add_concat, add_rope,
-        add_rows,      add_reshape, add_store,  add_update, add_expand};
+        add_unary, add_unary,  add_binary, add_binary, add_binary, add_where, add_reduction,
+        add_layer, add_layer,  add_cut,    add_concat, add_rope,   add_rows,  add_reshape,
+        add_store, add_update, add_expand, add_head,   add_head};
     struct maker *m = arena_alloc(arena, sizeof *m);
     struct arena *scratch = arena_new();
     m->arena = arena;
@@ -481,6 +583,7 @@ struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
     m->out.gradients = !roll(m, 3);
     if (roll(m, 3))
         m->batch = graph_axis(m->g, "batch", 2 + roll(m, 6));
+    add_process(m);
     add_leaves(m);
     for (uint32_t i = 4 + roll(m, 30); i > 0; i--)
         add[roll(m, sizeof add / sizeof *add)](m);

@@ -1,0 +1,226 @@
+/* fuse: replaces patterns of nodes by one op each, by a table. What a program returns, or another
+ * node reads, is there after it as before: a value inside a pattern has readers inside it only. */
+#include "passes/fuse.h"
+#include "graph/base/check.h"
+
+#include <string.h>
+
+/* In the order in which they are tried. */
+static const struct pattern {
+    const struct op *anchor;
+    pattern_rule *rule;
+} patterns[] = {
+    {&op_cross_entropy, fuse_head},
+    {&op_score_entropy, fuse_head},
+};
+
+/* --- what patterns ask -------------------------------------------------------------------- */
+
+const struct node *fuse_maker(const struct fuser *f, uint32_t v, const struct op *op)
+{
+    const struct node *n = &f->g->nodes[f->g->values[v].node];
+    return v != VALUE_NONE && n->op == op ? n : NULL;
+}
+
+uint32_t fuse_reader(const struct fuser *f, uint32_t v, uint32_t k)
+{
+    const struct graph *g = f->g;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        bool reads = false;
+        for (uint32_t j = 0; !n->dead && j < n->in_count; j++)
+            reads |= n->in[j] == v;
+        if (reads && k-- == 0)
+            return g->order[i];
+    }
+    return NODE_NONE;
+}
+
+/* --- dependence --------------------------------------------------------------------------- */
+
+enum { FREE, DEPENDS, INSIDE };
+
+/* The graph as it was when the search began. */
+struct search {
+    struct fuser *f;
+    uint32_t node_count, order_count;
+    uint8_t *mark; /* per node: INSIDE the pattern, DEPENDS on what that makes, or FREE */
+};
+
+static void mark_nodes(struct search *s, const uint32_t *nodes, uint32_t count)
+{
+    const struct graph *g = s->f->g;
+    s->node_count = g->node_count;
+    s->order_count = g->order_count;
+    s->mark = arena_new_array(g->arena, uint8_t, g->node_count);
+    for (uint32_t i = 0; i < count; i++)
+        s->mark[nodes[i]] = INSIDE;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->in_count && s->mark[g->order[i]] == FREE; k++)
+            if (n->in[k] && s->mark[g->values[n->in[k]].node] != FREE)
+                s->mark[g->order[i]] = DEPENDS;
+    }
+}
+
+/* Into CUTS what V is made of that is told by the shapes of dependents. False where V depends on
+ * what they hold. */
+static bool find_cuts(const struct search *s, uint32_t v, uint32_t *cuts, uint32_t *count)
+{
+    const struct graph *g = s->f->g;
+    bool *seen = arena_new_array(g->arena, bool, g->value_count);
+    uint32_t *stack = arena_new_array(g->arena, uint32_t, g->value_count), depth = 0;
+    stack[depth++] = v;
+    while (depth) {
+        uint32_t at = stack[--depth], node = g->values[at].node;
+        const struct node *n = &g->nodes[node];
+        if (s->mark[node] == INSIDE)
+            return false;
+        if (s->mark[node] == DEPENDS && (n->op->by_shape >> g->values[at].result & 1)) {
+            cuts[(*count)++] = at;
+            continue;
+        }
+        for (uint32_t k = 0; k < n->in_count && s->mark[node] == DEPENDS; k++)
+            if (n->in[k] && !seen[n->in[k]]) {
+                seen[n->in[k]] = true;
+                stack[depth++] = n->in[k];
+            }
+    }
+    return true;
+}
+
+/* The first free value of the program of the type of V, or VALUE_NONE. */
+static uint32_t find_free(const struct search *s, uint32_t v)
+{
+    const struct graph *g = s->f->g;
+    for (uint32_t i = 0; i < s->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->out_count && s->mark[g->order[i]] == FREE; k++)
+            if (type_equal(graph_type(g, n->out[k]), graph_type(g, v)) &&
+                !value_may_change(g, s->f->written, n->out[k]))
+                return n->out[k];
+    }
+    return VALUE_NONE;
+}
+
+/* Zeros of the type of V; VALUE_NONE where its size is known only after some node has run. */
+static uint32_t make_zeros(struct graph *g, uint32_t v, const struct origin *origin)
+{
+    const struct type type = *graph_type(g, v);
+    union attr zero = {.real = 0};
+    struct node_call call = {.op = &op_const, .attr = &zero, .types = &type, .origin = origin};
+    if (type.rank && type.dim[0].axis && g->axes[type.dim[0].axis].counter)
+        return VALUE_NONE;
+    uint32_t node = graph_call(g, &call);
+    BUG_ON(node == NODE_NONE);
+    return g->nodes[node].out[0];
+}
+
+/* V, as its node makes it of other values of the same types; VALUE_NONE: there are none. */
+static uint32_t make_again(const struct search *s, uint32_t v)
+{
+    struct graph *g = s->f->g;
+    const struct node like = g->nodes[g->values[v].node];
+    uint32_t *in = arena_new_array(g->arena, uint32_t, like.in_count);
+    for (uint32_t k = 0; k < like.in_count; k++) {
+        if (!like.in[k])
+            continue;
+        in[k] = find_free(s, like.in[k]);
+        if (!in[k])
+            in[k] = make_zeros(g, like.in[k], like.origin);
+        if (!in[k])
+            return VALUE_NONE;
+    }
+    uint32_t first = graph_emit(g, like.op, in, like.in_count, like.attr, &like);
+    return g->nodes[g->values[first].node].out[g->values[v].result];
+}
+
+/* Takes back what was made since the search began. */
+static void forget(const struct search *s)
+{
+    struct graph *g = s->f->g;
+    g->order_count = s->order_count;
+    for (uint32_t i = s->node_count; i < g->node_count; i++)
+        g->nodes[i].dead = true;
+}
+
+bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t count)
+{
+    struct graph *g = f->g;
+    struct search s = {.f = f};
+    uint32_t *cuts = arena_new_array(g->arena, uint32_t, g->value_count), found = 0;
+    mark_nodes(&s, nodes, count);
+    if (!find_cuts(&s, v, cuts, &found))
+        return false;
+    uint32_t *instead = arena_new_array(g->arena, uint32_t, found + 1);
+    for (uint32_t i = 0; i < found; i++) {
+        instead[i] = make_again(&s, cuts[i]);
+        if (!instead[i]) {
+            forget(&s);
+            return false;
+        }
+    }
+    graph_replace(g, cuts, instead, found);
+    return true;
+}
+
+/* --- what they change --------------------------------------------------------------------- */
+
+static void count_uses(struct fuser *f)
+{
+    struct graph *g = f->g;
+    f->uses = arena_new_array(g->arena, uint32_t, g->value_count);
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            f->uses[n->in[k]]++;
+    }
+    for (uint32_t i = 0; i < g->output_count; i++)
+        f->uses[g->outputs[i].value]++;
+    f->uses[g->minimize]++;
+}
+
+void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
+                  const uint32_t *dead, uint32_t dead_count)
+{
+    struct graph *g = f->g;
+    const uint32_t *to = g->nodes[node].out;
+    BUG_ON(count > g->nodes[node].out_count);
+    for (uint32_t k = 0; k < count; k++) {
+        if (!from[k])
+            continue;
+        BUG_ON(!type_equal(graph_type(g, from[k]), graph_type(g, to[k])));
+        g->values[to[k]].name = g->values[from[k]].name;
+        graph_replace(g, &from[k], &to[k], 1);
+    }
+    for (uint32_t i = 0; i < dead_count; i++)
+        g->nodes[dead[i]].dead = true;
+    graph_order(g);
+    graph_sweep(g);
+    graph_order(g);
+    count_uses(f);
+}
+
+/* Whether a pattern that is anchored at the op of NODE replaced something. */
+static bool try_patterns(struct fuser *f, uint32_t node)
+{
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        if (patterns[i].anchor == f->g->nodes[node].op && patterns[i].rule(f, node))
+            return true;
+    return false;
+}
+
+bool pass_fuse(struct compile *c)
+{
+    struct fuser f = {.g = c->graph, .written = graph_written_rows(c->graph)};
+    if (c->options->unfused)
+        return true;
+    count_uses(&f);
+    uint32_t count = c->graph->order_count;
+    uint32_t *nodes = arena_new_array(c->arena, uint32_t, count);
+    memcpy(nodes, c->graph->order, count * sizeof *nodes);
+    for (uint32_t i = 0; i < count; i++)
+        if (!c->graph->nodes[nodes[i]].dead)
+            try_patterns(&f, nodes[i]);
+    return true;
+}

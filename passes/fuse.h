@@ -1,0 +1,38 @@
+/* What the patterns of fuse.c look at and change a graph with. A pattern is anchored at one op: it
+ * is asked of every node of that op, in program order, and either replaces what it finds around it
+ * or leaves everything as it is. */
+#ifndef SEDGE_FUSE_H
+#define SEDGE_FUSE_H
+
+#include "ops/ops.h"
+#include "passes/compile.h"
+
+struct fuser {
+    struct graph *g;
+    uint32_t *uses; /* per value: inputs that read it, and outputs */
+    const bool
+        *written; /* per state row: see value_may_change. What reads such a row is not moved */
+};
+
+/* True when it replaced something. NODE is alive. */
+typedef bool pattern_rule(struct fuser *f, uint32_t node);
+
+/* The node that makes V, if it is one of OP; else NULL. Nodes move when one is added. */
+const struct node *fuse_maker(const struct fuser *f, uint32_t v, const struct op *op);
+
+/* The K-th live node that reads V (the order is that of the program), or NODE_NONE. */
+uint32_t fuse_reader(const struct fuser *f, uint32_t v, uint32_t k);
+
+/* Makes V one that does not depend on NODES: what is told by the shapes of values that do is taken
+ * from others of these types. False, and nothing is changed, where V depends on more of them. */
+bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t count);
+
+/* Makes COUNT results of the new node NODE stand for the values FROM (VALUE_NONE: for none), which
+ * keep their names; the nodes DEAD are gone. */
+void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
+                  const uint32_t *dead, uint32_t dead_count);
+
+/* The patterns. fuse_head.c: */
+pattern_rule fuse_head;
+
+#endif

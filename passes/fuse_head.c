@@ -1,0 +1,285 @@
+/* The vocabulary head and its loss, with their gradients where the program has them: from the
+ * linear map that makes the logits to the loss of each position, and from the gradient of that loss
+ * back to those of the map. What is left is one op (ops/head_loss.c) that never holds all logits.
+ */
+#include "graph/base/check.h"
+#include "ops/kernels/attrs.h"
+#include "passes/fuse.h"
+
+#include <string.h>
+
+/* The ops between the map and the loss, from the loss back, and the backward ops of those that have
+ * one here: without, the program must not want the gradient. Noisy tokens and noise are inputs 1
+ * and 2 of all ops between. */
+static const struct shape {
+    const struct op *loss, *between[2];
+    const struct op *loss_back, *between_back;
+    int form;
+    bool masks; /* only where the chain does nothing but mask */
+} shapes[] = {
+    {&op_cross_entropy, {NULL}, &op_cross_entropy_backward, NULL, 0, false},
+    {&op_cross_entropy,
+     {&op_x0_output},
+     &op_cross_entropy_backward,
+     &op_x0_output_backward,
+     FORM_LAW,
+     true},
+    {&op_score_entropy,
+     {&op_score_output},
+     &op_score_entropy_backward,
+     &op_score_output_backward,
+     FORM_SCORE,
+     false},
+    /* At a mask the law does not change when all its logits are moved alike, so that the scale of a
+     * score does not matter; and projected, a score is that of the law. */
+    {&op_cross_entropy, {&op_score_posterior, &op_score_output}, NULL, NULL, FORM_LAW, true},
+    {&op_score_entropy, {&op_posterior_score, &op_x0_output}, NULL, NULL, FORM_LAW_SCORE, true},
+    {&op_score_entropy, {&op_project_score, &op_score_output}, NULL, NULL, FORM_LAW_SCORE, true},
+};
+
+#define NODES_MOST 9
+#define INPUTS_MOST 7
+
+/* What was found. Values: 0 where there is none. */
+struct head {
+    struct fuser *f;
+    const struct shape *shape;
+    uint32_t nodes[NODES_MOST], count; /* all of the pattern, the loss first */
+    uint32_t h, weight, bias, logits;
+    uint32_t last; /* what the loss is of: the logits, or what the ops between made of them */
+    uint32_t x0, x, sigma, process;
+    uint32_t loss, dloss, dlogits, dh, dweight, dbias;
+    int64_t layout;
+    bool scaled;
+    const struct origin *origin; /* of the map: most of the work, and the weight, are there */
+};
+
+static const struct node *add_node(struct head *t, uint32_t id)
+{
+    BUG_ON(t->count == NODES_MOST);
+    t->nodes[t->count++] = id;
+    return &t->f->g->nodes[id];
+}
+
+/* The node that makes V joins, if it is one of OP. */
+static const struct node *add_maker(struct head *t, uint32_t v, const struct op *op)
+{
+    return fuse_maker(t->f, v, op) ? add_node(t, t->f->g->values[v].node) : NULL;
+}
+
+/* The first node of OP that reads V joins. */
+static const struct node *add_reader(struct head *t, uint32_t v, const struct op *op)
+{
+    uint32_t id;
+    for (uint32_t k = 0; (id = fuse_reader(t->f, v, k)) != NODE_NONE; k++)
+        if (t->f->g->nodes[id].op == op)
+            return add_node(t, id);
+    return NULL;
+}
+
+/* --- forward ------------------------------------------------------------------------------ */
+
+static bool find_between(struct head *t)
+{
+    const struct graph *g = t->f->g;
+    t->logits = t->last;
+    for (int i = 0; i < 2 && t->shape->between[i]; i++) {
+        const struct node *n = add_maker(t, t->logits, t->shape->between[i]);
+        if (!n)
+            return false;
+        if (i == 0 && !t->process) { /* a cross entropy names none */
+            t->process = n->process;
+            t->x = n->in[1];
+        }
+        if (n->process != t->process || n->in[1] != t->x ||
+            (i == 0 && t->sigma && n->in[2] != t->sigma))
+            return false;
+        if (n->op == &op_score_output)
+            t->scaled = n->attr[SCORE_OUTPUT_SCALE].flag;
+        t->logits = n->in[0];
+    }
+    const struct type *x = graph_type(g, t->x), *x0 = graph_type(g, t->x0);
+    return !t->process || (x0->process == t->process && type_same_shape(x, x0));
+}
+
+static bool find_map(struct head *t)
+{
+    const struct node *n = add_maker(t, t->logits, &op_linear);
+    if (!n || graph_type(t->f->g, n->in[0])->rank < 2)
+        return false;
+    t->h = n->in[0];
+    t->weight = n->in[1];
+    t->bias = n->in_count > 2 ? n->in[2] : VALUE_NONE;
+    t->layout = n->attr[LINEAR_LAYOUT].integer;
+    t->origin = n->origin;
+    return true;
+}
+
+static bool find_forward(struct head *t, uint32_t loss)
+{
+    const struct node *n = add_node(t, loss);
+    t->last = n->in[0];
+    t->loss = n->out[0];
+    if (n->op == &op_score_entropy) {
+        t->x = n->in[1];
+        t->x0 = n->in[2];
+        t->sigma = n->in[3];
+        t->process = n->process;
+    } else {
+        t->x0 = n->in[1];
+    }
+    if (!find_between(t) || !find_map(t))
+        return false;
+    const struct chain *chain = t->process ? &t->f->g->processes[t->process - 1].chain : NULL;
+    return !chain || (t->shape->masks ? chain_carries_over(chain) : chain->kind == CHAIN_FLAT);
+}
+
+/* --- backward ----------------------------------------------------------------------------- */
+
+/* What the linear map's own gradient rule made of the gradient of the logits. */
+static bool find_map_gradients(struct head *t)
+{
+    const struct graph *g = t->f->g;
+    const struct node *dh = add_reader(t, t->dlogits, &op_linear);
+    const struct node *dweight = add_reader(t, t->dlogits, &op_linear_weight_grad);
+    const struct node *dbias = t->bias ? add_reader(t, t->dlogits, &op_sum_to) : NULL;
+    if (!dh || !dweight || (t->bias && !dbias))
+        return false;
+    if (dh->in[0] != t->dlogits || dh->in[1] != t->weight || dh->attr[LINEAR_BIAS].flag ||
+        dh->attr[LINEAR_LAYOUT].integer == t->layout)
+        return false;
+    if (dweight->in[0] != t->h || dweight->in[1] != t->dlogits ||
+        dweight->attr[WEIGHT_GRAD_LAYOUT].integer != t->layout)
+        return false;
+    if (dbias && !type_same_shape(graph_type(g, dbias->out[0]), graph_type(g, t->bias)))
+        return false;
+    t->dh = dh->out[0];
+    t->dweight = dweight->out[0];
+    t->dbias = dbias ? dbias->out[0] : VALUE_NONE;
+    return true;
+}
+
+/* The inputs of the loss, and between them and the gradient what the loss kept. */
+static bool is_backward_of(const struct head *t, const struct node *back)
+{
+    const struct node *loss = &t->f->g->nodes[t->nodes[0]];
+    for (uint32_t i = 0; i < loss->in_count; i++)
+        if (back->in[i] != loss->in[i])
+            return false;
+    return back->in_count == 5 || back->in[2] == loss->out[1];
+}
+
+/* False where there is a gradient that does not fit; a program without one has no DLOSS. */
+static bool find_backward(struct head *t)
+{
+    const struct shape *s = t->shape;
+    const struct node *back = s->loss_back ? add_reader(t, t->last, s->loss_back) : NULL;
+    if (!back)
+        return true;
+    if (!is_backward_of(t, back))
+        return false;
+    t->dloss = back->in[back->in_count - 1];
+    t->dlogits = back->out[0];
+    if (s->between_back) {
+        const struct node *n = add_reader(t, t->dlogits, s->between_back);
+        uint32_t with = s->form == FORM_LAW ? t->last : t->x, at = s->form == FORM_LAW ? 0 : 1;
+        if (!n || n->in[at] != with || n->in[1 - at] != t->dlogits)
+            return false;
+        t->dlogits = n->out[0];
+    }
+    return find_map_gradients(t);
+}
+
+/* --- the whole ---------------------------------------------------------------------------- */
+
+/* Whether all readers of V are in the pattern. */
+static bool is_closed(const struct head *t, uint32_t v)
+{
+    uint32_t uses = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct node *n = &t->f->g->nodes[t->nodes[i]];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            uses += n->in[k] == v;
+    }
+    return uses == t->f->uses[v];
+}
+
+static bool nothing_else_is_read(const struct head *t)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct node *n = &t->f->g->nodes[t->nodes[i]];
+        for (uint32_t k = 0; k < n->out_count; k++) {
+            uint32_t v = n->out[k];
+            bool stays =
+                v == t->loss || (t->dloss && (v == t->dh || v == t->dweight || v == t->dbias));
+            if (!stays && !is_closed(t, v))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* The inputs of the op, in its order; their number. */
+static uint32_t list_inputs(const struct head *t, uint32_t in[INPUTS_MOST])
+{
+    uint32_t n = 0;
+    in[n++] = t->h;
+    in[n++] = t->weight;
+    in[n++] = t->x0;
+    if (t->dloss)
+        in[n++] = t->dloss;
+    if (t->process) {
+        in[n++] = t->x;
+        in[n++] = t->shape->form == FORM_LAW ? VALUE_NONE : t->sigma;
+    }
+    in[n++] = t->bias;
+    return n;
+}
+
+static bool may_move(const struct head *t)
+{
+    uint32_t in[INPUTS_MOST], n = list_inputs(t, in);
+    for (uint32_t i = 0; i < n; i++)
+        if (in[i] && value_may_change(t->f->g, t->f->written, in[i]))
+            return false;
+    return true;
+}
+
+static uint32_t emit_head(const struct head *t)
+{
+    struct graph *g = t->f->g;
+    const union attr entropy[] = {[HEAD_ENTROPY_LAYOUT] = {.integer = t->layout}};
+    const union attr loss[] = {
+        [HEAD_LOSS_LAYOUT] = {.integer = t->layout},
+        [HEAD_LOSS_FORM] = {.integer = t->shape->form},
+        [HEAD_LOSS_SCALE] = {.flag = t->shape->form == FORM_SCORE && t->scaled}};
+    struct node like = {.origin = t->origin, .process = t->process};
+    uint32_t in[INPUTS_MOST], n = list_inputs(t, in);
+    const struct op *op = t->dloss ? &op_head_entropy_backward : &op_head_entropy;
+    if (t->process)
+        op = t->dloss ? &op_head_loss_backward : &op_head_loss;
+    uint32_t v = graph_emit(g, op, in, n, t->process ? loss : entropy, &like);
+    return g->values[v].node;
+}
+
+static bool try_shape(struct fuser *f, const struct shape *shape, uint32_t node)
+{
+    struct head t = {.f = f, .shape = shape};
+    if (!find_forward(&t, node) || !find_backward(&t) || !nothing_else_is_read(&t) || !may_move(&t))
+        return false;
+    /* What the losses count for must be known before they are. */
+    if (t.dloss && !fuse_detach(f, t.dloss, t.nodes, t.count))
+        return false;
+    uint32_t from[] = {t.loss, t.dh, t.dweight, t.dbias};
+    uint32_t made = emit_head(&t);
+    fuse_replace(f, made, from, t.dloss ? (t.bias ? 4 : 3) : 1, t.nodes, t.count);
+    return true;
+}
+
+bool fuse_head(struct fuser *f, uint32_t node)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (shapes[i].loss == f->g->nodes[node].op && try_shape(f, &shapes[i], node))
+            return true;
+    return false;
+}
