@@ -17,6 +17,7 @@ struct loaded {
     struct tensor *in, *out;       /* operands of one step */
     struct region consts;
     int64_t count[AXES_MAX];
+    struct step_time *times; /* per step; NULL: not measured */
     uint32_t *last_step; /* per tensor: the last step that touches its buffer; sanitizers only */
 };
 
@@ -304,20 +305,40 @@ static void run_step(struct loaded *l, uint32_t i, const struct run *run)
         cut_axis(l, s->counts, count);
 }
 
+/* Of the planned rows: the least share of any operand with a short axis. */
+static double share_of_rows(const struct loaded *l, const struct plan_step *s)
+{
+    double least = 1;
+    for (uint32_t k = 0; k < s->in_count + s->out_count; k++) {
+        uint32_t t = k < s->in_count ? s->in[k] : s->out[k - s->in_count];
+        const struct type *planned = &l->plan->tensors[t].type;
+        if (planned->rank && planned->dim[0].axis)
+            least = fmin(least, (double)l->tensors[t].dim[0] / (double)planned->dim[0].size);
+    }
+    return least;
+}
+
+void executor_measure(struct loaded *loaded, struct step_time *times)
+{
+    loaded->times = times;
+}
+
 bool executor_run(struct loaded *loaded, const struct run *run, uint32_t *step)
 {
     struct loaded *l = loaded;
     prepare(l, run);
     for (uint32_t i = 0; i < l->plan->step_count; i++) {
-        double start = run->seconds ? clock_seconds() : 0;
+        double start = l->times ? clock_seconds() : 0;
 #ifdef SANITIZED
         unpoison_results(l, i);
 #endif
         if (run->lawless)
             *run->lawless += count_lawless(l, &l->plan->steps[i]);
         run_step(l, i, run);
-        if (run->seconds)
-            run->seconds[i] += clock_seconds() - start;
+        if (l->times) {
+            l->times[i].seconds += clock_seconds() - start;
+            l->times[i].rows += share_of_rows(l, &l->plan->steps[i]);
+        }
         for (uint32_t k = 0; run->checked && k < l->plan->steps[i].out_count; k++) {
             if (is_finite(&l->tensors[l->plan->steps[i].out[k]]))
                 continue;

@@ -23,6 +23,14 @@ struct loaded *executor_load(struct diags *diags, struct arena *arena, struct en
                              const struct plan *plan);
 void executor_unload(struct loaded *loaded);
 
+/* What a step of a plan took, added up over runs. */
+struct step_time {
+    double seconds;
+    double rows; /* that it ran on, as a share of those planned: 1 a run where no axis is short */
+};
+/* From now on each run adds to TIMES, one for each step of the plan; NULL: not measured. */
+void executor_measure(struct loaded *loaded, struct step_time *times);
+
 struct run {
     const void *const *inputs; /* per input of the plan, in its order; each of the run's size */
     int64_t count[16];         /* per axis of the plan: rows of this run; 0: as planned */
@@ -31,7 +39,6 @@ struct run {
     uint32_t sequence;  /* global index of the first sequence */
     uint32_t sequences; /* of one iteration over all its batches; 0: those of this run */
     bool checked;       /* stop at the first value that is not finite */
-    double *seconds;    /* per step of the plan, added to; NULL: not measured */
     /* Added to: floats that are NaN or +infinity among those that steps draw tokens by, at kept
      * positions too. Kernels draw all the same, a NaN being no weight: some token comes out, or
      * the one that was there, and it means nothing. NULL: not looked at. */

@@ -50,8 +50,7 @@ static struct run gradient_run(struct training *t, const void *const *inputs, in
                         .key = t->key,
                         .iteration = (uint32_t)step,
                         .sequence = (uint32_t)(micro * c->batch),
-                        .sequences = (uint32_t)(c->batch * c->accumulate),
-                        .seconds = t->trainer->gradient_seconds};
+                        .sequences = (uint32_t)(c->batch * c->accumulate)};
 }
 
 /* The inputs of the gradient plan, by name. */
@@ -137,10 +136,7 @@ static bool update_step(struct training *t, int64_t step, double lr, double *nor
     const void *inputs[2];
     for (uint32_t i = 0; i < plan->input_count; i++)
         inputs[i] = strcmp(plan->inputs[i].name, "lr") == 0 ? &lr : &number;
-    struct run run = {.inputs = inputs,
-                      .key = t->key,
-                      .iteration = (uint32_t)step,
-                      .seconds = t->trainer->update_seconds};
+    struct run run = {.inputs = inputs, .key = t->key, .iteration = (uint32_t)step};
     uint32_t unused;
     executor_run(t->trainer->update, &run, &unused);
     struct tensor out = executor_output(t->trainer->update, plan_output(plan, "grad_norm"));

@@ -57,8 +57,6 @@ struct trainer {
                               * accumulating, accumulate.keep; output loss */
     struct loaded *update;   /* inputs lr, step; output grad_norm */
     int64_t *step;           /* the row cursor/step: updates done */
-    /* Per step of the plans, added to; NULL: not measured. */
-    double *gradient_seconds, *update_seconds;
 };
 
 /* The learning rate of step STEP (from 1) at PROGRESS: up to its highest over WARMUP steps, then by

@@ -5,10 +5,8 @@
 #include "tools/json_print.h"
 #include "tools/signals.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 static const struct option_spec options[] = {
@@ -50,17 +48,6 @@ struct job {
 
 /* --- work --------------------------------------------------------------------------------- */
 
-static void add_products(struct job *j)
-{
-    const struct plan *p = j->t.plans[GRADIENT];
-    for (uint32_t i = 0; i < p->step_count; i++)
-        for (uint32_t k = 0; k < p->steps[i].product_count; k++)
-            machine_add_product(&j->machine, &p->steps[i].products[k]);
-    j->one = j->machine;
-    j->machine.threads = j->t.s.engine.threads;
-    j->one.threads = 1;
-}
-
 /* What a step must compute whatever the implementation: six FLOP per weight and row, and attention
  * forward once and backward twice. Rows that were skipped are not counted, and what is computed a
  * second time is counted once. */
@@ -69,7 +56,8 @@ static void count_work(struct job *j)
     const struct plan *p = j->t.plans[GRADIENT];
     for (uint32_t i = 0; i < p->step_count; i++)
         if (!p->steps[i].epoch)
-            j->model_flop += p->steps[i].model * j->t.rows[i] / (double)j->t.measured;
+            j->model_flop +=
+                p->steps[i].model * j->t.times[GRADIENT][i].rows / (double)j->t.measured;
 }
 
 /* --- running ------------------------------------------------------------------------------ */
@@ -157,14 +145,24 @@ static double gemm_scaling(const struct job *j)
     return j->one.gemm > 0 ? j->machine.gemm / j->one.gemm : 1;
 }
 
+static struct profile profile_of(const struct job *j)
+{
+    return (struct profile){.arena = j->t.s.arena,
+                            .diags = j->t.s.diags,
+                            .plans = j->t.plans,
+                            .times = j->t.times,
+                            .count = PLANS,
+                            .turns = (double)j->t.measured,
+                            .turn = "step"};
+}
+
 static void print_text(const struct job *j)
 {
     const struct machine *m = &j->machine;
     printf("%s, batch %lld x %lld, %s kernels, BLIS %s, %d thread%s\n", j->t.s.model->path,
            (long long)j->t.batch, (long long)j->t.length, j->t.s.engine.isa, blas_name(NULL),
            m->threads, m->threads == 1 ? "" : "s");
-    printf("matrix products of these shapes: %.1f GFLOP/s; memory: %.1f GB/s read, %.1f triad\n",
-           m->gemm / 1e9, m->read / 1e9, m->triad / 1e9);
+    machine_print(m);
     printf("train: %.1f tokens/s, %.2f ms a step (median of %lld), %.0f MiB resident at most, "
            "%.0f planned\n",
            tokens_per_s(j), 1000 * j->seconds, (long long)j->t.measured, j->resident,
@@ -176,24 +174,8 @@ static void print_text(const struct job *j)
                "that\n",
                step_scaling(j), gemm_scaling(j), step_scaling(j) / gemm_scaling(j));
     printf("       compiled in %.1f ms\n\n", j->t.compile_ms);
-    work_print(&j->t, m);
-}
-
-static json_t *machine_json(const struct machine *m)
-{
-    json_t *products = json_array();
-    for (uint32_t i = 0; i < m->product_count; i++) {
-        const struct product *p = &m->products[i];
-        if (!isfinite(p->best))
-            continue; /* too few rows to be measured */
-        double flop = 2.0 * (double)p->of.m * (double)p->of.n * (double)p->of.k;
-        json_array_append_new(products,
-                              json_pack("{s:I, s:I, s:I, s:f, s:f}", "m", (json_int_t)p->of.m, "n",
-                                        (json_int_t)p->of.n, "k", (json_int_t)p->of.k, "flop",
-                                        p->flop, "gflops", flop / p->best / 1e9));
-    }
-    return json_pack("{s:f, s:f, s:f, s:o}", "gemm_gflops", m->gemm / 1e9, "read_gbs",
-                     m->read / 1e9, "triad_gbs", m->triad / 1e9, "products", products);
+    struct profile profile = profile_of(j);
+    work_print(&profile, m);
 }
 
 static void print_json(struct diags *diags, const struct job *j)
@@ -214,7 +196,8 @@ static void print_json(struct diags *diags, const struct job *j)
                             json_pack("{s:f, s:f, s:f}", "step", step_scaling(j), "gemm",
                                       gemm_scaling(j), "share_of_gemm",
                                       step_scaling(j) / gemm_scaling(j)));
-    work_json(&j->t, &j->machine, o);
+    struct profile profile = profile_of(j);
+    work_json(&profile, &j->machine, o);
     json_print(diags, o, 9);
 }
 
@@ -226,7 +209,10 @@ static int bench_training(struct command_line *line, double seconds)
     signals_catch(NULL);
     j->scaling = option_given(line, "scaling");
     plan_sum(j->t.plans, PLANS, &j->planned);
-    add_products(j);
+    machine_add_plan(&j->machine, j->t.plans[GRADIENT]);
+    j->one = j->machine;
+    j->machine.threads = j->t.s.engine.threads;
+    j->one.threads = 1;
     if (!measure(j, seconds))
         return diags_exit_code(line->diags);
     if (signals_caught())

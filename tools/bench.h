@@ -15,11 +15,9 @@ struct training {
     struct session s;
     struct plan *plans[PLANS];
     struct trainer trainer;
-    int64_t batch, length, tokens; /* TOKENS: of the alphabet without mask */
-    int64_t step, measured;        /* done; of these, measured */
-    double *seconds[PLANS];        /* per step of the plans, of measured steps */
-    double *rows; /* per step of the gradient plan: shares of the planned rows that it ran on, added
-                   * up over measured steps */
+    int64_t batch, length, tokens;  /* TOKENS: of the alphabet without mask */
+    int64_t step, measured;         /* done; of these, measured */
+    struct step_time *times[PLANS]; /* of measured steps */
     double compile_ms;
 };
 /* Opens the model of the command line; false after reporting. Close the state when done. */
@@ -44,18 +42,31 @@ struct machine {
     double gemm;        /* FLOP a second on these shapes, each weighted by its share of the work */
     double read, triad; /* bytes a second from and to memory */
 };
-void machine_add_product(struct machine *m, const struct op_product *of);
+/* Adds what the steps of PLAN multiply. */
+void machine_add_plan(struct machine *m, const struct plan *plan);
 /* Measures, and keeps the best of this and of earlier calls. */
 void machine_measure(struct machine *m);
 /* The most bytes a second of either measurement. */
 double machine_bandwidth(const struct machine *m);
+void machine_print(const struct machine *m);
+json_t *machine_json(const struct machine *m);
 
 /* --- the roofline (bench_roofline.c) ---------------------------------------------------------- */
 
+/* Plans that ran some number of times, in a training step or in the whole of a loop. */
+struct profile {
+    struct arena *arena;
+    const struct diags *diags; /* names files */
+    struct plan *const *plans;
+    struct step_time *const *times;
+    uint32_t count;
+    double turns;     /* over which TIMES are added up */
+    const char *turn; /* "step", "run" */
+};
 /* Both by op and by the slowest steps of the plans, with the lines of YAML they come from. */
-void work_print(const struct training *t, const struct machine *m);
+void work_print(const struct profile *p, const struct machine *m);
 /* The lists "ops" and "slowest". */
-void work_json(const struct training *t, const struct machine *m, json_t *into);
+void work_json(const struct profile *p, const struct machine *m, json_t *into);
 
 /* --- questions ------------------------------------------------------------------------------ */
 

@@ -88,7 +88,7 @@ static bool measure(struct job *j, double seconds)
         const struct plan *plan = j->t[i].plans[GRADIENT];
         for (uint32_t k = 0; k < plan->step_count; k++)
             if (plan->steps[k].chain)
-                j->of_chain[i] += j->t[i].seconds[GRADIENT][k] / (double)j->pairs;
+                j->of_chain[i] += j->t[i].times[GRADIENT][k].seconds / (double)j->pairs;
         j->seconds[i] = bench_median(j->took[i], j->pairs);
     }
     return true;

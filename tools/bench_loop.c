@@ -16,7 +16,12 @@ struct job {
     struct session s;
     struct loop *loop;
     struct looper *looper;
-    struct loop_times times;
+    struct loop_times grid;
+    struct plan **plans;
+    struct loop_program *programs;
+    struct step_time **times; /* of each plan, of runs that are measured */
+    uint32_t count;
+    struct machine machine;
     int64_t batch, length;
     double took[MOST_RUNS], seconds; /* SECONDS: the median */
     int64_t runs, calls;
@@ -48,8 +53,8 @@ static bool read_loop(struct job *j, struct command_line *line)
     if (!j->loop)
         return false;
     if (j->loop->grid)
-        return loop_grid(m, j->loop, steps, &j->times);
-    j->times.steps = j->loop->max;
+        return loop_grid(m, j->loop, steps, &j->grid);
+    j->grid.steps = j->loop->max;
     if (!steps)
         return true;
     diag_error(j->s.diags, FAULT_CONFIG, j->loop->span,
@@ -73,34 +78,43 @@ static bool find_text(struct job *j)
     return false;
 }
 
-static bool load(struct job *j)
+static bool compile(struct job *j)
 {
     struct session *s = &j->s;
     struct loop_need *needs;
-    uint32_t n = loop_needs(s->arena, j->loop, &needs);
-    struct plan **plans = arena_new_array(s->arena, struct plan *, n + 1);
-    struct loop_program *programs = arena_new_array(s->arena, struct loop_program, n + 1);
-    for (uint32_t i = 0; i < n; i++) {
+    j->count = loop_needs(s->arena, j->loop, &needs);
+    j->plans = arena_new_array(s->arena, struct plan *, j->count + 1);
+    j->programs = arena_new_array(s->arena, struct loop_program, j->count + 1);
+    for (uint32_t i = 0; i < j->count; i++) {
         struct elaborate_request q = {.program = needs[i].program,
                                       .bind = needs[i].inputs,
                                       .bind_count = needs[i].input_count,
                                       .weights = WEIGHTS_RAW};
-        plans[i] = session_compile(s, &q, NULL);
-        if (!plans[i])
+        struct plan *plan = j->plans[i] = session_compile(s, &q, NULL);
+        if (!plan)
             return false;
-        for (uint32_t a = 1; a < plans[i]->axis_count; a++)
-            if (strcmp(plans[i]->axes[a].name, "batch") == 0)
-                j->batch = plans[i]->axes[a].size;
+        j->programs[i].name = needs[i].program;
+        machine_add_plan(&j->machine, plan);
+        for (uint32_t a = 1; a < plan->axis_count; a++)
+            if (strcmp(plan->axes[a].name, "batch") == 0)
+                j->batch = plan->axes[a].size;
     }
-    if (!session_machine(s) || !session_state(s, plans, n, NO_ROW, 1))
+    return true;
+}
+
+static bool load(struct job *j)
+{
+    struct session *s = &j->s;
+    j->times = arena_new_array(s->arena, struct step_time *, j->count + 1);
+    if (!session_machine(s) || !session_state(s, j->plans, j->count, NO_ROW, 1))
         return false;
-    for (uint32_t i = 0; i < n; i++) {
-        programs[i].name = needs[i].program;
-        programs[i].loaded = executor_load(s->diags, s->arena, &s->engine, plans[i]);
-        if (!programs[i].loaded)
+    for (uint32_t i = 0; i < j->count; i++) {
+        j->programs[i].loaded = executor_load(s->diags, s->arena, &s->engine, j->plans[i]);
+        if (!j->programs[i].loaded)
             return false;
+        j->times[i] = arena_new_array(s->arena, struct step_time, j->plans[i]->step_count + 1);
     }
-    j->looper = loop_open(s->diags, s->arena, j->loop, programs, n, NULL, 0, j->batch);
+    j->looper = loop_open(s->diags, s->arena, j->loop, j->programs, j->count, NULL, 0, j->batch);
     return j->looper != NULL;
 }
 
@@ -110,61 +124,82 @@ static bool go_on(void *context, struct looper *looper, int64_t turn, int64_t tu
     return !signals_caught();
 }
 
-/* A first run that is not counted: it touches all memory. */
-static void measure(struct job *j, double limit)
+static bool run_once(struct job *j, uint32_t sequence, double *seconds)
 {
     struct loop_request q = {.count = j->batch,
+                             .sequence = sequence,
                              .key = random_key(1, "bench"),
-                             .steps = j->times.steps,
-                             .time = j->times.time,
+                             .steps = j->grid.steps,
+                             .time = j->grid.time,
                              .watch = go_on};
+    double start = clock_seconds();
+    bool whole = loop_run(j->looper, &q);
+    *seconds = clock_seconds() - start;
+    return whole;
+}
+
+/* The first run touches all memory and is not counted. */
+static bool measure(struct job *j, double limit)
+{
     double total = 0;
-    for (bool warm = false; !signals_caught(); warm = true) {
-        double start = clock_seconds(), took;
-        loop_run(j->looper, &q);
-        took = clock_seconds() - start;
-        q.sequence += (uint32_t)j->batch;
-        if (!warm)
-            continue;
-        total += j->took[j->runs++] = took;
-        if (j->runs == MOST_RUNS || (j->runs >= LEAST_RUNS && total >= limit))
-            break;
-    }
-    j->calls = loop_calls(j->looper);
+    if (!run_once(j, 0, &j->took[0]))
+        return false;
     j->resident = bench_resident();
+    for (uint32_t i = 0; i < j->count; i++)
+        executor_measure(j->programs[i].loaded, j->times[i]);
+    j->machine.threads = j->s.engine.threads;
+    machine_measure(&j->machine);
+    while (j->runs < MOST_RUNS && (j->runs < LEAST_RUNS || total < limit)) {
+        if (!run_once(j, (uint32_t)((j->runs + 1) * j->batch), &j->took[j->runs]))
+            return false;
+        total += j->took[j->runs++];
+    }
+    machine_measure(&j->machine);
+    j->calls = loop_calls(j->looper);
     j->seconds = bench_median(j->took, j->runs);
+    return true;
 }
 
 static void print(struct command_line *line, const struct job *j)
 {
     double tokens = (double)(j->batch * j->length) / j->seconds;
+    struct profile profile = {.arena = j->s.arena,
+                              .diags = j->s.diags,
+                              .plans = j->plans,
+                              .times = j->times,
+                              .count = j->count,
+                              .turns = (double)j->runs,
+                              .turn = "run"};
     if (option_given(line, "json")) {
-        json_t *o = json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:s, s:i, s:f, s:f, s:I, s:I, s:f}", "model",
-            j->s.model->path, "sampler", j->loop->name, "batch", (json_int_t)j->batch, "length",
-            (json_int_t)j->length, "steps", (json_int_t)j->times.steps, "isa", j->s.engine.isa,
-            "threads", j->s.engine.threads, "tokens_per_s", tokens, "seconds", j->seconds, "calls",
-            (json_int_t)j->calls, "runs", (json_int_t)j->runs, "peak_rss_mib", j->resident);
+        json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:i, s:f, s:f, s:I, s:I, s:f, s:o}",
+                              "model", j->s.model->path, "sampler", j->loop->name, "batch",
+                              (json_int_t)j->batch, "length", (json_int_t)j->length, "steps",
+                              (json_int_t)j->grid.steps, "isa", j->s.engine.isa, "threads",
+                              j->s.engine.threads, "tokens_per_s", tokens, "seconds", j->seconds,
+                              "calls", (json_int_t)j->calls, "runs", (json_int_t)j->runs,
+                              "peak_rss_mib", j->resident, "machine", machine_json(&j->machine));
+        work_json(&profile, &j->machine, o);
         json_print(line->diags, o, 9);
         return;
     }
     printf("%s, sampler %s, %lld x %lld, %s kernels, %d thread%s\n", j->s.model->path,
            j->loop->name, (long long)j->batch, (long long)j->length, j->s.engine.isa,
            j->s.engine.threads, j->s.engine.threads == 1 ? "" : "s");
+    machine_print(&j->machine);
     printf("sample: %.1f tokens/s, %.3f s for %lld calls of programs (median of %lld runs), %.0f "
-           "MiB resident at most\n",
+           "MiB resident at most\n\n",
            tokens, j->seconds, (long long)j->calls, (long long)j->runs, j->resident);
+    work_print(&profile, &j->machine);
 }
 
 int bench_loop(struct command_line *line, double seconds)
 {
     struct job *j = arena_alloc(line->arena, sizeof *j);
     if (!session_model(&j->s, line, line->positional[0]) || !read_loop(j, line) || !find_text(j) ||
-        !load(j))
+        !compile(j) || !load(j))
         return diags_exit_code(line->diags);
     signals_catch(NULL);
-    measure(j, seconds);
-    if (signals_caught())
+    if (!measure(j, seconds))
         return signals_exit_code();
     print(line, j);
     loop_close(j->looper);

@@ -7,9 +7,11 @@
 #include "tools/signals.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define TURNS 7
+#define LONG 1                   /* seconds, after which a product is not repeated */
 #define STREAM_FLOATS (16 << 20) /* of each array: 64 MiB, more than the last cache of most */
 
 static double product_flop(const struct op_product *of)
@@ -17,7 +19,7 @@ static double product_flop(const struct op_product *of)
     return 2 * (double)of->m * (double)of->n * (double)of->k;
 }
 
-void machine_add_product(struct machine *m, const struct op_product *of)
+static void add_product(struct machine *m, const struct op_product *of)
 {
     for (uint32_t i = 0; i < m->product_count; i++) {
         const struct op_product *old = &m->products[i].of;
@@ -28,6 +30,13 @@ void machine_add_product(struct machine *m, const struct op_product *of)
     }
     if (m->product_count < SHAPES_MAX)
         m->products[m->product_count++] = (struct product){*of, product_flop(of), INFINITY};
+}
+
+void machine_add_plan(struct machine *m, const struct plan *plan)
+{
+    for (uint32_t i = 0; i < plan->step_count; i++)
+        for (uint32_t k = 0; k < plan->steps[i].product_count; k++)
+            add_product(m, &plan->steps[i].products[k]);
 }
 
 /* A product is large enough to say how fast they are: those of a few rows, such as of the
@@ -41,11 +50,14 @@ static void measure_product(struct machine *m, struct product *p, float *room)
 {
     const struct op_product of = p->of;
     float *a = room, *b = a + of.m * of.k, *c = b + of.k * of.n;
-    for (int turn = 0; turn < TURNS && !signals_caught(); turn++) {
+    double took = 0;
+    for (int turn = 0; turn < TURNS && took < LONG && !signals_caught(); turn++) {
         double start = clock_seconds();
         blas_sgemm(of.m, of.n, of.k, 1, (struct blas_matrix){a, of.k, false},
                    (struct blas_matrix){b, of.n, false}, 0, c, of.n, m->threads);
-        p->best = fmin(p->best, clock_seconds() - start);
+        double seconds = clock_seconds() - start;
+        p->best = fmin(p->best, seconds);
+        took += seconds;
     }
 }
 
@@ -101,4 +113,26 @@ void machine_measure(struct machine *m)
 double machine_bandwidth(const struct machine *m)
 {
     return fmax(m->read, m->triad);
+}
+
+void machine_print(const struct machine *m)
+{
+    printf("matrix products of these shapes: %.1f GFLOP/s; memory: %.1f GB/s read, %.1f triad\n",
+           m->gemm / 1e9, m->read / 1e9, m->triad / 1e9);
+}
+
+json_t *machine_json(const struct machine *m)
+{
+    json_t *products = json_array();
+    for (uint32_t i = 0; i < m->product_count; i++) {
+        const struct product *p = &m->products[i];
+        if (!isfinite(p->best))
+            continue; /* too few rows to be measured */
+        json_array_append_new(products,
+                              json_pack("{s:I, s:I, s:I, s:f, s:f}", "m", (json_int_t)p->of.m, "n",
+                                        (json_int_t)p->of.n, "k", (json_int_t)p->of.k, "flop",
+                                        p->flop, "gflops", product_flop(&p->of) / p->best / 1e9));
+    }
+    return json_pack("{s:f, s:f, s:f, s:o}", "gemm_gflops", m->gemm / 1e9, "read_gbs",
+                     m->read / 1e9, "triad_gbs", m->triad / 1e9, "products", products);
 }

@@ -1,6 +1,6 @@
-/* Where the time of a training step goes, and what the machine would allow: each step of the plans
- * against the roofline (Williams, Waterman, Patterson 2009), which takes the longer of FLOP at the
- * rate of matrix products and bytes at the rate of memory. Called by sedge bench. */
+/* Where the time of a training step or of a loop goes, and what the machine would allow: each step
+ * of the plans against the roofline (Williams, Waterman, Patterson 2009), which takes the longer of
+ * FLOP at the rate of matrix products and bytes at the rate of memory. Called by sedge bench. */
 #include "graph/base/check.h"
 #include "tools/bench.h"
 
@@ -17,21 +17,22 @@
 struct work {
     const char *op, *name;
     struct span span;
-    double seconds, flop, bytes;  /* of a training step */
+    double seconds, flop, bytes;  /* of a turn */
     double by_compute, by_memory; /* seconds at the machine's FLOP, at its bytes */
     double bound;                 /* at the longer of both, step by step */
 };
 
-static struct work work_of(const struct training *t, const struct machine *m, int plan, uint32_t i)
+static struct work work_of(const struct profile *p, const struct machine *m, uint32_t plan,
+                           uint32_t i)
 {
-    const struct plan_step *s = &t->plans[plan]->steps[i];
-    double steps = (double)t->measured, rows = plan == GRADIENT ? t->rows[i] / steps : 1;
+    const struct plan_step *s = &p->plans[plan]->steps[i];
+    const struct step_time *t = &p->times[plan][i];
     struct work w = {.op = s->op,
                      .name = s->name,
                      .span = s->span,
-                     .seconds = t->seconds[plan][i] / steps,
-                     .flop = rows * s->flop,
-                     .bytes = rows * s->bytes};
+                     .seconds = t->seconds / p->turns,
+                     .flop = t->rows / p->turns * s->flop,
+                     .bytes = t->rows / p->turns * s->bytes};
     w.by_compute = m->gemm > 0 ? w.flop / m->gemm : 0;
     w.by_memory = machine_bandwidth(m) > 0 ? w.bytes / machine_bandwidth(m) : 0;
     w.bound = fmax(w.by_compute, w.by_memory);
@@ -55,13 +56,13 @@ static int slowest_first(const void *a, const void *b)
 }
 
 /* By op, the slowest first. */
-static uint32_t work_by_op(const struct training *t, const struct machine *m, struct work **out)
+static uint32_t work_by_op(const struct profile *p, const struct machine *m, struct work **out)
 {
-    struct work *list = arena_new_array(t->s.arena, struct work, OPS_MAX);
+    struct work *list = arena_new_array(p->arena, struct work, OPS_MAX);
     uint32_t n = 0;
-    for (int plan = 0; plan < PLANS; plan++)
-        for (uint32_t i = 0; i < t->plans[plan]->step_count; i++) {
-            struct work w = work_of(t, m, plan, i);
+    for (uint32_t plan = 0; plan < p->count; plan++)
+        for (uint32_t i = 0; i < p->plans[plan]->step_count; i++) {
+            struct work w = work_of(p, m, plan, i);
             uint32_t k = 0;
             while (k < n && strcmp(list[k].op, w.op) != 0)
                 k++;
@@ -76,13 +77,15 @@ static uint32_t work_by_op(const struct training *t, const struct machine *m, st
 }
 
 /* The slowest steps of the plans. */
-static uint32_t work_by_step(const struct training *t, const struct machine *m, struct work **out)
+static uint32_t work_by_step(const struct profile *p, const struct machine *m, struct work **out)
 {
-    uint32_t n = 0, all = t->plans[GRADIENT]->step_count + t->plans[UPDATE]->step_count;
-    struct work *list = arena_new_array(t->s.arena, struct work, all + 1);
-    for (int plan = 0; plan < PLANS; plan++)
-        for (uint32_t i = 0; i < t->plans[plan]->step_count; i++)
-            list[n++] = work_of(t, m, plan, i);
+    uint32_t n = 0, all = 0;
+    for (uint32_t plan = 0; plan < p->count; plan++)
+        all += p->plans[plan]->step_count;
+    struct work *list = arena_new_array(p->arena, struct work, all + 1);
+    for (uint32_t plan = 0; plan < p->count; plan++)
+        for (uint32_t i = 0; i < p->plans[plan]->step_count; i++)
+            list[n++] = work_of(p, m, plan, i);
     qsort(list, n, sizeof *list, slowest_first);
     *out = list;
     return n < SHOWN_STEPS ? n : SHOWN_STEPS;
@@ -108,13 +111,13 @@ static double all_seconds(const struct work *ops, uint32_t n)
     return sum;
 }
 
-void work_print(const struct training *t, const struct machine *m)
+void work_print(const struct profile *p, const struct machine *m)
 {
     struct work *ops, *steps;
-    uint32_t n = work_by_op(t, m, &ops), shown = work_by_step(t, m, &steps);
+    uint32_t n = work_by_op(p, m, &ops), shown = work_by_step(p, m, &steps);
     double total = all_seconds(ops, n);
-    printf("%-26s %10s %7s %9s %8s  %-8s %8s\n", "op", "ms a step", "share", "GFLOP/s", "GB/s",
-           "bound by", "reached");
+    printf("%-26s %5s %-4s %7s %9s %8s  %-8s %8s\n", "op", "ms a", p->turn, "share", "GFLOP/s",
+           "GB/s", "bound by", "reached");
     for (uint32_t i = 0; i < n && i < SHOWN_OPS; i++)
         printf("%-26s %10.3f %6.1f%% %9.1f %8.1f  %-8s %7.1f%%\n", ops[i].op, 1000 * ops[i].seconds,
                100 * rate(ops[i].seconds, total), rate(ops[i].flop, ops[i].seconds) / 1e9,
@@ -126,12 +129,12 @@ void work_print(const struct training *t, const struct machine *m)
         printf("%10.3f ms  %-8s %6.1f%%  %-22s %-30s ", 1000 * w->seconds, bounded_by(w),
                100 * rate(w->bound, w->seconds), w->op, w->name ? w->name : "(a gradient)");
         if (w->span.file)
-            printf("%s:%u", diags_file_name(t->s.diags, w->span.file), w->span.line);
+            printf("%s:%u", diags_file_name(p->diags, w->span.file), w->span.line);
         printf("\n");
     }
 }
 
-static json_t *one_json(const struct training *t, const struct work *w, double total)
+static json_t *one_json(const struct profile *p, const struct work *w, double total)
 {
     json_t *o = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:f}", "op", w->op, "ms",
                           1000 * w->seconds, "share", rate(w->seconds, total), "flop", w->flop,
@@ -141,22 +144,22 @@ static json_t *one_json(const struct training *t, const struct work *w, double t
     if (w->name)
         json_object_set_new(o, "name", json_string(w->name));
     if (w->span.file) {
-        json_object_set_new(o, "file", json_string(diags_file_name(t->s.diags, w->span.file)));
+        json_object_set_new(o, "file", json_string(diags_file_name(p->diags, w->span.file)));
         json_object_set_new(o, "line", json_integer(w->span.line));
     }
     return o;
 }
 
-void work_json(const struct training *t, const struct machine *m, json_t *into)
+void work_json(const struct profile *p, const struct machine *m, json_t *into)
 {
     struct work *ops, *steps;
-    uint32_t n = work_by_op(t, m, &ops), shown = work_by_step(t, m, &steps);
+    uint32_t n = work_by_op(p, m, &ops), shown = work_by_step(p, m, &steps);
     double total = all_seconds(ops, n);
     json_t *by_op = json_array(), *by_step = json_array();
     for (uint32_t i = 0; i < n; i++)
-        json_array_append_new(by_op, one_json(t, &ops[i], total));
+        json_array_append_new(by_op, one_json(p, &ops[i], total));
     for (uint32_t i = 0; i < shown; i++)
-        json_array_append_new(by_step, one_json(t, &steps[i], total));
+        json_array_append_new(by_step, one_json(p, &steps[i], total));
     json_object_set_new(into, "ops", by_op);
     json_object_set_new(into, "slowest", by_step);
 }

@@ -18,7 +18,7 @@ struct sampling { /* one program */
     struct plan *plan;
     struct loaded *loaded;
     bool *network; /* per step: what the output of the last layer depends on */
-    double *seconds;
+    struct step_time *times;
     double call, share; /* median seconds of a call; of the calls in the network */
 };
 
@@ -130,7 +130,7 @@ static bool load(struct job *j)
         p->loaded = executor_load(s->diags, s->arena, &s->engine, p->plan);
         if (!p->loaded)
             return false;
-        p->seconds = arena_new_array(s->arena, double, p->plan->step_count + 1);
+        p->times = arena_new_array(s->arena, struct step_time, p->plan->step_count + 1);
     }
     return true;
 }
@@ -145,7 +145,7 @@ static void measure(struct job *j, struct sampling *p, double limit)
         inputs[i] = make_input(j, p->plan, i);
     struct run run = {.inputs = inputs, .key = random_key(1, "bench")};
     executor_run(p->loaded, &run, &unused);
-    run.seconds = p->seconds;
+    executor_measure(p->loaded, p->times);
     while (calls < MOST_CALLS && (calls < LEAST_CALLS || total < limit) && !signals_caught()) {
         double start = clock_seconds();
         run.iteration++;
@@ -153,8 +153,8 @@ static void measure(struct job *j, struct sampling *p, double limit)
         total += took[calls++] = clock_seconds() - start;
     }
     for (uint32_t i = 0; i < p->plan->step_count; i++) {
-        all += p->seconds[i];
-        network += p->network[i] ? p->seconds[i] : 0;
+        all += p->times[i].seconds;
+        network += p->network[i] ? p->times[i].seconds : 0;
     }
     p->call = bench_median(took, calls);
     p->share = all > 0 ? network / all : 0;

@@ -49,9 +49,8 @@ static bool load(struct training *t)
         loaded[i] = executor_load(s->diags, s->arena, &s->engine, t->plans[i]);
         if (!loaded[i])
             return false;
-        t->seconds[i] = arena_new_array(s->arena, double, t->plans[i]->step_count + 1);
+        t->times[i] = arena_new_array(s->arena, struct step_time, t->plans[i]->step_count + 1);
     }
-    t->rows = arena_new_array(s->arena, double, t->plans[GRADIENT]->step_count + 1);
     t->trainer =
         (struct trainer){.gradient = loaded[GRADIENT], .update = loaded[UPDATE], .step = &t->step};
     return true;
@@ -72,26 +71,6 @@ static void random_window(void *context, uint32_t iteration, uint32_t sequence, 
             (int32_t)(random_uniform(key, iteration, 0, sequence, (uint32_t)i) * (double)t->tokens);
 }
 
-/* Rows of an axis that is counted while running, as a share of the planned ones: what the step did
- * not compute is no work. */
-static void add_rows(struct training *t)
-{
-    const struct plan *p = t->plans[GRADIENT];
-    for (uint32_t i = 0; i < p->step_count; i++) {
-        const struct plan_step *s = &p->steps[i];
-        double share = 1;
-        for (uint32_t k = 0; k < s->in_count + s->out_count; k++) {
-            uint32_t tensor = k < s->in_count ? s->in[k] : s->out[k - s->in_count];
-            const struct dim *d = &p->tensors[tensor].type.dim[0];
-            if (!p->tensors[tensor].type.rank || !d->axis || !p->axes[d->axis].counter)
-                continue;
-            share = (double)executor_output(t->trainer.gradient, tensor).dim[0] / (double)d->size;
-            break;
-        }
-        t->rows[i] += share;
-    }
-}
-
 bool training_step(struct training *t, bool measured, double *seconds)
 {
     struct train_config config = {.steps = t->step + 1,
@@ -101,15 +80,11 @@ bool training_step(struct training *t, bool measured, double *seconds)
                                   .lr = 3e-4,
                                   .seed = 1};
     struct train_hooks hooks = {.context = t, .window = random_window};
-    t->trainer.gradient_seconds = measured ? t->seconds[GRADIENT] : NULL;
-    t->trainer.update_seconds = measured ? t->seconds[UPDATE] : NULL;
+    executor_measure(t->trainer.gradient, measured ? t->times[GRADIENT] : NULL);
+    executor_measure(t->trainer.update, measured ? t->times[UPDATE] : NULL);
     double start = clock_seconds();
     enum train_end end = train_run(t->s.diags, t->s.arena, &t->trainer, &config, &hooks);
     *seconds = clock_seconds() - start;
-    if (end != TRAIN_DONE)
-        return false;
-    t->measured += measured;
-    if (measured)
-        add_rows(t);
-    return true;
+    t->measured += end == TRAIN_DONE && measured;
+    return end == TRAIN_DONE;
 }

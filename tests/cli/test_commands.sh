@@ -369,9 +369,12 @@ holds 'shares add up to 1' test "$sum" -eq 1
 run 0 bench radd $small batch=2 --sampling --steps 4 --seconds 0.01
 says 'radd.yaml, sampler tweedie, 2 x '
 says 'tokens/s'
+says 'GB/s read'
+says 'ms a run'
+says 'radd-network.yaml:'
 # shellcheck disable=SC2086
 run 0 bench radd $small batch=2 --sampling --sampler exact --seconds 0.01 --json
-for key in tokens_per_s seconds calls runs peak_rss_mib; do
+for key in tokens_per_s seconds calls runs peak_rss_mib gemm_gflops ops share_of_bound slowest; do
     says "\"$key\": "
 done
 # shellcheck disable=SC2086
