@@ -37,6 +37,8 @@ extern const struct op op_softmax, op_softmax_backward, op_log_softmax, op_log_s
     op_cross_entropy, op_cross_entropy_backward;
 /* attention.c */
 extern const struct op op_attention, op_attention_backward, op_rope;
+/* attention_packed.c */
+extern const struct op op_attention_packed, op_attention_packed_backward;
 /* modulate.c */
 extern const struct op op_modulate, op_modulate_backward, op_gated_add, op_gated_add_backward,
     op_dropout;

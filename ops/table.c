@@ -72,6 +72,8 @@ static const struct op *const ops[] = {
     &op_attention,
     &op_attention_backward,
     &op_rope,
+    &op_attention_packed,
+    &op_attention_packed_backward,
     &op_modulate,
     &op_modulate_backward,
     &op_gated_add,

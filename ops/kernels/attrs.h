@@ -33,7 +33,7 @@ enum { EMBEDDING_BACKWARD_ROWS };
 enum { ONE_HOT_ROWS };
 enum { NORM_BIAS, NORM_EPS };
 #define NORM_BLOCKS 64 /* partial sums over rows in the backward op: sizes its workspace */
-enum { ATTENTION_HEADS, ATTENTION_CAUSAL };
+enum { ATTENTION_HEADS, ATTENTION_CAUSAL, ATTENTION_ROPE };
 /* Scratch of attention: tiles of queries by keys; one slot for each (row, head) at work, so that
  * no more than ATTENTION_SLOTS are. Panels of any instruction set fit ATTENTION_PAD columns. */
 #define ATTENTION_SLOTS 64

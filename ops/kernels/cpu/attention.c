@@ -1,4 +1,4 @@
-/* Kernels of attention and rope. A (row, head) pair is one thread's work: it goes through the keys
+/* Kernels of attention, on three tensors or on one, and of rope. A (row, head) pair is one thread's work: it goes through the keys
  * in blocks, packs each block once, and runs all queries over it in tiles, so that the scores of
  * one tile are all that ever exists of the square of the length.
  *
@@ -12,48 +12,142 @@
 #define KEYS ATTENTION_KEYS
 #define QUERIES ATTENTION_QUERIES
 
-/* One head of one sequence: matrices of D columns, DIM floats from row to row. */
-struct head {
-    int64_t m, n, d, dim; /* queries, keys */
-    int64_t ahead;        /* causal: query i sees keys up to i + ahead; otherwise n */
-    int64_t q_at, k_at;   /* where it starts in tensors of queries and of keys */
-    int64_t lse_at;
-    float scale; /* 1 / sqrt d */
-    float *slot; /* scratch */
+/* A matrix of D columns of one head: STRIDE floats from row to row. */
+struct rows {
+    float *data;
+    int64_t stride;
 };
 
-/* Floats that PANELS panels, TILES tiles and ROWS numbers a query take; 64-byte multiples. */
-static int64_t slot_size(const struct kernel_call *call, int64_t panels, int64_t tiles,
-                         int64_t rows)
+/* One head of one sequence. */
+struct head {
+    int64_t m, n, d; /* queries, keys, columns */
+    int64_t ahead;   /* causal: query i sees keys up to i + ahead; otherwise n */
+    struct rows q, k, v, y, dy, dq, dk, dv;
+    float *lse;
+    float scale;         /* 1 / sqrt d */
+    const float *angles; /* rotation of queries and keys: D floats a position; NULL: none */
+    float *slot;         /* scratch */
+};
+
+/* Scratch of one slot, in floats: PANELS panels, TILES tiles and ROWS numbers a query, and two
+ * panels more where rows are rotated; 64-byte multiples. */
+static int64_t slot_size(const struct head *at, int64_t panels, int64_t tiles, int64_t rows)
 {
-    const struct tensor *q = &call->in[0];
-    int64_t d = q->dim[2] / call->attr[ATTENTION_HEADS].integer;
-    return panels * round_up(d, ATTENTION_PAD) * KEYS + tiles * QUERIES * KEYS +
-           rows * round_up(q->dim[1], 16);
+    return (panels + (at->angles ? 2 : 0)) * round_up(at->d, ATTENTION_PAD) * KEYS +
+           tiles * QUERIES * KEYS + rows * round_up(at->m, 16);
 }
 
-static struct head head_at(const struct kernel_call *call, int64_t task, float *slot)
+/* Head H of sequence ROW in a tensor with rows of LENGTH x STRIDE floats. */
+static struct rows head_rows(const struct tensor *t, int64_t row, int64_t length, int64_t stride,
+                             int64_t from)
+{
+    return (struct rows){(float *)t->data + row * length * stride + from, stride};
+}
+
+/* The head of task TASK, of attention on three tensors. */
+static struct head head_apart(const struct kernel_call *call, int64_t task)
 {
     const struct tensor *q = &call->in[0], *k = &call->in[1];
-    int64_t heads = call->attr[ATTENTION_HEADS].integer, row = task / heads;
-    struct head at = {.m = q->dim[1], .n = k->dim[1], .dim = q->dim[2], .slot = slot};
-    at.d = at.dim / heads;
+    int64_t heads = call->attr[ATTENTION_HEADS].integer, dim = q->dim[2], row = task / heads;
+    struct head at = {.m = q->dim[1], .n = k->dim[1], .d = dim / heads};
+    int64_t from = task % heads * at.d;
+    at.q = head_rows(q, row, at.m, dim, from);
+    at.k = head_rows(k, row, at.n, dim, from);
+    at.v = head_rows(&call->in[2], row, at.n, dim, from);
+    if (call->in_count == 3) {
+        at.y = head_rows(&call->out[0], row, at.m, dim, from);
+        at.lse = (float *)call->out[1].data + task * at.m;
+    } else {
+        at.y = head_rows(&call->in[3], row, at.m, dim, from);
+        at.lse = (float *)call->in[4].data + task * at.m;
+        at.dy = head_rows(&call->in[5], row, at.m, dim, from);
+        at.dq = head_rows(&call->out[0], row, at.m, dim, from);
+        at.dk = head_rows(&call->out[1], row, at.n, dim, from);
+        at.dv = head_rows(&call->out[2], row, at.n, dim, from);
+    }
+    return at;
+}
+
+/* The same of attention on one tensor of queries, keys and values side by side. */
+static struct head head_packed(const struct kernel_call *call, int64_t task)
+{
+    const struct tensor *x = &call->in[0];
+    int64_t heads = call->attr[ATTENTION_HEADS].integer, n = x->dim[1], dim = x->dim[2] / 3;
+    int64_t row = task / heads;
+    struct head at = {.m = n, .n = n, .d = dim / heads};
+    int64_t from = task % heads * at.d;
+    at.q = head_rows(x, row, n, 3 * dim, from);
+    at.k = head_rows(x, row, n, 3 * dim, dim + from);
+    at.v = head_rows(x, row, n, 3 * dim, 2 * dim + from);
+    if (call->in_count == 1) {
+        at.y = head_rows(&call->out[0], row, n, dim, from);
+        at.lse = (float *)call->out[1].data + task * n;
+    } else {
+        at.y = head_rows(&call->in[1], row, n, dim, from);
+        at.lse = (float *)call->in[2].data + task * n;
+        at.dy = head_rows(&call->in[3], row, n, dim, from);
+        at.dq = head_rows(&call->out[0], row, n, 3 * dim, from);
+        at.dk = head_rows(&call->out[0], row, n, 3 * dim, dim + from);
+        at.dv = head_rows(&call->out[0], row, n, 3 * dim, 2 * dim + from);
+    }
+    if (call->attr[ATTENTION_ROPE].real != 0)
+        at.angles = call->workspace;
+    return at;
+}
+
+static bool is_packed(const struct kernel_call *call)
+{
+    return call->in_count == 1 || call->in_count == 4;
+}
+
+static struct head head_at(const struct kernel_call *call, int64_t task)
+{
+    struct head at = is_packed(call) ? head_packed(call, task) : head_apart(call, task);
     at.ahead = call->attr[ATTENTION_CAUSAL].flag ? at.n - at.m : at.n;
-    at.q_at = row * at.m * at.dim + task % heads * at.d;
-    at.k_at = row * at.n * at.dim + task % heads * at.d;
-    at.lse_at = task * at.m;
     at.scale = 1 / sqrtf((float)at.d);
     return at;
 }
 
 /* Rows FROM .. of a matrix of keys or queries, as they lie and transposed. */
-static struct strided rows_of(const float *x, const struct head *at, int64_t from)
+static struct strided rows_of(struct rows x, int64_t from)
 {
-    return (struct strided){x + from * at->dim, at->dim, 1};
+    return (struct strided){x.data + from * x.stride, x.stride, 1};
 }
 static struct strided transposed(struct strided a)
 {
     return (struct strided){a.data, a.cs, a.rs};
+}
+
+/* Rotates pairs of columns, COLUMN and COLUMN + HALF, by the angles of one position; in place or
+ * not. WAY -1 rotates back. */
+static void turn_row(const float *x, const float *angle, int64_t half, float way, float *y)
+{
+    const float *cosine = angle, *sine = angle + half;
+#pragma omp simd
+    for (int64_t c = 0; c < half; c++) {
+        float a = x[c], b = x[half + c], s = way * sine[c];
+        y[c] = a * cosine[c] - b * s;
+        y[half + c] = b * cosine[c] + a * s;
+    }
+}
+
+/* COUNT rows from FROM on: where they lie, or rotated, in TO. */
+static struct strided turned_rows(const struct head *at, struct rows x, int64_t from, int64_t count,
+                                  float *to)
+{
+    if (!at->angles)
+        return rows_of(x, from);
+    for (int64_t i = 0; i < count; i++)
+        turn_row(x.data + (from + i) * x.stride, at->angles + (from + i) * at->d, at->d / 2, 1,
+                 to + i * at->d);
+    return (struct strided){to, at->d, 1};
+}
+
+static void turn_back(const struct head *at, struct rows x, int64_t from, int64_t count)
+{
+    for (int64_t i = from; at->angles && i < from + count; i++)
+        turn_row(x.data + i * x.stride, at->angles + i * at->d, at->d / 2, -1,
+                 x.data + i * x.stride);
 }
 
 /* A block of keys and a tile of queries. */
@@ -121,12 +215,10 @@ static void row_multiply(float *x, int64_t n, float factor)
         x[i] *= factor;
 }
 
-static void forward_tile(const struct kernel_call *call, const struct head *at,
-                         const struct tile *t, const float *keys, const float *values, float *s,
-                         float *most, float *sum)
+static void forward_tile(const struct head *at, const struct tile *t, struct strided q,
+                         const float *keys, const float *values, float *s, float *most, float *sum)
 {
-    struct strided q = rows_of((const float *)call->in[0].data + at->q_at, at, t->q);
-    float *y = (float *)call->out[0].data + at->q_at + t->q * at->dim;
+    float *y = at->y.data + t->q * at->y.stride;
     int64_t width = round_up(t->keys, VEC_LANES);
     panels_multiply(q, t->queries, at->d, keys, t->keys, s, KEYS, 0);
     for (int64_t i = 0; i < t->queries; i++) {
@@ -138,57 +230,64 @@ static void forward_tile(const struct kernel_call *call, const struct head *at,
         float shrink =
             row_softmax(s + i * KEYS, count, width, at->scale, most + t->q + i, sum + t->q + i);
         if (t->k > 0 && shrink != 1)
-            row_multiply(y + i * at->dim, at->d, shrink);
+            row_multiply(y + i * at->y.stride, at->d, shrink);
     }
     struct strided p = {s, KEYS, 1};
-    panels_multiply(p, t->queries, t->keys, values, at->d, y, at->dim, t->k > 0);
+    panels_multiply(p, t->queries, t->keys, values, at->d, y, at->y.stride, t->k > 0);
 }
 
-static void forward_head(const struct kernel_call *call, const struct head *at)
+static void forward_head(const struct head *at)
 {
     int64_t panel = round_up(at->d, ATTENTION_PAD) * KEYS;
     float *keys = at->slot, *values = keys + panel, *s = values + panel;
     float *most = s + QUERIES * KEYS, *sum = most + round_up(at->m, 16);
+    float *turned_q = sum + round_up(at->m, 16), *turned_k = turned_q + panel;
     for (int64_t i = 0; i < at->m; i++) {
         most[i] = -INFINITY;
         sum[i] = 0;
     }
     for (int64_t k = 0; k < at->n; k += KEYS) {
         struct tile t = {.k = k, .keys = least(KEYS, at->n - k)};
-        struct strided kt = rows_of((const float *)call->in[1].data + at->k_at, at, k);
-        struct strided v = rows_of((const float *)call->in[2].data + at->k_at, at, k);
-        panels_pack(transposed(kt), at->d, t.keys, keys);
-        panels_pack(v, t.keys, at->d, values);
+        panels_pack(transposed(turned_rows(at, at->k, k, t.keys, turned_k)), at->d, t.keys, keys);
+        panels_pack(rows_of(at->v, k), t.keys, at->d, values);
         for (t.q = first_query(at, k); t.q < at->m; t.q += QUERIES) {
             t.queries = least(QUERIES, at->m - t.q);
-            forward_tile(call, at, &t, keys, values, s, most, sum);
+            struct strided q = turned_rows(at, at->q, t.q, t.queries, turned_q);
+            forward_tile(at, &t, q, keys, values, s, most, sum);
         }
     }
-    float *lse = (float *)call->out[1].data + at->lse_at;
-    float *y = (float *)call->out[0].data + at->q_at;
     for (int64_t i = 0; i < at->m; i++) {
-        lse[i] = most[i] + logf(sum[i]);
-        row_multiply(y + i * at->dim, at->d, 1 / sum[i]);
+        at->lse[i] = most[i] + logf(sum[i]);
+        row_multiply(at->y.data + i * at->y.stride, at->d, 1 / sum[i]);
     }
 }
 
-/* Slots go to threads in runs of tasks; which slot a task gets changes no result. */
-static void each_head(const struct kernel_call *call, int64_t slot_floats,
-                      void (*run)(const struct kernel_call *, const struct head *))
+static int64_t task_count(const struct kernel_call *call)
 {
-    int64_t tasks = call->in[0].dim[0] * call->attr[ATTENTION_HEADS].integer;
+    return call->in[0].dim[0] * call->attr[ATTENTION_HEADS].integer;
+}
+
+/* Slots go to threads in runs of tasks; which slot a task gets changes no result. Angles, where
+ * there are any, come before the slots. */
+static void each_head(const struct kernel_call *call, int64_t panels, int64_t tiles, int64_t rows,
+                      void (*run)(const struct head *))
+{
+    int64_t tasks = task_count(call);
     int64_t slots = least(tasks, least(call->threads, ATTENTION_SLOTS));
 #pragma omp parallel for schedule(static) num_threads((int)slots)
     for (int64_t slot = 0; slot < slots; slot++)
         for (int64_t t = tasks * slot / slots; t < tasks * (slot + 1) / slots; t++) {
-            struct head at = head_at(call, t, (float *)call->workspace + slot * slot_floats);
-            run(call, &at);
+            struct head at = head_at(call, t);
+            at.slot = (float *)call->workspace + slot * slot_size(&at, panels, tiles, rows);
+            if (at.angles)
+                at.slot += round_up(at.n * at.d, 16);
+            run(&at);
         }
 }
 
 static void attention_run(const struct kernel_call *call)
 {
-    each_head(call, slot_size(call, 2, 1, 2), forward_head);
+    each_head(call, 2, 1, 2, forward_head);
 }
 
 /* What the backward pass keeps of a block of keys, packed for the products it enters. */
@@ -211,15 +310,14 @@ static void backward_row(float *p, float *ds, int64_t count, int64_t width, floa
     }
 }
 
-static void backward_tile(const struct kernel_call *call, const struct head *at,
-                          const struct tile *t, const struct packed *w)
+static void backward_tile(const struct head *at, const struct tile *t, struct strided q,
+                          const struct packed *w)
 {
-    struct strided q = rows_of((const float *)call->in[0].data + at->q_at, at, t->q);
-    struct strided dy = rows_of((const float *)call->in[5].data + at->q_at, at, t->q);
-    const float *lse = (const float *)call->in[4].data + at->lse_at + t->q;
-    float *dq = (float *)call->out[0].data + at->q_at + t->q * at->dim;
-    float *dk = (float *)call->out[1].data + at->k_at + t->k * at->dim;
-    float *dv = (float *)call->out[2].data + at->k_at + t->k * at->dim;
+    struct strided dy = rows_of(at->dy, t->q);
+    const float *lse = at->lse + t->q;
+    float *dq = at->dq.data + t->q * at->dq.stride;
+    float *dk = at->dk.data + t->k * at->dk.stride;
+    float *dv = at->dv.data + t->k * at->dv.stride;
     int64_t width = round_up(t->keys, VEC_LANES);
     panels_multiply(q, t->queries, at->d, w->kt, t->keys, w->p, KEYS, 0);
     panels_multiply(dy, t->queries, at->d, w->vt, t->keys, w->ds, KEYS, 0);
@@ -232,31 +330,30 @@ static void backward_tile(const struct kernel_call *call, const struct head *at,
     struct strided p = {w->p, KEYS, 1}, ds = {w->ds, KEYS, 1};
     panels_pack(q, t->queries, at->d, w->q);
     panels_pack(dy, t->queries, at->d, w->dy);
-    panels_multiply(transposed(p), t->keys, t->queries, w->dy, at->d, dv, at->dim, 1);
-    panels_multiply(transposed(ds), t->keys, t->queries, w->q, at->d, dk, at->dim, 1);
-    panels_multiply(ds, t->queries, t->keys, w->k, at->d, dq, at->dim, 1);
+    panels_multiply(transposed(p), t->keys, t->queries, w->dy, at->d, dv, at->dv.stride, 1);
+    panels_multiply(transposed(ds), t->keys, t->queries, w->q, at->d, dk, at->dk.stride, 1);
+    panels_multiply(ds, t->queries, t->keys, w->k, at->d, dq, at->dq.stride, 1);
 }
 
-static void head_zero(float *x, const struct head *at, int64_t rows)
+static void head_zero(struct rows x, int64_t rows, int64_t d)
 {
     for (int64_t i = 0; i < rows; i++)
-        memset(x + i * at->dim, 0, (size_t)at->d * sizeof *x);
+        memset(x.data + i * x.stride, 0, (size_t)d * sizeof *x.data);
 }
 
-static void backward_delta(const struct kernel_call *call, const struct head *at, float *delta)
+static void backward_delta(const struct head *at, float *delta)
 {
-    const float *y = (const float *)call->in[3].data + at->q_at;
-    const float *dy = (const float *)call->in[5].data + at->q_at;
     for (int64_t i = 0; i < at->m; i++) {
+        const float *y = at->y.data + i * at->y.stride, *dy = at->dy.data + i * at->dy.stride;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t c = 0; c < at->d; c++)
-            sum += y[i * at->dim + c] * dy[i * at->dim + c];
+            sum += y[c] * dy[c];
         delta[i] = sum;
     }
 }
 
-static void backward_head(const struct kernel_call *call, const struct head *at)
+static void backward_head(const struct head *at)
 {
     int64_t panel = round_up(at->d, ATTENTION_PAD) * KEYS;
     float *slot = at->slot;
@@ -265,51 +362,68 @@ static void backward_head(const struct kernel_call *call, const struct head *at)
         NULL, NULL};
     w.ds = w.p + QUERIES * KEYS;
     w.delta = w.ds + QUERIES * KEYS;
-    backward_delta(call, at, w.delta);
-    head_zero((float *)call->out[0].data + at->q_at, at, at->m);
-    head_zero((float *)call->out[1].data + at->k_at, at, at->n);
-    head_zero((float *)call->out[2].data + at->k_at, at, at->n);
+    float *turned_q = w.delta + round_up(at->m, 16), *turned_k = turned_q + panel;
+    backward_delta(at, w.delta);
+    head_zero(at->dq, at->m, at->d);
+    head_zero(at->dk, at->n, at->d);
+    head_zero(at->dv, at->n, at->d);
     for (int64_t k = 0; k < at->n; k += KEYS) {
         struct tile t = {.k = k, .keys = least(KEYS, at->n - k)};
-        struct strided key = rows_of((const float *)call->in[1].data + at->k_at, at, k);
-        struct strided value = rows_of((const float *)call->in[2].data + at->k_at, at, k);
+        struct strided key = turned_rows(at, at->k, k, t.keys, turned_k);
         panels_pack(transposed(key), at->d, t.keys, w.kt);
-        panels_pack(transposed(value), at->d, t.keys, w.vt);
+        panels_pack(transposed(rows_of(at->v, k)), at->d, t.keys, w.vt);
         panels_pack(key, t.keys, at->d, w.k);
         for (t.q = first_query(at, k); t.q < at->m; t.q += QUERIES) {
             t.queries = least(QUERIES, at->m - t.q);
-            backward_tile(call, at, &t, &w);
+            backward_tile(at, &t, turned_rows(at, at->q, t.q, t.queries, turned_q), &w);
         }
+        turn_back(at, at->dk, k, t.keys);
     }
+    turn_back(at, at->dq, 0, at->m);
 }
 
 static void attention_backward_run(const struct kernel_call *call)
 {
-    each_head(call, slot_size(call, 5, 2, 1), backward_head);
+    each_head(call, 5, 2, 1, backward_head);
 }
 
-/* rope. The angles of all positions come first, in double: position times frequency is thousands of
- * radians, of which f32 keeps three digits. */
-static void rope_row(const float *x, const float *cosine, const float *sine, int64_t half, float *y)
+/* The angles of all positions, in double: position times frequency is thousands of radians, of which
+ * f32 keeps three digits. D floats each, cosines and then sines, at TABLE. */
+static void make_angles(const struct kernel_call *call, int64_t length, int64_t d, double base,
+                        float *table)
 {
+    double step = -log(base) / (double)(d / 2);
+#pragma omp parallel for schedule(static) num_threads(call->threads) if (length * d > 1 << 12)
+    for (int64_t p = 0; p < length; p++) {
+        float *to = table + p * d;
 #pragma omp simd
-    for (int64_t c = 0; c < half; c++) {
-        float a = x[c], b = x[half + c];
-        y[c] = a * cosine[c] - b * sine[c];
-        y[half + c] = b * cosine[c] + a * sine[c];
+        for (int64_t c = 0; c < d / 2; c++) {
+            double angle = (double)p * exp(step * (double)c);
+            to[c] = (float)cos(angle);
+            to[d / 2 + c] = (float)sin(angle);
+        }
     }
 }
 
-static void rope_angles(const struct kernel_call *call, int64_t position, int64_t half, float *to)
+static void make_packed_angles(const struct kernel_call *call)
 {
-    double step = -log(call->attr[ROPE_BASE].real) / (double)half;
-    double way = call->attr[ROPE_INVERSE].flag ? -1 : 1;
-#pragma omp simd
-    for (int64_t c = 0; c < half; c++) {
-        double angle = (double)position * exp(step * (double)c);
-        to[c] = (float)cos(angle);
-        to[half + c] = (float)(way * sin(angle));
-    }
+    const struct tensor *x = &call->in[0];
+    double base = call->attr[ATTENTION_ROPE].real;
+    if (base != 0)
+        make_angles(call, x->dim[1], x->dim[2] / 3 / call->attr[ATTENTION_HEADS].integer, base,
+                    call->workspace);
+}
+
+static void packed_run(const struct kernel_call *call)
+{
+    make_packed_angles(call);
+    each_head(call, 2, 1, 2, forward_head);
+}
+
+static void packed_backward_run(const struct kernel_call *call)
+{
+    make_packed_angles(call);
+    each_head(call, 5, 2, 1, backward_head);
 }
 
 static void rope_run(const struct kernel_call *call)
@@ -319,20 +433,19 @@ static void rope_run(const struct kernel_call *call)
     float *y = call->out[0].data, *table = call->workspace;
     int64_t heads = call->attr[ROPE_HEADS].integer, length = t->dim[1], dim = t->dim[2];
     int64_t d = dim / heads, rows = t->dim[0] * length;
-#pragma omp parallel for schedule(static) num_threads(call->threads) if (length * d > 1 << 12)
-    for (int64_t p = 0; p < length; p++)
-        rope_angles(call, p, d / 2, table + p * d);
+    float way = call->attr[ROPE_INVERSE].flag ? -1 : 1;
+    make_angles(call, length, d, call->attr[ROPE_BASE].real, table);
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (rows * dim > 1 << 14)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *angle = table + r % length * d;
+    for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < dim; c += d)
-            rope_row(x + r * dim + c, angle, angle + d / 2, d / 2, y + r * dim + c);
-    }
+            turn_row(x + r * dim + c, table + r % length * d, d / 2, way, y + r * dim + c);
 }
 
 KERNEL_LIST(attention) = {
     {"attention", "fff>ff", attention_run},
     {"attention_backward", "ffffff>fff", attention_backward_run},
+    {"attention_packed", "f>ff", packed_run},
+    {"attention_packed_backward", "ffff>f", packed_backward_run},
     {"rope", "f>f", rope_run},
     {0},
 };
