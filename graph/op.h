@@ -25,6 +25,7 @@ enum input_flag {
     INPUT_NAMED = 2,     /* written as its own key: {tweedie: [..], keep: fixed} */
     INPUT_VARIADIC = 4,  /* the last positional one: takes all that follow, at least one */
     INPUT_PARAM = 8,     /* supplied by the params rule, not written by the user */
+    INPUT_SHARED = 32,   /* the same for all rows, as parameters are */
     INPUT_SEQUENCE = 16, /* one row for each sequence: [rows, ...], or [] for all (ROWS_POSITION) */
 };
 

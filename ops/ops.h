@@ -32,6 +32,8 @@ extern const struct op op_head_entropy, op_head_entropy_backward, op_head_loss,
 extern const struct op op_embedding, op_embedding_backward, op_one_hot;
 /* norm.c */
 extern const struct op op_layer_norm, op_layer_norm_backward;
+/* norm_modulate.c */
+extern const struct op op_norm_modulate, op_norm_modulate_backward;
 /* softmax.c */
 extern const struct op op_softmax, op_softmax_backward, op_log_softmax, op_log_softmax_backward,
     op_cross_entropy, op_cross_entropy_backward;

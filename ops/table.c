@@ -63,6 +63,8 @@ static const struct op *const ops[] = {
     &op_one_hot,
     &op_layer_norm,
     &op_layer_norm_backward,
+    &op_norm_modulate,
+    &op_norm_modulate_backward,
     &op_softmax,
     &op_softmax_backward,
     &op_log_softmax,

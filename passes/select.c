@@ -44,7 +44,7 @@ static enum share share_of(const struct selection *s, const struct node *n, uint
     const struct type *type = graph_type(s->g, n->in[i]);
     uint32_t declared = op_input_count(n->op);
     unsigned flags = n->op->inputs[i < declared ? i : declared - 1].flags;
-    if (!n->in[i] || type->rank == 0 || (flags & INPUT_PARAM))
+    if (!n->in[i] || type->rank == 0 || (flags & (INPUT_PARAM | INPUT_SHARED)))
         return SHARE_WHOLE;
     if (flags & INPUT_SEQUENCE)
         return SHARE_SEQUENCE;

@@ -32,6 +32,7 @@ enum { EMBEDDING_OUT, EMBEDDING_INIT, EMBEDDING_STD, EMBEDDING_NAME, EMBEDDING_R
 enum { EMBEDDING_BACKWARD_ROWS };
 enum { ONE_HOT_ROWS };
 enum { NORM_BIAS, NORM_EPS };
+enum { NORM_MODULATE_EPS };
 #define NORM_BLOCKS 64 /* partial sums over rows in the backward op: sizes its workspace */
 enum { ATTENTION_HEADS, ATTENTION_CAUSAL, ATTENTION_ROPE };
 /* Scratch of attention: tiles of queries by keys; one slot for each (row, head) at work, so that

@@ -42,7 +42,8 @@ static struct type case_rows(const struct trial *t)
     struct type rows = {.rank = 0};
     for (uint32_t i = 0; i < node->in_count + node->out_count; i++) {
         uint32_t v = i < node->in_count ? node->in[i] : node->out[i - node->in_count];
-        bool param = i < node->in_count && (op_case_input(&t->g, i)->flags & INPUT_PARAM);
+        bool param =
+            i < node->in_count && (op_case_input(&t->g, i)->flags & (INPUT_PARAM | INPUT_SHARED));
         const struct type *type = graph_type(t->g.graph, v);
         if (v && !param &&
             (type->rank > rows.rank ||
@@ -140,7 +141,7 @@ static void check_case(const struct op *op, const struct op_case *c)
     struct type rows = case_rows(t);
     struct ref_tensor *before = run(t);
     for (uint32_t i = 0; i < t->g.in_count; i++) {
-        bool param = op_case_input(&t->g, i)->flags & INPUT_PARAM;
+        bool param = op_case_input(&t->g, i)->flags & (INPUT_PARAM | INPUT_SHARED);
         if (param || !t->in[i].data || !input_axes(t, &rows, i))
             continue;
         int64_t size = ref_size(&t->in[i]);
