@@ -73,6 +73,6 @@ extern const struct op op_all_sequences, op_noised_law, op_plain_score_entropy,
     op_plain_score_entropy_backward, op_implicit_score_entropy, op_implicit_score_entropy_backward,
     op_mask_exactly;
 /* optimizer.c */
-extern const struct op op_sum_squares, op_clip_scale, op_adamw, op_ema;
+extern const struct op op_sum_squares, op_clip_scale, op_adamw, op_adamw_ema;
 
 #endif

@@ -116,59 +116,63 @@ const struct op op_clip_scale = {
  * grad:
  *   p := p (1 - lr decay)
  *   m := m + (1 - b1) (g - m),  v := b2 v + (1 - b2) g^2
- *   p := p - lr / (1 - b1^t)  m / (sqrt(v) / sqrt(1 - b2^t) + eps) */
-static const struct op_input adamw_inputs[] = {
-    {"param", IN_F32, 0, "f32 of any shape: the parameter", DOMAIN_ANY},
-    {"m", IN_F32, 0, "f32 of that shape: average of the gradient", DOMAIN_ANY},
-    {"v", IN_F32, 0, "f32 of that shape: average of its square", DOMAIN_POSITIVE},
-    {"grad", IN_F32, 0, "f32 of that shape", DOMAIN_ANY},
-    {"scale", IN_F64, 0, "f64 []: factor on the gradient", DOMAIN_POSITIVE},
-    {"lr", IN_F64, 0, "f64 []: learning rate", DOMAIN_UNIT},
-    {"step", IN_F64, 0, "f64 []: number of this step, counted from 1", DOMAIN_POSITIVE},
-    {0},
-};
-static const struct op_attr adamw_attrs[] = {
-    [ADAMW_BETA1] = {"beta1", ATTR_REAL, "0.9", "decay of the average gradient", NULL},
-    [ADAMW_BETA2] = {"beta2", ATTR_REAL, "0.999", "decay of its square", NULL},
-    [ADAMW_EPS] = {"eps", ATTR_REAL, "1e-8", "added to the root of the square", NULL},
-    [ADAMW_DECAY] = {"decay", ATTR_REAL, "0", "weight decay, times the learning rate", NULL},
-    {0},
-};
+ *   p := p - lr / (1 - b1^t)  m / (sqrt(v) / sqrt(1 - b2^t) + eps)
+ * Where scale is not finite nothing changes but the average below. */
+#define INPUTS_ROWS                                                                                \
+    {"param", IN_F32, 0, "f32 of any shape: the parameter", DOMAIN_ANY},                           \
+        {"m", IN_F32, 0, "f32 of that shape: average of the gradient", DOMAIN_ANY},                \
+    {                                                                                              \
+        "v", IN_F32, 0, "f32 of that shape: average of its square", DOMAIN_POSITIVE                \
+    }
+#define INPUTS_STEP                                                                                \
+    {"grad", IN_F32, 0, "f32 of that shape", DOMAIN_ANY},                                          \
+        {"scale", IN_F64, 0, "f64 []: factor on the gradient", DOMAIN_POSITIVE},                   \
+        {"lr", IN_F64, 0, "f64 []: learning rate", DOMAIN_UNIT},                                   \
+    {                                                                                              \
+        "step", IN_F64, 0, "f64 []: number of this step, counted from 1", DOMAIN_POSITIVE          \
+    }
+#define ATTRS_ADAMW                                                                                \
+    [ADAMW_BETA1] = {"beta1", ATTR_REAL, "0.9", "decay of the average gradient", NULL},            \
+    [ADAMW_BETA2] = {"beta2", ATTR_REAL, "0.999", "decay of its square", NULL},                    \
+    [ADAMW_EPS] = {"eps", ATTR_REAL, "1e-8", "added to the root of the square", NULL},             \
+    [ADAMW_DECAY] = {"decay", ATTR_REAL, "0", "weight decay, times the learning rate", NULL}
 
-/* Inputs 1 .. SAME - 1 have the shape of input 0, the others are scalars. */
-static bool rows_and_scalars(const struct op_call *call, uint32_t same)
+static const struct op_input adamw_inputs[] = {INPUTS_ROWS, INPUTS_STEP, {0}};
+static const struct op_attr adamw_attrs[] = {ATTRS_ADAMW, {0}};
+
+/* The results are new versions of the first inputs, which have one shape with the gradient behind
+ * them; the others are scalars. */
+static bool update_shape(struct op_call *call)
 {
+    uint32_t rows = call->op->updates;
     for (uint32_t i = 1; i < call->in_count; i++) {
         const struct type *x = &call->in[i];
-        if (i < same ? !type_same_shape(x, &call->in[0]) : x->rank != 0)
+        if (i <= rows ? !type_same_shape(x, &call->in[0]) : x->rank != 0)
             return op_error(call, "input `%s` cannot be %s beside a parameter %s",
                             call->op->inputs[i].name, rule_print(call, i), rule_print(call, 0));
     }
-    return true;
-}
-
-static bool adamw_shape(struct op_call *call)
-{
-    if (!rows_and_scalars(call, 4))
-        return false;
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < rows; i++)
         call->out[i] = call->in[i];
     return true;
 }
 
-static void adamw_cost(const struct op_call *call, struct op_cost *out)
+/* Every row is read and written, the gradient is read. */
+static void update_cost(const struct op_call *call, struct op_cost *out)
 {
-    out->flop = 15 * (double)type_count(&call->in[0]);
-    out->bytes = 7 * (double)type_bytes(&call->in[0]);
+    uint32_t rows = call->op->updates;
+    out->flop = 5 * rows * (double)type_count(&call->in[0]);
+    out->bytes = (2 * rows + 1) * (double)type_bytes(&call->in[0]);
 }
 
+/* What follows the rows: gradient, scale, rate and step. */
 static void adamw_reference(const struct ref_call *call)
 {
+    const struct ref_tensor *rest = call->in + call->out_count;
     double b1 = call->attr[ADAMW_BETA1].real, b2 = call->attr[ADAMW_BETA2].real;
-    double scale = call->in[4].data[0], lr = call->in[5].data[0], t = call->in[6].data[0];
+    double scale = rest[1].data[0], lr = rest[2].data[0], t = rest[3].data[0];
     double c1 = 1 - pow(b1, t), c2 = 1 - pow(b2, t);
     for (int64_t i = 0; i < ref_size(&call->in[0]); i++) {
-        double g = scale * call->in[3].data[i];
+        double g = scale * rest[0].data[i];
         double m = call->in[1].data[i] + (1 - b1) * (g - call->in[1].data[i]);
         double v = b2 * call->in[2].data[i] + (1 - b2) * g * g;
         double p = call->in[0].data[i] * (1 - lr * call->attr[ADAMW_DECAY].real);
@@ -201,69 +205,61 @@ const struct op op_adamw = {
     .result_count = 3,
     .flags = OP_EFFECT | OP_INTERNAL | OP_NO_GRAD,
     .rows = ROWS_ALL,
-    .shape = adamw_shape,
-    .cost = adamw_cost,
+    .shape = update_shape,
+    .cost = update_cost,
     .inplace = 1,
     .updates = 3,
     .reference = adamw_reference,
     .cases = adamw_cases,
 };
 
-/* ema: after n updates, d = min(decay, (1 + n) / (10 + n)) and s := s - (1 - d) (s - p). */
-static const struct op_input ema_inputs[] = {
-    {"ema", IN_F32, 0, "f32 of any shape: the average", DOMAIN_ANY},
-    {"param", IN_F32, 0, "f32 of that shape: the parameter after its update", DOMAIN_ANY},
-    {"step", IN_F64, 0, "f64 []: number of updates, counted from 1", DOMAIN_POSITIVE},
-    {0},
-};
-static const struct op_attr ema_attrs[] = {
-    [EMA_DECAY] = {"decay", ATTR_REAL, "0.9999", "share of the old average that is kept", NULL},
-    {0},
-};
+/* adamw_ema: the same, and in the same sweep the average of the parameter: after n updates, d =
+ * min(decay, (1 + n) / (10 + n)) and s := s - (1 - d) (s - p), p as updated. */
+static const struct op_input adamw_ema_inputs[] = {
+    INPUTS_ROWS,
+    {"ema", IN_F32, 0, "f32 of that shape: the average of the parameter", DOMAIN_ANY},
+    INPUTS_STEP,
+    {0}};
+static const struct op_attr adamw_ema_attrs[] = {
+    ATTRS_ADAMW,
+    [ADAMW_EMA] = {"ema_decay", ATTR_REAL, "0.9999", "share of the old average that is kept", NULL},
+    {0}};
 
-static bool ema_shape(struct op_call *call)
+static void adamw_ema_reference(const struct ref_call *call)
 {
-    call->out[0] = call->in[0];
-    return rows_and_scalars(call, 2);
-}
-
-static void ema_cost(const struct op_call *call, struct op_cost *out)
-{
-    out->flop = 3 * (double)type_count(&call->in[0]);
-    out->bytes = 3 * (double)type_bytes(&call->in[0]);
-}
-
-static void ema_reference(const struct ref_call *call)
-{
-    double n = call->in[2].data[0];
-    double decay = fmin(call->attr[EMA_DECAY].real, (1 + n) / (10 + n));
+    double n = call->in[7].data[0];
+    double decay = fmin(call->attr[ADAMW_EMA].real, (1 + n) / (10 + n));
+    adamw_reference(call);
     for (int64_t i = 0; i < ref_size(&call->in[0]); i++) {
-        double s = call->in[0].data[i];
-        call->out[0].data[i] = s - (1 - decay) * (s - call->in[1].data[i]);
+        double s = call->in[3].data[i];
+        call->out[3].data[i] = s - (1 - decay) * (s - call->out[0].data[i]);
     }
 }
 
-static const struct op_case ema_cases[] = {
-    {"f32[3,5] f32[3,5] f64[]", NULL, NULL},
-    {"f32[17] f32[17] f64[]", "decay=0.05", NULL},
-    {"f32[1] f32[1] f64[]", "decay=0.999", NULL},
-    {"f32[131,137] f32[131,137] f64[]", NULL, NULL},
+static const char *const adamw_ema_results[] = {"param", "m", "v", "ema", NULL};
+static const struct op_case adamw_ema_cases[] = {
+    {"f32[3,5] f32[3,5] f32[3,5] f32[3,5] f32[3,5] f64[] f64[] f64[]", NULL, NULL},
+    {"f32[17] f32[17] f32[17] f32[17] f32[17] f64[] f64[] f64[]", "decay=0.1 ema_decay=0.05", NULL},
+    {"f32[1,1] f32[1,1] f32[1,1] f32[1,1] f32[1,1] f64[] f64[] f64[]", "eps=1e-3 ema_decay=0.999",
+     NULL},
+    {"f32[131,137] f32[131,137] f32[131,137] f32[131,137] f32[131,137] f64[] f64[] f64[]",
+     "decay=0.01", NULL},
     {0},
 };
 
-const struct op op_ema = {
-    .name = "ema",
-    .doc = "Moves the running average of a parameter towards it.",
-    .inputs = ema_inputs,
-    .attrs = ema_attrs,
-    .results = rule_result_y,
-    .result_count = 1,
+const struct op op_adamw_ema = {
+    .name = "adamw_ema",
+    .doc = "One step of AdamW on a parameter, its two moments and its running average.",
+    .inputs = adamw_ema_inputs,
+    .attrs = adamw_ema_attrs,
+    .results = adamw_ema_results,
+    .result_count = 4,
     .flags = OP_EFFECT | OP_INTERNAL | OP_NO_GRAD,
     .rows = ROWS_ALL,
-    .shape = ema_shape,
-    .cost = ema_cost,
+    .shape = update_shape,
+    .cost = update_cost,
     .inplace = 1,
-    .updates = 1,
-    .reference = ema_reference,
-    .cases = ema_cases,
+    .updates = 4,
+    .reference = adamw_ema_reference,
+    .cases = adamw_ema_cases,
 };

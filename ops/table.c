@@ -132,7 +132,7 @@ static const struct op *const ops[] = {
     &op_sum_squares,
     &op_clip_scale,
     &op_adamw,
-    &op_ema,
+    &op_adamw_ema,
 };
 
 const struct op_table ops_table = {ops, sizeof ops / sizeof ops[0]};

@@ -56,26 +56,19 @@ static void update_row(struct model *m, struct graph *g, uint32_t row, uint32_t 
 {
     uint32_t first = companion(m, row, "adam_m", STATE_MOMENT, INIT_ZERO);
     uint32_t second = companion(m, row, "adam_v", STATE_MOMENT, INIT_ZERO);
-    const uint32_t in[] = {row_value(g, row),
-                           row_value(g, first),
-                           row_value(g, second),
-                           grad,
-                           s->scale,
-                           s->lr,
-                           s->step};
-    union attr adamw[4];
-    adamw[ADAMW_BETA1].real = o->beta1;
-    adamw[ADAMW_BETA2].real = o->beta2;
-    adamw[ADAMW_EPS].real = o->eps;
-    adamw[ADAMW_DECAY].real = o->weight_decay;
-    uint32_t updated = graph_emit(g, &op_adamw, in, 7, adamw, NULL);
-    if (o->ema <= 0)
-        return;
-    uint32_t average = companion(m, row, "ema", STATE_EMA, INIT_COPY);
-    const uint32_t mixed[] = {row_value(g, average), updated, s->step};
-    union attr decay[1];
-    decay[EMA_DECAY].real = o->ema;
-    graph_emit(g, &op_ema, mixed, 3, decay, NULL);
+    uint32_t in[8] = {row_value(g, row), row_value(g, first), row_value(g, second)}, n = 3;
+    union attr attr[] = {[ADAMW_BETA1] = {.real = o->beta1},
+                         [ADAMW_BETA2] = {.real = o->beta2},
+                         [ADAMW_EPS] = {.real = o->eps},
+                         [ADAMW_DECAY] = {.real = o->weight_decay},
+                         [ADAMW_EMA] = {.real = o->ema}};
+    if (o->ema > 0)
+        in[n++] = row_value(g, companion(m, row, "ema", STATE_EMA, INIT_COPY));
+    in[n++] = grad;
+    in[n++] = s->scale;
+    in[n++] = s->lr;
+    in[n++] = s->step;
+    graph_emit(g, o->ema > 0 ? &op_adamw_ema : &op_adamw, in, n, attr, NULL);
 }
 
 /* The sum of squares over all gradients, a group at a time: an op takes so many inputs. */

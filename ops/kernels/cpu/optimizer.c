@@ -74,61 +74,86 @@ static void run_accumulate(const struct kernel_call *call)
     }
 }
 
-static void run_adamw(const struct kernel_call *call)
+/* What one step does to every element. */
+struct adamw {
+    float scale, keep; /* of the gradient, of the parameter */
+    float w1, b2, w2;
+    float rate, root, eps;
+};
+
+/* REST: gradient, scale, rate and step, which follow the rows. */
+static struct adamw adamw_of(const struct kernel_call *call, uint32_t rest)
+{
+    double beta1 = call->attr[ADAMW_BETA1].real, beta2 = call->attr[ADAMW_BETA2].real;
+    double lr = scalar(call, rest + 2), step = scalar(call, rest + 3);
+    return (struct adamw){.scale = (float)scalar(call, rest + 1),
+                          .keep = (float)(1 - lr * call->attr[ADAMW_DECAY].real),
+                          .w1 = (float)(1 - beta1),
+                          .b2 = (float)beta2,
+                          .w2 = (float)(1 - beta2),
+                          .rate = (float)(lr / (1 - pow(beta1, step))),
+                          .root = (float)sqrt(1 - pow(beta2, step)),
+                          .eps = (float)call->attr[ADAMW_EPS].real};
+}
+
+static void adamw_rows(const struct kernel_call *call, const struct adamw *a, int64_t from,
+                       int64_t to)
 {
     const float *p0 = call->in[0].data, *m0 = call->in[1].data, *v0 = call->in[2].data;
-    const float *grad = call->in[3].data;
+    const float *grad = call->in[call->out_count].data;
     float *p = call->out[0].data, *m = call->out[1].data, *v = call->out[2].data;
-    double beta1 = call->attr[ADAMW_BETA1].real, beta2 = call->attr[ADAMW_BETA2].real;
-    double lr = scalar(call, 5), step = scalar(call, 6);
-    float scale = (float)scalar(call, 4), keep = (float)(1 - lr * call->attr[ADAMW_DECAY].real);
-    float w1 = (float)(1 - beta1), b2 = (float)beta2, w2 = (float)(1 - beta2);
-    float rate = (float)(lr / (1 - pow(beta1, step)));
-    float root = (float)sqrt(1 - pow(beta2, step)), eps = (float)call->attr[ADAMW_EPS].real;
-    int64_t n = tensor_size(&call->out[0]);
-    if (!isfinite(scale)) { /* a bad gradient changes nothing */
-        memmove(p, p0, (size_t)n * sizeof *p);
-        memmove(m, m0, (size_t)n * sizeof *m);
-        memmove(v, v0, (size_t)n * sizeof *v);
-        return;
-    }
-#pragma omp parallel for schedule(static) num_threads(call->threads) if (n > SERIAL)
-    for (int64_t from = 0; from < n; from += CHUNK) {
-        int64_t to = n - from < CHUNK ? n : from + CHUNK;
+    const struct adamw k = *a;
 #pragma omp simd
-        for (int64_t i = from; i < to; i++) {
-            float g = scale * grad[i];
-            float mi = m0[i] + w1 * (g - m0[i]);
-            float vi = b2 * v0[i] + w2 * g * g;
-            p[i] = p0[i] * keep - rate * mi / (sqrtf(vi) / root + eps);
-            m[i] = mi;
-            v[i] = vi;
-        }
+    for (int64_t i = from; i < to; i++) {
+        float g = k.scale * grad[i];
+        float mi = m0[i] + k.w1 * (g - m0[i]);
+        float vi = k.b2 * v0[i] + k.w2 * g * g;
+        p[i] = p0[i] * k.keep - k.rate * mi / (sqrtf(vi) / k.root + k.eps);
+        m[i] = mi;
+        v[i] = vi;
     }
 }
 
-static void run_ema(const struct kernel_call *call)
+static void copy_rows(const struct kernel_call *call, int64_t from, int64_t to)
 {
-    const float *ema = call->in[0].data, *param = call->in[1].data;
-    float *out = call->out[0].data;
-    double n_updates = scalar(call, 2), early = (1 + n_updates) / (10 + n_updates);
-    double decay = call->attr[EMA_DECAY].real;
-    float share = (float)(1 - (early < decay ? early : decay));
+    for (int k = 0; k < 3; k++)
+        if (call->out[k].data != call->in[k].data)
+            memcpy((float *)call->out[k].data + from, (const float *)call->in[k].data + from,
+                   (size_t)(to - from) * sizeof(float));
+}
+
+static void ema_rows(const struct kernel_call *call, float share, int64_t from, int64_t to)
+{
+    const float *ema = call->in[3].data, *p = call->out[0].data;
+    float *out = call->out[3].data;
+#pragma omp simd
+    for (int64_t i = from; i < to; i++)
+        out[i] = ema[i] - share * (ema[i] - p[i]);
+}
+
+/* A chunk of the parameter is averaged while it is in the cache. */
+static void run_adamw(const struct kernel_call *call)
+{
+    const struct adamw a = adamw_of(call, call->out_count);
+    const bool averaged = call->out_count > 3;
+    const double steps = scalar(call, call->out_count + 3), early = (1 + steps) / (10 + steps);
+    const double decay = averaged ? call->attr[ADAMW_EMA].real : 0;
+    const float share = (float)(1 - (early < decay ? early : decay));
     int64_t n = tensor_size(&call->out[0]);
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (n > SERIAL)
     for (int64_t from = 0; from < n; from += CHUNK) {
         int64_t to = n - from < CHUNK ? n : from + CHUNK;
-#pragma omp simd
-        for (int64_t i = from; i < to; i++)
-            out[i] = ema[i] - share * (ema[i] - param[i]);
+        if (isfinite(a.scale))
+            adamw_rows(call, &a, from, to);
+        else /* a bad gradient changes nothing */
+            copy_rows(call, from, to);
+        if (averaged)
+            ema_rows(call, share, from, to);
     }
 }
 
 KERNEL_LIST(optimizer) = {
-    {"sum_squares", "f+>d", run_sum_squares},
-    {"clip_scale", "d>dd", run_clip_scale},
-    {"accumulate", "ffd>f", run_accumulate},
-    {"adamw", "ffffddd>fff", run_adamw},
-    {"ema", "ffd>f", run_ema},
-    {0},
+    {"sum_squares", "f+>d", run_sum_squares},  {"clip_scale", "d>dd", run_clip_scale},
+    {"accumulate", "ffd>f", run_accumulate},   {"adamw", "ffffddd>fff", run_adamw},
+    {"adamw_ema", "fffffddd>ffff", run_adamw}, {0},
 };
