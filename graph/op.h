@@ -173,6 +173,21 @@ enum op_flag {
     OP_ZERO_GRAD_TWICE = 512, /* a backward op: has no rule of its own and says so when asked */
 };
 
+/* Rows that need not be computed: those at which the reverse chain cannot move the tokens
+ * (may_move), at which tokens are kept, or at which a draw that the network has no part in says that
+ * nothing moves. What the result is there: zero, or the token. */
+struct op_idle {
+    uint32_t tokens; /* value, of the axes of result 0 */
+    bool stays;      /* the result is the token; else zero */
+    uint32_t keep;   /* value: positions that keep their token, or VALUE_NONE */
+    /* 1 + the input of numbers that the node draws by, one a position (absent: it draws them
+     * itself); 0: it draws nothing. */
+    uint32_t uniform;
+    /* Emits the chance, f64 [rows], that a token moves at all: those whose number is above it stay.
+     * NULL: that depends on the network. */
+    uint32_t (*chance)(struct graph *graph, const struct node *node);
+};
+
 struct op {
     const char *name;
     const char *doc; /* one sentence for `sedge ops`; mathematics stand in the comment above */
@@ -203,9 +218,9 @@ struct op {
     uint32_t updates;
     /* OP_RANDOM: whether with these attributes nothing is drawn. NULL: it always draws. */
     bool (*still)(const union attr *attr);
-    /* Losses of which some rows are zero whatever a network said: those at which the reverse chain
-     * cannot move the TOKENS that the rule fills in (may_move). False where this node has none. */
-    bool (*idle)(const struct graph *graph, const struct node *node, uint32_t *tokens);
+    /* Which rows of result 0 are known without what a network said; NULL: none. False where this
+     * node has no such rows. */
+    bool (*idle)(const struct graph *graph, const struct node *node, struct op_idle *out);
     /* Bytes of scratch a kernel needs, from shapes alone; NULL: none. */
     int64_t (*workspace)(const struct op_call *call);
     void (*reference)(const struct ref_call *call);

@@ -13,8 +13,10 @@
 static const struct op_input ancestral_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_p", IN_F32, 0, "f32 [rows, length, states]: log law of the clean token", DOMAIN_ANY},
-    {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
-    {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
+    {"sigma_t", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise before the step",
+     DOMAIN_POSITIVE},
+    {"sigma_s", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise after it, less",
+     DOMAIN_UNIT},
     SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
@@ -34,6 +36,33 @@ static bool ancestral_shape(struct op_call *call)
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
            chain_expect_times(call, 2, 0) && chain_expect_times(call, 3, 0) &&
            chain_expect_keep(call, 4, 0) && chain_expect_keep(call, 5, 0);
+}
+
+/* That a mask is revealed, e^-s (1 - e^-(t - s)) / (1 - e^-t) by a law that sums to one, with t and s
+ * the masking that has been done; a little more, as a law may be a little off. The step itself has
+ * the last word. */
+static uint32_t ancestral_chance(struct graph *g, const struct node *n)
+{
+    const struct node like = {.origin = n->origin};
+    const double rate = g->processes[n->process - 1].chain.absorb;
+    uint32_t by = emit_const(g, DT_F64, rate, &like);
+    uint32_t t = emit2(g, &op_mul, n->in[2], by, &like);
+    uint32_t s = emit2(g, &op_min, emit2(g, &op_mul, n->in[3], by, &like), t, &like);
+    uint32_t left = emit1(g, &op_exp, emit1(g, &op_neg, s, &like), &like);
+    uint32_t now = emit1(g, &op_expm1, emit2(g, &op_sub, s, t, &like), &like);
+    uint32_t all = emit1(g, &op_expm1, emit1(g, &op_neg, t, &like), &like);
+    uint32_t chance = emit2(g, &op_div, emit2(g, &op_mul, left, now, &like), all, &like);
+    return emit2(g, &op_mul, chance, emit_const(g, DT_F64, 1.00001, &like), &like);
+}
+
+static bool ancestral_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
+{
+    const struct op *law = graph->nodes[graph->values[node->in[1]].node].op;
+    bool idle = sampler_idle(graph, node, 4, out);
+    if (law == &op_x0_output || law == &op_cavity_output || law == &op_score_posterior ||
+        law == &op_restrict)
+        out->chance = ancestral_chance; /* they sum to one */
+    return idle;
 }
 
 static void ancestral_cost(const struct op_call *call, struct op_cost *out)
@@ -124,8 +153,9 @@ const struct op op_ancestral = {
     .results = sampler_result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = ancestral_shape,
+    .idle = ancestral_idle,
     .cost = ancestral_cost,
     .inplace = 1,
     .workspace = ancestral_workspace,

@@ -191,9 +191,9 @@ static bool reconstruction_shape(struct op_call *call)
 }
 
 static bool reconstruction_idle(const struct graph *graph, const struct node *node,
-                                uint32_t *tokens)
+                                struct op_idle *out)
 {
-    *tokens = node->in[0];
+    *out = (struct op_idle){.tokens = node->in[0]};
     return chain_carries_over(&graph->processes[node->process - 1].chain) &&
            chain_noised_from(graph, node->in[0], node->in[1]);
 }

@@ -180,8 +180,10 @@ static void draw_cost(const struct op_call *call, struct op_cost *out)
 static const struct op_input tweedie_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_SCORE,
-    {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
-    {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
+    {"sigma_t", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise before the step",
+     DOMAIN_POSITIVE},
+    {"sigma_s", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise after it, less",
+     DOMAIN_UNIT},
     SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
@@ -206,6 +208,11 @@ static bool tweedie_shape(struct op_call *call)
 {
     counted_result(call);
     return tweedie_inputs_fit(call);
+}
+
+static bool tweedie_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
+{
+    return sampler_idle(graph, node, 4, out);
 }
 
 static void tweedie_reference(const struct ref_call *call)
@@ -233,8 +240,9 @@ const struct op op_tweedie = {
     .results = result_counted,
     .result_count = 2,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = tweedie_shape,
+    .idle = tweedie_idle,
     .cost = draw_cost,
     .inplace = 1,
     .workspace = chain_back_workspace,
@@ -246,8 +254,10 @@ const struct op op_tweedie = {
 static const struct op_input tweedie_weights_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_SCORE,
-    {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
-    {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
+    {"sigma_t", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise before the step",
+     DOMAIN_POSITIVE},
+    {"sigma_s", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise after it, less",
+     DOMAIN_UNIT},
     {0},
 };
 
@@ -280,7 +290,7 @@ const struct op op_tweedie_weights = {
     .results = result_weights,
     .result_count = 1,
     .flags = OP_PROCESS | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = tweedie_weights_shape,
     .cost = draw_cost,
     .workspace = chain_back_workspace,
@@ -293,7 +303,7 @@ const struct op op_tweedie_weights = {
 static const struct op_input euler_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_SCORE,
-    {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
+    {"step", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
     SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
@@ -301,7 +311,7 @@ static const struct op_input euler_inputs[] = {
 static const struct op_input euler_weights_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_SCORE,
-    {"step", IN_F64, 0, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
+    {"step", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: length of the step in sigma", DOMAIN_UNIT},
     {0},
 };
 
@@ -311,6 +321,11 @@ static bool euler_shape(struct op_call *call)
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
            chain_expect_times(call, 2, 0) && chain_expect_keep(call, 3, 0) &&
            chain_expect_keep(call, 4, 0);
+}
+
+static bool step_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
+{
+    return sampler_idle(graph, node, 3, out);
 }
 
 static const struct op_case step_cases[] = {
@@ -338,8 +353,9 @@ const struct op op_euler = {
     .results = sampler_result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = euler_shape,
+    .idle = step_idle,
     .cost = draw_cost,
     .inplace = 1,
     .workspace = chain_workspace,
@@ -367,8 +383,9 @@ const struct op op_euler_linear = {
     .results = result_counted,
     .result_count = 2,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = euler_linear_shape,
+    .idle = step_idle,
     .cost = draw_cost,
     .inplace = 1,
     .workspace = chain_workspace,
@@ -405,7 +422,7 @@ const struct op op_euler_weights = {
     .results = result_weights,
     .result_count = 1,
     .flags = OP_PROCESS | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = euler_weights_shape,
     .cost = draw_cost,
     .workspace = chain_workspace,
@@ -420,7 +437,7 @@ const struct op op_euler_weights = {
 static const struct op_input denoise_inputs[] = {
     SAMPLER_INPUT_X,
     INPUT_SCORE,
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise that is left", DOMAIN_UNIT},
     SAMPLER_INPUT_KEEP,
     SAMPLER_INPUT_U,
     {0},
@@ -438,8 +455,9 @@ const struct op op_denoise = {
     .results = sampler_result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = euler_shape,
+    .idle = step_idle,
     .cost = draw_cost,
     .inplace = 1,
     .workspace = chain_back_workspace,

@@ -15,6 +15,16 @@ bool sampler_expect_masked(const struct op_call *call, const char *what)
                     what);
 }
 
+bool sampler_idle(const struct graph *graph, const struct node *node, uint32_t keep,
+                  struct op_idle *out)
+{
+    *out = (struct op_idle){.tokens = node->in[0],
+                            .stays = true,
+                            .keep = keep < node->in_count ? node->in[keep] : VALUE_NONE,
+                            .uniform = 1 + keep + 1};
+    return chain_carries_over(&graph->processes[node->process - 1].chain);
+}
+
 struct type sampler_rows(const struct op_call *call, uint32_t x)
 {
     struct type type = type_scalar(DT_F64);

@@ -189,9 +189,10 @@ static void score_entropy_grad(struct grad_call *call)
         call->din[3] = emit_row_sums(graph, graph->nodes[graph->values[dscore].node].out[1], node);
 }
 
-static bool score_entropy_idle(const struct graph *graph, const struct node *node, uint32_t *tokens)
+static bool score_entropy_idle(const struct graph *graph, const struct node *node,
+                               struct op_idle *out)
 {
-    *tokens = node->in[1];
+    *out = (struct op_idle){.tokens = node->in[1]};
     return chain_carries_over(&graph->processes[node->process - 1].chain);
 }
 

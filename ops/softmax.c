@@ -244,12 +244,12 @@ static void entropy_grad(struct grad_call *call)
 
 /* Of a law that is the token itself wherever there is one: a target that it came from costs nothing
  * there. */
-static bool entropy_idle(const struct graph *graph, const struct node *node, uint32_t *tokens)
+static bool entropy_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
     const struct node *law = &graph->nodes[graph->values[node->in[0]].node];
     if (law->op != &op_x0_output && law->op != &op_score_posterior)
         return false;
-    *tokens = law->in[1];
+    *out = (struct op_idle){.tokens = law->in[1]};
     return chain_carries_over(&graph->processes[law->process - 1].chain) &&
            chain_noised_from(graph, law->in[1], node->in[1]);
 }

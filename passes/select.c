@@ -1,11 +1,12 @@
-/* select: a row that carries no loss is not computed. Under absorption a token that is there costs
- * nothing, whatever the network says of it; so the loss, the head before it, and whatever else acts
- * on each position by itself move to a short axis of the positions that are masked.
+/* select: a row that carries no loss, or cannot change, is not computed. Under absorption a token
+ * that is there costs nothing and stays, whatever the network says of it; so the loss or the draw,
+ * the head before it, and whatever else acts on each position by itself move to a short axis of the
+ * positions that are masked; or, where a draw tells beforehand which masks a step reveals, of those.
  *
- * Which rows those are is said by the loss (`idle` in its descriptor). How far back the short axis
- * reaches is said by the row rules: up to the last op that looks at other positions, such as
- * attention. What that leaves is gathered once; the loss is scattered back, with zeros where it was
- * not computed. Runs before the gradient is derived, which is then that of the short rows. */
+ * Which rows those are is said by the loss or the draw (`idle` in its descriptor). How far back the
+ * short axis reaches is said by the row rules: up to the last op that looks at other positions, such
+ * as attention. What that leaves is gathered once; the result is put back among zeros, or among the
+ * tokens. Runs before the gradient is derived, which is then that of the short rows. */
 #include "graph/base/check.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
@@ -21,7 +22,9 @@ struct selection {
     bool *moves;      /* per node */
     uint32_t *moved;  /* per value: what stands for it on the short axis, or VALUE_NONE */
     uint32_t *lent;   /* the same of values of sequences */
-    uint32_t tokens;  /* whose axes are the rows */
+    struct op_idle idle;
+    uint32_t tokens; /* whose axes are the rows: those of IDLE */
+    uint32_t end;    /* the node that it is of */
     uint32_t index, owner;
 };
 
@@ -72,12 +75,20 @@ static bool acts_by_position(const struct selection *s, const struct node *n)
     return rank > graph_type(s->g, s->tokens)->rank;
 }
 
+/* Whether N draws by its place among all rows, which it would lose. The end may be told its
+ * numbers. */
+static bool draws_by_place(const struct selection *s, const struct node *n)
+{
+    return (n->op->flags & OP_RANDOM) && !(n->op->still && n->op->still(n->attr)) &&
+           !(s->idle.uniform && n == &s->g->nodes[s->end]);
+}
+
 static bool can_move(const struct selection *s, const struct node *n)
 {
     const unsigned fixed = OP_EFFECT | OP_COUNTS | OP_VIEW | OP_LEAF | OP_MACRO;
-    bool draws = (n->op->flags & OP_RANDOM) && !(n->op->still && n->op->still(n->attr));
     if ((n->op->rows != ROWS_EACH && n->op->rows != ROWS_POSITION) || (n->op->flags & fixed) ||
-        draws || n->op->updates || takes_dims(n->op) || !has_rows(s, graph_type(s->g, n->out[0])))
+        draws_by_place(s, n) || n->op->updates || takes_dims(n->op) ||
+        !has_rows(s, graph_type(s->g, n->out[0])))
         return false;
     for (uint32_t i = 0; i < n->in_count; i++)
         if (share_of(s, n, i) == SHARE_NONE)
@@ -100,6 +111,7 @@ static void count_uses(struct selection *s)
         s->uses[g->outputs[i].value]++;
     s->uses[g->minimize]++;
     s->uses[s->tokens]++; /* they tell which rows */
+    s->uses[s->idle.keep]++;
 }
 
 /* Whether all uses of all results are by nodes that move, and there are any. */
@@ -114,20 +126,28 @@ static bool serves_rows_only(const struct selection *s, const struct node *n)
     return uses > 0;
 }
 
-/* Marks what moves with the loss that stands at place AT of the order. Returns whether that is
+/* A further result of a draw: a number for each sequence, which is a sum over its rows. */
+static bool is_sum(const struct selection *s, uint32_t v)
+{
+    const struct type *type = graph_type(s->g, v), *rows = graph_type(s->g, s->tokens);
+    return type->dtype == DT_F64 && type->rank == 1 && type->dim[0].size == rows->dim[0].size &&
+           type->dim[0].axis == rows->dim[0].axis;
+}
+
+/* Marks what moves with the end, which stands at place AT of the order. Returns whether that is
  * worth a gather: a product of matrices is among it. */
 static bool find_moves(struct selection *s, uint32_t at)
 {
     struct graph *g = s->g;
-    const struct node *loss = &g->nodes[g->order[at]];
+    const struct node *end = &g->nodes[s->end];
     bool product = false;
-    if (!can_move(s, loss))
+    if (!can_move(s, end))
         return false;
-    for (uint32_t k = 1; k < loss->out_count; k++)
-        if (s->uses[loss->out[k]])
+    for (uint32_t k = 1; k < end->out_count; k++)
+        if (s->uses[end->out[k]] && !(s->idle.stays && is_sum(s, end->out[k])))
             return false;
-    s->moves[g->order[at]] = true;
-    count_inputs(loss, s->inside);
+    s->moves[s->end] = true;
+    count_inputs(end, s->inside);
     for (uint32_t i = at; i-- > 0;) {
         const struct node *n = &g->nodes[g->order[i]];
         if (!serves_rows_only(s, n) || !can_move(s, n))
@@ -139,27 +159,26 @@ static bool find_moves(struct selection *s, uint32_t at)
     return product;
 }
 
-/* V by an index over its first AXES axes; once for all who ask. */
-static uint32_t gather(struct graph *g, uint32_t v, uint32_t index, uint32_t axes, uint32_t *made,
+/* V by an index over its first AXES axes. */
+static uint32_t gather(struct graph *g, uint32_t v, uint32_t index, uint32_t axes,
                        const struct node *reader)
 {
     const struct node like = {.origin = reader->origin};
     union attr attr[] = {[GATHER_AXES] = {.integer = axes}};
-    if (!made[v])
-        made[v] = graph_emit(g, &op_gather, (uint32_t[]){v, index}, 2, attr, &like);
-    return made[v];
+    return graph_emit(g, &op_gather, (uint32_t[]){v, index}, 2, attr, &like);
 }
 
 static uint32_t short_input(struct selection *s, const struct node *n, uint32_t i)
 {
-    switch (share_of(s, n, i)) {
-    case SHARE_ROW:
-        return gather(s->g, n->in[i], s->index, graph_type(s->g, s->tokens)->rank, s->moved, n);
-    case SHARE_SEQUENCE:
-        return gather(s->g, n->in[i], s->owner, 1, s->lent, n);
-    default:
-        return n->in[i];
-    }
+    const uint32_t v = n->in[i], axes = graph_type(s->g, s->tokens)->rank;
+    enum share share = share_of(s, n, i);
+    if (share == SHARE_WHOLE)
+        return v;
+    if (share == SHARE_SEQUENCE && !s->lent[v]) /* once for all who ask */
+        s->lent[v] = gather(s->g, v, s->owner, 1, n);
+    if (share == SHARE_ROW && !s->moved[v])
+        s->moved[v] = gather(s->g, v, s->index, axes, n);
+    return share == SHARE_ROW ? s->moved[v] : s->lent[v];
 }
 
 static void move_node(struct selection *s, uint32_t id)
@@ -178,39 +197,102 @@ static void move_node(struct selection *s, uint32_t id)
     }
 }
 
-/* The rows of the tokens that may move, and the sequence of each. */
-static void find_rows(struct selection *s, const struct node *loss)
+/* --- the end ------------------------------------------------------------------------------ */
+
+/* The numbers that the end draws by, as an input of all rows: those that it is given, or would
+ * draw. */
+static uint32_t uniform_numbers(struct selection *s)
 {
     struct graph *g = s->g;
+    const struct node end = g->nodes[s->end];
     const struct type *rows = graph_type(g, s->tokens);
-    struct node chain = *loss;
+    uint32_t i = s->idle.uniform - 1;
+    if (i < end.in_count && end.in[i])
+        return end.in[i];
+    union attr attr[] = {[UNIFORM_SHAPE] = rule_dims(g, rows->dim, rows->rank),
+                         [UNIFORM_LOW] = {.real = 0},
+                         [UNIFORM_HIGH] = {.real = 1},
+                         [UNIFORM_STRATIFIED] = {.flag = false}};
+    const struct node like = {.origin = end.origin, .stream = end.stream};
+    return graph_emit(g, &op_random_uniform, NULL, 0, attr, &like);
+}
+
+/* FLAGS, and not OUT. */
+static uint32_t without(struct graph *g, uint32_t flags, uint32_t out, const struct node *like)
+{
+    return emit2(g, &op_and, flags, emit1(g, &op_not, out, like), like);
+}
+
+/* The rows to be computed, and the sequence of each. */
+static void find_rows(struct selection *s, uint32_t uniform)
+{
+    struct graph *g = s->g;
+    const struct node end = g->nodes[s->end], like = {.origin = end.origin};
+    const struct type *rows = graph_type(g, s->tokens);
+    struct node chain = like;
     int64_t positions = 1;
     for (uint32_t i = 1; i < rows->rank; i++)
         positions *= rows->dim[i].size;
     chain.process = rows->process;
-    s->index = emit1(g, &op_nonzero, emit1(g, &op_may_move, s->tokens, &chain), loss);
+    uint32_t flags = emit1(g, &op_may_move, s->tokens, &chain);
+    if (s->idle.keep)
+        flags = without(g, flags, s->idle.keep, &like);
+    if (s->idle.chance) {
+        uint32_t chance = s->idle.chance(g, &end);
+        if (graph_type(g, chance)->rank)
+            chance = emit_expand(g, chance, 1, &like);
+        flags = without(g, flags, emit2(g, &op_less, chance, uniform, &like), &like);
+    }
+    s->index = emit1(g, &op_nonzero, flags, &like);
     union attr attr[] = {[OWNER_OF] = {.integer = positions}};
-    s->owner = graph_emit(g, &op_row_owner, &s->index, 1, attr, loss);
+    s->owner = graph_emit(g, &op_row_owner, &s->index, 1, attr, &like);
+}
+
+/* The end on its short axis, told the numbers of its rows; positions that keep their token are not
+ * among them. */
+static uint32_t move_end(struct selection *s, uint32_t uniform)
+{
+    struct graph *g = s->g;
+    const struct node end = g->nodes[s->end];
+    uint32_t count = end.in_count > s->idle.uniform ? end.in_count : s->idle.uniform;
+    uint32_t *in = arena_new_array(g->arena, uint32_t, count);
+    for (uint32_t i = 0; i < end.in_count; i++)
+        in[i] = end.in[i] == s->idle.keep ? VALUE_NONE : short_input(s, &end, i);
+    if (uniform)
+        in[s->idle.uniform - 1] =
+            gather(g, uniform, s->index, graph_type(g, s->tokens)->rank, &end);
+    return graph_emit(g, end.op, in, count, end.attr, &end);
+}
+
+/* What stands for result K of the end: PART, of the short axis, put back in its place. */
+static uint32_t put_back(struct selection *s, uint32_t k, uint32_t part, const struct node *like)
+{
+    struct graph *g = s->g;
+    const struct type *rows = graph_type(g, s->tokens);
+    const uint32_t in[] = {part, k ? s->owner : s->index};
+    if (k == 0 && s->idle.stays)
+        return emit3(g, &op_replace, s->tokens, part, s->index, like);
+    union attr attr[] = {[SCATTER_ROWS] = rule_dims(g, rows->dim, k ? 1 : rows->rank)};
+    return graph_emit(g, &op_scatter_add, in, 2, attr, like);
 }
 
 static void select_rows(struct selection *s, uint32_t at)
 {
     struct graph *g = s->g;
-    const struct node *n = &g->nodes[g->order[at]];
-    const struct node like = {.origin = n->origin};
-    const uint32_t full = n->out[0];
-    const char *name = g->values[full].name;
-    find_rows(s, &like);
-    for (uint32_t i = 0; i <= at; i++)
+    const struct node end = g->nodes[s->end], like = {.origin = end.origin};
+    uint32_t uniform = s->idle.uniform ? uniform_numbers(s) : VALUE_NONE;
+    find_rows(s, uniform);
+    for (uint32_t i = 0; i < at; i++)
         if (s->moves[g->order[i]])
             move_node(s, g->order[i]);
-    const struct type *rows = graph_type(g, s->tokens);
-    union attr attr[] = {[SCATTER_ROWS] = rule_dims(g, rows->dim, rows->rank)};
-    const uint32_t in[] = {s->moved[full], s->index};
-    uint32_t whole = graph_emit(g, &op_scatter_add, in, 2, attr, &like);
-    g->values[in[0]].name = NULL;
-    g->values[whole].name = name;
-    graph_replace(g, &full, &whole, 1);
+    uint32_t first = move_end(s, uniform), part = g->values[first].node;
+    for (uint32_t k = 0; k < end.out_count; k++) {
+        if (k > 0 && !s->uses[end.out[k]])
+            continue;
+        uint32_t whole = put_back(s, k, g->nodes[part].out[k], &like);
+        g->values[whole].name = g->values[end.out[k]].name;
+        graph_replace(g, &end.out[k], &whole, 1);
+    }
     for (uint32_t i = 0; i <= at; i++)
         g->nodes[g->order[i]].dead |= s->moves[g->order[i]];
     for (uint32_t i = 0; i < g->named_count; i++)
@@ -219,16 +301,27 @@ static void select_rows(struct selection *s, uint32_t at)
     graph_order(g);
 }
 
-/* Finds a loss that moves, and what moves with it; its place in the order, or the end of it. */
-static uint32_t find_loss(struct compile *c, struct selection *s)
+/* Whether rows of N can be selected: they are not a selection already, by a run-time count. */
+static bool has_idle_rows(struct selection *s, const struct node *n)
+{
+    const struct graph *g = s->g;
+    if (!n->op->idle || !n->op->idle(g, n, &s->idle))
+        return false;
+    const struct type *rows = graph_type(g, s->idle.tokens);
+    s->tokens = s->idle.tokens;
+    return rows->rank >= 2 && !g->axes[rows->dim[0].axis].counter;
+}
+
+/* Finds a loss or a draw that moves, and what moves with it; its place in the order, or the end of
+ * it. */
+static uint32_t find_end(struct compile *c, struct selection *s)
 {
     struct graph *g = c->graph;
     uint32_t at = 0;
     for (; at < g->order_count; at++) {
-        const struct node *n = &g->nodes[g->order[at]];
-        *s = (struct selection){.g = g};
-        if (!n->op->idle || !n->op->idle(g, n, &s->tokens) || graph_type(g, s->tokens)->rank < 2)
-            continue; /* tokens of rank 1 are a selection already */
+        *s = (struct selection){.g = g, .end = g->order[at]};
+        if (!has_idle_rows(s, &g->nodes[s->end]))
+            continue;
         s->uses = arena_new_array(c->arena, uint32_t, g->value_count);
         s->inside = arena_new_array(c->arena, uint32_t, g->value_count);
         s->moved = arena_new_array(c->arena, uint32_t, g->value_count);
@@ -246,7 +339,7 @@ bool pass_select(struct compile *c)
     struct selection s;
     if (c->options->unfused)
         return true;
-    for (uint32_t at; (at = find_loss(c, &s)) < c->graph->order_count;)
+    for (uint32_t at; (at = find_end(c, &s)) < c->graph->order_count;)
         select_rows(&s, at);
     return true;
 }

@@ -179,17 +179,31 @@ static bool supply(void *context, const struct graph *graph, uint32_t value,
     return true;
 }
 
-static struct ref_tensor *outputs(const struct graph *g, const int64_t *counts)
+/* Which positions are masked already, where tokens are those of a step. */
+static bool supply_step(void *context, const struct graph *graph, uint32_t value,
+                        const struct ref_tensor *out)
 {
-    struct reference_io io = {
-        .supply = supply, .draw = {random_key(3, "select"), 2, 0, 5, 8}, .axis_count = counts};
+    bool good = supply(context, graph, value, out);
+    for (int64_t i = 0; graph_type(graph, value)->dtype == DT_TOKEN && i < ref_size(out); i++)
+        out->data[i] = i % 3 ? 4 : out->data[i];
+    for (int64_t i = 0; graph_type(graph, value)->dtype == DT_BOOL && i < ref_size(out); i++)
+        out->data[i] = i % 4 == 1;
+    return good;
+}
+
+static struct ref_tensor *outputs(const struct graph *g, const int64_t *counts, bool step)
+{
+    struct reference_io io = {.supply = step ? supply_step : supply,
+                              .draw = {random_key(3, "select"), 2, 0, 5, 8},
+                              .axis_count = counts};
     struct ref_tensor *values = arena_new_array(arena, struct ref_tensor, g->value_count);
     cr_assert(reference_run(g, &io, arena, values), "%s", diags_render(diags, false));
     return values;
 }
 
-/* The graph as it is and after the pass, both with gradients, for BATCH sequences of 3. */
-static void computes_the_same(const char *text, int64_t batch)
+/* The graph as it is and after the pass, both with gradients, for BATCH sequences of 7; STEP: of
+ * tokens on their way. */
+static void computes_the_same(const char *text, int64_t batch, bool step)
 {
     struct compile_options o = {.gradients = true, .grad_outputs = true};
     struct compile a = {arena, diags, read_graph(text), &o, NULL, NULL};
@@ -198,7 +212,8 @@ static void computes_the_same(const char *text, int64_t batch)
     cr_assert(pass_grad(&a) && pass_select(&b) && pass_grad(&b));
     cr_assert_not_null(strstr(graph_print(arena, b.graph), "may_move"));
     cr_assert(graph_verify(b.graph, diags), "%s", diags_render(diags, false));
-    struct ref_tensor *before = outputs(a.graph, counts), *after = outputs(b.graph, counts);
+    struct ref_tensor *before = outputs(a.graph, counts, step);
+    struct ref_tensor *after = outputs(b.graph, counts, step);
     cr_assert_eq(a.graph->output_count, b.graph->output_count);
     for (uint32_t i = 0; i < a.graph->output_count; i++) {
         const struct ref_tensor *x = &before[a.graph->outputs[i].value];
@@ -237,7 +252,7 @@ Test(select_pass, keeps_score_entropy_and_its_gradient)
     for (int64_t batch = 1; batch <= 3; batch++)
         computes_the_same(SHORT "%13: f64 [batch, 7] = score_entropy %12, %7, %1, %2 process main\n"
                                 "%14: f64 [] = sum %13\n" SHORT_BIND,
-                          batch);
+                          batch, false);
 }
 
 Test(select_pass, keeps_masked_cross_entropy_and_its_gradient)
@@ -246,5 +261,53 @@ Test(select_pass, keeps_masked_cross_entropy_and_its_gradient)
         computes_the_same(SHORT "%13: f32 [batch, 7, 5] = x0_output %12, %7, %2 process main\n"
                                 "%15: f64 [batch, 7], %16: f64 [batch, 7] = cross_entropy %13, %1\n"
                                 "%14: f64 [] = sum %15\n" SHORT_BIND,
-                          batch);
+                          batch, false);
+}
+
+/* Steps: the same tokens, by numbers that are drawn or given, with positions that are kept, and the
+ * same count of clamped weights. */
+#define STEP_BIND                                                                                  \
+    "input x %1\ninput sigma %2\ninput h %3\ninput keep %4\ninput u %6\noutput y %14\n"
+#define STEP                                                                                       \
+    ABSORB "axis batch 3\n" WEIGHT "%1: token main [batch, 7] = input\n"                           \
+           "%2: f64 [batch] = input\n"                                                             \
+           "%3: f32 [batch, 7, 3] = input\n"                                                       \
+           "%4: bool [batch, 7] = input\n"                                                         \
+           "%5: f32 [5, 3] = state w\n"                                                            \
+           "%6: f64 [batch, 7] = input\n"                                                          \
+           "%7: f64 [] = const {value=0.3}\n"                                                      \
+           "%8: f64 [batch] = mul %2, %7\n"                                                        \
+           "%9: f64 [batch, 7] = mul %6, %7\n"                                                     \
+           "%12: f32 [batch, 7, 5] = linear %3, %5 {out=5, bias=false}\n"
+
+Test(select_pass, keeps_steps_by_scores)
+{
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        computes_the_same(STEP "%14: token main [batch, 7] = euler %1, %12, %8 process main "
+                               "stream 0x00000007\n" STEP_BIND,
+                          batch, true);
+        computes_the_same(STEP
+                          "%14: token main [batch, 7] = denoise %1, %12, %8, %4, %9 process main "
+                          "stream 0x00000007\n" STEP_BIND,
+                          batch, true);
+        computes_the_same(
+            STEP "%14: token main [batch, 7], %15: f64 [batch] = tweedie %1, %12, %2, "
+                 "%8, %4 process main stream 0x00000007\n" STEP_BIND "output clamped %15\n",
+            batch, true);
+    }
+}
+
+/* Here the coin that keeps a mask comes before the network: the law sums to one. */
+Test(select_pass, keeps_steps_by_laws)
+{
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        computes_the_same(STEP "%13: f32 [batch, 7, 5] = x0_output %12, %1, %2 process main\n"
+                               "%14: token main [batch, 7] = ancestral %1, %13, %2, %8, %4 "
+                               "process main stream 0x00000007\n" STEP_BIND,
+                          batch, true);
+        computes_the_same(STEP "%13: f32 [batch, 7, 5] = x0_output %12, %1, %2 process main\n"
+                               "%14: token main [batch, 7] = ancestral %1, %13, %2, %8, _, %9 "
+                               "process main stream 0x00000007\n" STEP_BIND,
+                          batch, true);
+    }
 }
