@@ -23,8 +23,8 @@ extern const char *const sampler_result_x[];
             DOMAIN_UNIT                                                                            \
     }
 
-/* The rule of rows that need not be computed (struct op_idle) of a step whose inputs are the tokens,
- * a score or a law, times, and last keep and u: input KEEP is keep. */
+/* The rule of rows that need not be computed (struct op_idle) of a step whose inputs are tokens, a
+ * score or a law, times, and last keep and u: input KEEP is keep. */
 bool sampler_idle(const struct graph *graph, const struct node *node, uint32_t keep,
                   struct op_idle *out);
 

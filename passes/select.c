@@ -1,12 +1,13 @@
 /* select: a row that carries no loss, or cannot change, is not computed. Under absorption a token
  * that is there costs nothing and stays, whatever the network says of it; so the loss or the draw,
  * the head before it, and whatever else acts on each position by itself move to a short axis of the
- * positions that are masked; or, where a draw tells beforehand which masks a step reveals, of those.
+ * positions that are masked; or, where a draw tells beforehand which masks a step reveals, of
+ * those.
  *
  * Which rows those are is said by the loss or the draw (`idle` in its descriptor). How far back the
- * short axis reaches is said by the row rules: up to the last op that looks at other positions, such
- * as attention. What that leaves is gathered once; the result is put back among zeros, or among the
- * tokens. Runs before the gradient is derived, which is then that of the short rows. */
+ * short axis reaches is said by the row rules: up to the last op that looks at other positions,
+ * such as attention. What that leaves is gathered once; the result is put back among zeros, or
+ * among the tokens. Runs before the gradient is derived, which is then that of the short rows. */
 #include "graph/base/check.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
