@@ -39,8 +39,8 @@ struct machine {
     int threads;
     struct product products[SHAPES_MAX];
     uint32_t product_count;
-    double gemm;        /* FLOP a second on these shapes, each weighted by its share of the work */
-    double read, triad; /* bytes a second from and to memory */
+    double gemm;         /* FLOP a second on these shapes, each weighted by its share of the work */
+    double read, update; /* bytes a second from and to memory */
 };
 /* Adds what the steps of PLAN multiply. */
 void machine_add_plan(struct machine *m, const struct plan *plan);

@@ -357,7 +357,7 @@ says 'bound by'
 says 'sedd-network.yaml:'
 # shellcheck disable=SC2086
 run 0 bench sedd-absorb $small batch=2 --seconds 0.01 --scaling --json
-for key in tokens_per_s peak_rss_mib planned_mib share_of_gemm gemm_gflops read_gbs triad_gbs \
+for key in tokens_per_s peak_rss_mib planned_mib share_of_gemm gemm_gflops read_gbs update_gbs \
     products scaling ops slowest flop bytes gflops gbs bound_by share_of_bound line compile_ms; do
     says "\"$key\": "
 done
