@@ -174,8 +174,8 @@ enum op_flag {
 };
 
 /* Rows that need not be computed: those at which the reverse chain cannot move the tokens
- * (may_move), at which tokens are kept, or at which a draw that the network has no part in says that
- * nothing moves. What the result is there: zero, or the token. */
+ * (may_move), at which tokens are kept, or at which a draw that the network has no part in says
+ * that nothing moves. What the result is there: zero, or the token. */
 struct op_idle {
     uint32_t tokens; /* value, of the axes of result 0 */
     bool stays;      /* the result is the token; else zero */

@@ -38,9 +38,9 @@ static bool ancestral_shape(struct op_call *call)
            chain_expect_keep(call, 4, 0) && chain_expect_keep(call, 5, 0);
 }
 
-/* That a mask is revealed, e^-s (1 - e^-(t - s)) / (1 - e^-t) by a law that sums to one, with t and s
- * the masking that has been done; a little more, as a law may be a little off. The step itself has
- * the last word. */
+/* That a mask is revealed, e^-s (1 - e^-(t - s)) / (1 - e^-t) by a law that sums to one, with t and
+ * s the masking that has been done; a little more, as a law may be a little off. The step itself
+ * has the last word. */
 static uint32_t ancestral_chance(struct graph *g, const struct node *n)
 {
     const struct node like = {.origin = n->origin};

@@ -1,7 +1,7 @@
-/* attention_packed and its backward op: attention whose queries, keys and values lie side by side in
- * the rows of one tensor, as the product that makes them leaves them, with the rotation of queries
- * and keys on the way. Put by the fuse pass in the place of split, rope and attention: nothing is
- * cut apart, and no rotated copy is kept.
+/* attention_packed and its backward op: attention whose queries, keys and values lie side by side
+ * in the rows of one tensor, as the product that makes them leaves them, with the rotation of
+ * queries and keys on the way. Put by the fuse pass in the place of split, rope and attention:
+ * nothing is cut apart, and no rotated copy is kept.
  *
  *   qkv [rows, n, 3 dim] -> y [rows, n, dim], lse [rows, heads, n]
  *

@@ -245,7 +245,7 @@ small='preset=tiny vocab=20 length=16 batch=2'
     says '  moments '
     says '  averages '
     run 0 plan sedd-absorb step $small
-    says 'program step (batch <= 2)'
+    says 'program step (batch <= 2'
     hides 'program update'
     run 0 plan sedd-absorb $small --json
     for key in buffers first_step last_step offset block line peak_step peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
@@ -335,7 +335,7 @@ small='preset=tiny vocab=20 length=16 batch=2'
 run 0 plan my.yaml train.batch=3 train.accumulate=2
 says 'program train (batch <= 3, '
 run 0 plan my.yaml step sample.batch=5
-says 'program step (batch <= 5)'
+says 'program step (batch <= 5'
 run 0 plan my.yaml bound_integrand eval.batch=6
 says 'program bound_integrand (batch <= 6, '
 

@@ -1,6 +1,6 @@
-/* Kernels of attention, on three tensors or on one, and of rope. A (row, head) pair is one thread's work: it goes through the keys
- * in blocks, packs each block once, and runs all queries over it in tiles, so that the scores of
- * one tile are all that ever exists of the square of the length.
+/* Kernels of attention, on three tensors or on one, and of rope. A (row, head) pair is one thread's
+ * work: it goes through the keys in blocks, packs each block once, and runs all queries over it in
+ * tiles, so that the scores of one tile are all that ever exists of the square of the length.
  *
  * Forward, for each query: the largest score so far and the sum of exponentials relative to it;
  * when a block raises the largest score, what was summed is scaled down. Backward: the scores
@@ -387,8 +387,8 @@ static void attention_backward_run(const struct kernel_call *call)
     each_head(call, 5, 2, 1, backward_head);
 }
 
-/* The angles of all positions, in double: position times frequency is thousands of radians, of which
- * f32 keeps three digits. D floats each, cosines and then sines, at TABLE. */
+/* The angles of all positions, in double: position times frequency is thousands of radians, of
+ * which f32 keeps three digits. D floats each, cosines and then sines, at TABLE. */
 static void make_angles(const struct kernel_call *call, int64_t length, int64_t d, double base,
                         float *table)
 {

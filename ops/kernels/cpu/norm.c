@@ -1,5 +1,5 @@
-/* Kernels of layer_norm, alone and with modulate: a row at a time, read from memory once and kept in
- * the cache. */
+/* Kernels of layer_norm, alone and with modulate: a row at a time, read from memory once and kept
+ * in the cache. */
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/cpu/vector.h"
 #include "ops/kernels/kernel.h"
