@@ -46,6 +46,7 @@ struct plan *compile_program(struct model *model, const struct elaborate_request
 bool pass_simplify(struct compile *c);
 bool pass_select(struct compile *c);
 bool pass_grad(struct compile *c);
+bool pass_fuse_written(struct compile *c);
 bool pass_fuse(struct compile *c);
 bool pass_recompute(struct compile *c);
 bool pass_order(struct compile *c);

@@ -5,13 +5,16 @@
 
 #include <string.h>
 
-/* In the order in which they are tried. */
+/* In the order in which they are tried. Those of the program as written come before its gradient is
+ * derived: what they put in has a gradient of its own. */
 static const struct pattern {
     const struct op *anchor;
     pattern_rule *rule;
+    bool written;
 } patterns[] = {
-    {&op_cross_entropy, fuse_head},
-    {&op_score_entropy, fuse_head},
+    {&op_attention, fuse_attention, true}, {&op_modulate, fuse_norm, true},
+    {&op_add, fuse_residual, false},       {&op_cross_entropy, fuse_head, false},
+    {&op_score_entropy, fuse_head, false},
 };
 
 /* --- what patterns ask -------------------------------------------------------------------- */
@@ -42,7 +45,7 @@ enum { FREE, DEPENDS, INSIDE };
 
 /* The graph as it was when the search began. */
 struct search {
-    struct fuser *f;
+    const struct fuser *f;
     uint32_t node_count, order_count;
     uint8_t *mark; /* per node: INSIDE the pattern, DEPENDS on what that makes, or FREE */
 };
@@ -144,6 +147,13 @@ static void forget(const struct search *s)
         g->nodes[i].dead = true;
 }
 
+bool fuse_depends(const struct fuser *f, uint32_t v, uint32_t node)
+{
+    struct search s = {.f = f};
+    mark_nodes(&s, &node, 1);
+    return s.mark[f->g->values[v].node] != FREE;
+}
+
 bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t count)
 {
     struct graph *g = f->g;
@@ -202,15 +212,16 @@ void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t
 }
 
 /* Whether a pattern that is anchored at the op of NODE replaced something. */
-static bool try_patterns(struct fuser *f, uint32_t node)
+static bool try_patterns(struct fuser *f, uint32_t node, bool written)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
-        if (patterns[i].anchor == f->g->nodes[node].op && patterns[i].rule(f, node))
+        if (patterns[i].anchor == f->g->nodes[node].op && patterns[i].written == written &&
+            patterns[i].rule(f, node))
             return true;
     return false;
 }
 
-bool pass_fuse(struct compile *c)
+static bool fuse(struct compile *c, bool written)
 {
     struct fuser f = {.g = c->graph, .written = graph_written_rows(c->graph)};
     if (c->options->unfused)
@@ -221,6 +232,16 @@ bool pass_fuse(struct compile *c)
     memcpy(nodes, c->graph->order, count * sizeof *nodes);
     for (uint32_t i = 0; i < count; i++)
         if (!c->graph->nodes[nodes[i]].dead)
-            try_patterns(&f, nodes[i]);
+            try_patterns(&f, nodes[i], written);
     return true;
+}
+
+bool pass_fuse_written(struct compile *c)
+{
+    return fuse(c, true);
+}
+
+bool pass_fuse(struct compile *c)
+{
+    return fuse(c, false);
 }

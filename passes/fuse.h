@@ -23,6 +23,9 @@ const struct node *fuse_maker(const struct fuser *f, uint32_t v, const struct op
 /* The K-th live node that reads V (the order is that of the program), or NODE_NONE. */
 uint32_t fuse_reader(const struct fuser *f, uint32_t v, uint32_t k);
 
+/* Whether V depends on what NODE makes. */
+bool fuse_depends(const struct fuser *f, uint32_t v, uint32_t node);
+
 /* Makes V one that does not depend on NODES: what is told by the shapes of values that do is taken
  * from others of these types. False, and nothing is changed, where V depends on more of them. */
 bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t count);
@@ -32,7 +35,8 @@ bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t co
 void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
                   const uint32_t *dead, uint32_t dead_count);
 
-/* The patterns. fuse_head.c: */
+/* The patterns. fuse_head.c, fuse_network.c: */
 pattern_rule fuse_head;
+pattern_rule fuse_attention, fuse_norm, fuse_residual;
 
 #endif
