@@ -8,7 +8,7 @@
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/head_room.h"
 
-#define COLUMNS 512 /* of the bias gradient in one task: their sums lie on the stack */
+#define COLUMNS 1024 /* of the bias gradient in one task: their sums lie on the stack */
 
 struct head {
     const struct kernel_call *call;
@@ -65,10 +65,7 @@ static double score_row(const struct transition *p, bool scaled, float *z, int32
                         double g, bool slopes)
 {
     score_output_row(p, scaled, z, x, z);
-    double loss = flat_entropy(p, z, x, x0);
-    if (slopes)
-        flat_entropy_slope(p, z, g, x, x0, z);
-    return loss;
+    return slopes ? flat_entropy_and_slope(p, z, g, x, x0) : flat_entropy(p, z, x, x0);
 }
 
 /* A token that the reverse chain cannot move. The law says that it is itself. */

@@ -79,26 +79,37 @@ static inline struct flat_pairs flat_pairs(const struct transition *p, int32_t x
     return pairs;
 }
 
+/* Of the tokens but x and x0, over their rate. */
+static inline double listed_entropy(const struct flat_pairs *q, const float *row, int32_t tokens)
+{
+    const float *middle = row + q->low + 1, *last = row + q->high + 1;
+    int64_t between = q->high - q->low - 1, after = tokens - q->high - 1;
+    if (!(q->rho > 0))
+        return sum_scores_plain(row, q->low) + sum_scores_plain(middle, between) +
+               sum_scores_plain(last, after);
+    return q->rho * (sum_excess(row, q->low, q->log_rho) + sum_excess(middle, between, q->log_rho) +
+                     sum_excess(last, after, q->log_rho));
+}
+
+/* Of all, given LISTED of those. */
+static inline double whole_entropy(const struct flat_pairs *q, const float *row, int32_t x0,
+                                   int32_t mask, double listed)
+{
+    double sum = listed;
+    if (q->x0 >= 0)
+        sum += entropy_term(row[x0], q->rho0, q->log_rho0);
+    sum *= q->rate;
+    if (q->mask_rate > 0)
+        sum += q->mask_rate * entropy_term(row[mask], q->mask_rho, q->mask_log_rho);
+    return sum;
+}
+
 static inline double flat_entropy(const struct transition *p, const float *row, int32_t x,
                                   int32_t x0)
 {
     const struct chain *chain = p->chain;
     const struct flat_pairs q = flat_pairs(p, x, x0);
-    const float *middle = row + q.low + 1, *last = row + q.high + 1;
-    int64_t between = q.high - q.low - 1, after = chain->tokens - q.high - 1;
-    double sum = 0;
-    if (q.rho > 0)
-        sum = q.rho * (sum_excess(row, q.low, q.log_rho) + sum_excess(middle, between, q.log_rho) +
-                       sum_excess(last, after, q.log_rho));
-    else
-        sum = sum_scores_plain(row, q.low) + sum_scores_plain(middle, between) +
-              sum_scores_plain(last, after);
-    if (q.x0 >= 0)
-        sum += entropy_term(row[x0], q.rho0, q.log_rho0);
-    sum *= q.rate;
-    if (q.mask_rate > 0)
-        sum += q.mask_rate * entropy_term(row[chain->mask], q.mask_rho, q.mask_log_rho);
-    return sum;
+    return whole_entropy(&q, row, x0, chain->mask, listed_entropy(&q, row, chain->tokens));
 }
 
 /* d log s_y = G s_y: where the true ratio is 0. */
@@ -118,23 +129,74 @@ static inline void entropy_slope(const float *log_score, int64_t n, double g, do
         out[y] = (float)(g * (exp((double)log_score[y]) - rho));
 }
 
+/* The sum of s_y, each of which becomes G s_y: both where the true ratio is 0. */
+static inline double sum_and_slope_plain(float *row, int64_t n, float g)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t y = 0; y < n; y++) {
+        float score = expf(row[y]);
+        sum += (double)score;
+        row[y] = g * score;
+    }
+    return sum;
+}
+
+/* Slopes that are not those of the listed tokens: of x0, and of the mask where there is one. */
+struct end_slopes {
+    float at_x0, at_mask;
+};
+static inline struct end_slopes end_slopes(const struct flat_pairs *q, const float *row, double g,
+                                           int32_t x0, int32_t mask)
+{
+    struct end_slopes ends = {.at_x0 = (float)(g * q->rate * (exp((double)row[x0]) - q->rho0))};
+    if (q->mask_rate > 0)
+        ends.at_mask = (float)(g * q->mask_rate * (exp((double)row[mask]) - q->mask_rho));
+    return ends;
+}
+static inline void put_ends(struct end_slopes ends, int32_t x, int32_t x0, int32_t mask,
+                            float *slope)
+{
+    slope[x0] = ends.at_x0;
+    if (mask >= 0)
+        slope[mask] = ends.at_mask;
+    slope[x] = 0;
+}
+
 /* G times the slope of flat_entropy. SLOPE may be ROW. */
 static inline void flat_entropy_slope(const struct transition *p, const float *row, double g,
                                       int32_t x, int32_t x0, float *slope)
 {
     const struct chain *chain = p->chain;
     const struct flat_pairs q = flat_pairs(p, x, x0);
-    const int32_t mask = chain->mask;
-    double slope0 = g * q.rate * (exp((double)row[x0]) - q.rho0);
-    double at_mask = q.mask_rate > 0 ? g * q.mask_rate * (exp((double)row[mask]) - q.mask_rho) : 0;
+    const struct end_slopes ends = end_slopes(&q, row, g, x0, chain->mask);
     if (q.rho > 0)
         entropy_slope(row, chain->states, g * q.rate, q.rho, slope);
     else
         entropy_slope_plain(row, chain->states, (float)(g * q.rate), slope);
-    slope[x0] = (float)slope0;
-    if (mask >= 0)
-        slope[mask] = (float)at_mask;
-    slope[x] = 0;
+    put_ends(ends, x, x0, chain->mask, slope);
+}
+
+/* Both at once: the entropy, and ROW becomes its slope. */
+static inline double flat_entropy_and_slope(const struct transition *p, float *row, double g,
+                                            int32_t x, int32_t x0)
+{
+    const int32_t tokens = p->chain->tokens, mask = p->chain->mask;
+    const struct flat_pairs q = flat_pairs(p, x, x0);
+    const struct end_slopes ends = end_slopes(&q, row, g, x0, mask);
+    const float factor = (float)(g * q.rate);
+    double sum;
+    if (q.rho > 0) {
+        sum = whole_entropy(&q, row, x0, mask, listed_entropy(&q, row, tokens));
+        entropy_slope(row, tokens, g * q.rate, q.rho, row);
+    } else {
+        sum = sum_and_slope_plain(row, q.low, factor) +
+              sum_and_slope_plain(row + q.low + 1, q.high - q.low - 1, factor) +
+              sum_and_slope_plain(row + q.high + 1, tokens - q.high - 1, factor);
+        sum = whole_entropy(&q, row, x0, mask, sum); /* which reads what is left of the row */
+    }
+    put_ends(ends, x, x0, mask, row);
+    return sum;
 }
 
 #endif
