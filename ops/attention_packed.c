@@ -75,18 +75,21 @@ static void packed_grad(struct grad_call *call)
     call->din[0] = graph_emit(call->graph, &op_attention_packed_backward, in, 4, n->attr, n);
 }
 
-/* PRODUCTS of all queries with all keys; each row read and written as often as WIDTHS says. */
-static void products_cost(const struct op_call *call, double products, double widths,
+/* PRODUCTS of all queries with all keys, of which the model asks for ASKED; each row read and
+ * written as often as WIDTHS says. */
+static void products_cost(const struct op_call *call, double products, double asked, double widths,
                           struct op_cost *out)
 {
     double y = (double)type_count(&call->in[0]) / 3, n = (double)call->in[0].dim[1].size;
-    out->flop = products * 2 * y * n * (call->attr[ATTENTION_CAUSAL].flag ? 0.5 : 1);
+    double one = 2 * y * n * (call->attr[ATTENTION_CAUSAL].flag ? 0.5 : 1);
+    out->flop = products * one;
+    out->model = asked * one;
     out->bytes = 4 * widths * y;
 }
 
 static void packed_cost(const struct op_call *call, struct op_cost *out)
 {
-    products_cost(call, 2, 4, out);
+    products_cost(call, 2, 2, 4, out);
 }
 
 /* Bytes for as many slots as there can be at work (ops/kernels/attrs.h), of PANELS panels, TILES
@@ -231,7 +234,7 @@ static bool packed_backward_shape(struct op_call *call)
 
 static void packed_backward_cost(const struct op_call *call, struct op_cost *out)
 {
-    products_cost(call, 5, 8, out);
+    products_cost(call, 5, 4, 8, out); /* one makes again what was not kept */
 }
 
 static int64_t packed_backward_workspace(const struct op_call *call)

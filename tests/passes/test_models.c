@@ -109,6 +109,38 @@ ParameterizedTest(int *which, models, plans)
     rig_close(&rig);
 }
 
+/* FLOP that the model asks of a training step, at the planned sizes. */
+static double model_flop(struct rig *rig, bool unfused)
+{
+    struct rig_program p = {"train", 8, NULL, NULL};
+    struct compile_options o = {.gradients = true, .unfused = unfused};
+    const struct plan *plan = rig_compile(rig, &p, &o);
+    double sum = 0;
+    for (uint32_t i = 0; i < plan->step_count; i++)
+        sum += plan->steps[i].epoch ? 0 : plan->steps[i].model;
+    return sum;
+}
+
+/* What `sedge bench` counts as work does not depend on which steps are one. */
+ParameterizedTestParameters(models, work)
+{
+    static int cases[MODELS];
+    for (int i = 0; i < MODELS; i++)
+        cases[i] = i;
+    return cr_make_param_array(int, cases, MODELS);
+}
+
+ParameterizedTest(int *which, models, work)
+{
+    static const char *const settings[] = {"preset=tiny", NULL};
+    struct rig rig;
+    rig_model(&rig, models[*which], settings);
+    double fused = model_flop(&rig, false), unfused = model_flop(&rig, true);
+    cr_expect(fused > 1e6 && fabs(fused / unfused - 1) < 1e-12, "%s: %g fused, %g unfused",
+              models[*which], fused, unfused);
+    rig_close(&rig);
+}
+
 /* --- results at a small size -------------------------------------------------------------- */
 
 #define BATCH 3
@@ -234,10 +266,8 @@ static void check_programs(int which, const char *const *bind, int64_t limit, bo
         struct rig_program *p = arena_alloc(rig.arena, sizeof *p);
         const char *name = rig.model->programs.items[i].name;
         bool train = strcmp(name, "train") == 0;
-        struct compile_options o = {.gradients = train,
-                                    .grad_outputs = train,
-                                    .arena_limit = limit,
-                                    .unfused = unfused};
+        struct compile_options o = {
+            .gradients = train, .grad_outputs = train, .arena_limit = limit, .unfused = unfused};
         *p = (struct rig_program){name, BATCH, train ? bind : NULL, NULL};
         plans[i] = rig_compile(&rig, p, &o);
         trials[i] = (struct trial){&rig,
