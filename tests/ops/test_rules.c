@@ -64,8 +64,8 @@ Test(rules, state_and_optimizer)
            "`accumulate`: `keep` must be a scalar, not f64 [2]");
     refuse("%9: f64 [2] = input\n%5: f64 [], %6: f64 [] = clip_scale %9",
            "`clip_scale`: `sum_squares` must be a scalar, not f64 [2]");
-    refuse("%5: f32 [4] = ema %2, %4, %3",
-           "`ema`: input `param` cannot be f32 [2, 3] beside a parameter f32 [4]");
+    refuse("%5: f32 [4], %6: f32 [4], %7: f32 [4] = adamw %2, %4, %2, %2, %3, %3, %3",
+           "`adamw`: input `m` cannot be f32 [2, 3] beside a parameter f32 [4]");
 }
 
 Test(rules, shapes)
