@@ -16,7 +16,7 @@ const struct recipe_key recipe_keys[] = {
     {"memory", KEY_SIZE, "0", 0, 0,
      "what training may need in all: parameters and what belongs to them, inputs, and the arena; "
      "where that is less than it would take, values are dropped and computed twice, with the same "
-     "results; 0: no limit",
+     "results; 0: no limit. The process itself takes some 20 MiB besides",
      NULL, AT(memory)},
     {"data.files", KEY_TEXTS, NULL, 0, 0, "text files, or one grammar", NULL, AT(data.files)},
     {"data.classes", KEY_TEXTS, NULL, 0, 0,

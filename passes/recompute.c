@@ -262,6 +262,15 @@ static bool holds_node(const struct choice *choice, uint32_t node)
     return false;
 }
 
+/* The bytes of VALUE, by the part of the time between PLACE and its last reader that lies before
+ * UNTIL: a clone that is made early and read late frees little. */
+static double share(const struct round *r, uint32_t value, uint32_t place, uint32_t from,
+                    uint32_t until)
+{
+    double bytes = (double)aligned(type_bytes(graph_type(r->g, value)));
+    return bytes * (double)(until - from) / (double)(r->last_need[value] - place);
+}
+
 /* Completes the choice of dropping VALUE, which waits at PLACE: inputs of its node that are neither
  * kept nor computed again are kept from now on, or with DEEP computed again as well. */
 static void complete(const struct round *r, uint32_t value, uint32_t place, bool deep,
@@ -269,15 +278,19 @@ static void complete(const struct round *r, uint32_t value, uint32_t place, bool
 {
     const struct graph *g = r->g;
     double bytes = 0, cost = 0;
+    uint32_t first = r->first_need[value];
     *choice = (struct choice){.value = value, .nodes = {maker(r, value)}, .count = 1};
     for (uint32_t i = 0; i < choice->count; i++) {
         const struct node *n = &g->nodes[choice->nodes[i]];
         cost += r->cost[choice->nodes[i]];
         for (uint32_t k = 0; k < n->out_count; k++)
             if (waits(r, n->out[k], place))
-                bytes += (double)aligned(type_bytes(graph_type(g, n->out[k])));
+                bytes += share(r, n->out[k], place, place, r->first_need[n->out[k]]);
         for (uint32_t k = 0; k < n->in_count; k++) {
             uint32_t b = r->base[n->in[k]], id = maker(r, b);
+            if (is_kept(r, b) && r->twice[id] && r->first_need[b] != UINT32_MAX &&
+                r->first_need[b] > first) /* its clone would be made as early */
+                bytes -= share(r, b, place, first, r->first_need[b]);
             if (!is_kept(r, b) || r->twice[id] || holds_node(choice, id) || r->pinned[b] ||
                 r->first_need[b] != UINT32_MAX)
                 continue;
