@@ -4,6 +4,15 @@
 #include "ops/kernels/attrs.h"
 #include "passes/fuse.h"
 
+/* Whether one of them lies in a row that the program writes: it is to be read where it is. */
+static bool may_change(const struct fuser *f, const uint32_t *values, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (value_may_change(f->g, f->written, values[i]))
+            return true;
+    return false;
+}
+
 /* --- attention ---------------------------------------------------------------------------- */
 
 /* Part I of a value that is split in three along its last axis, read here alone; NODE_NONE: V is
@@ -39,7 +48,7 @@ bool fuse_attention(struct fuser *f, uint32_t id)
         return false;
     uint32_t q = part_of(f, turn_q ? turn_q->in[0] : n->in[0], 0);
     uint32_t k = part_of(f, turn_k ? turn_k->in[0] : n->in[1], 1), v = part_of(f, n->in[2], 2);
-    if (q == NODE_NONE || k != q || v != q)
+    if (q == NODE_NONE || k != q || v != q || may_change(f, g->nodes[q].in, 1))
         return false;
     uint32_t dead[4] = {id, q}, count = 2;
     const uint32_t from[] = {n->out[0], n->out[1]};
@@ -68,6 +77,8 @@ bool fuse_norm(struct fuser *f, uint32_t id)
         f->uses[norm->out[2]])
         return false;
     const uint32_t in[] = {norm->in[0], n->in[1], n->in[2], norm->in[1]};
+    if (may_change(f, in, 4))
+        return false;
     const uint32_t from = n->out[0], dead[] = {id, g->values[n->in[0]].node};
     union attr attr[] = {[NORM_MODULATE_EPS] = norm->attr[NORM_EPS]};
     const struct node like = *n;
@@ -87,11 +98,14 @@ bool fuse_residual(struct fuser *f, uint32_t id)
         const struct node *back = fuse_maker(f, n->in[i], &op_norm_modulate_backward);
         uint32_t other = n->in[1 - i];
         if (!back || n->in[i] != back->out[0] || f->uses[n->in[i]] != 1 || back->in_count > 6 ||
+            !type_equal(graph_type(g, n->out[0]), graph_type(g, n->in[i])) ||
             !type_equal(graph_type(g, n->out[0]), graph_type(g, other)) ||
             fuse_depends(f, other, g->values[n->in[i]].node))
             continue;
         const uint32_t in[] = {back->in[0], back->in[1], back->in[2], back->in[3],
                                back->in[4], back->in[5], other};
+        if (may_change(f, in, 7))
+            continue;
         const uint32_t from[] = {n->out[0], back->out[1], back->out[2], back->out[3]};
         const uint32_t dead[] = {id, g->values[n->in[i]].node};
         const struct node like = *back;

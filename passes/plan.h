@@ -13,6 +13,8 @@
 #include "graph/base/tensor.h"
 #include "graph/op.h"
 
+#define PLAN_AXES_MAX 16 /* entry 0 is unused: so many less one short axes can be counted */
+
 enum memory { MEMORY_NONE, MEMORY_ARENA, MEMORY_STATE, MEMORY_CONST, MEMORY_INPUT };
 
 /* Where a value lies. */
@@ -83,7 +85,7 @@ struct certificate {
     uint32_t peak_step; /* the first at which as many bytes as BOUND_BYTES are needed */
     bool checked;       /* the symbolic walk proved that each read sees the value the graph names */
     double flop, bytes;
-    double again_flop; /* of what is computed a second time */
+    double again_flop;      /* of what is computed a second time */
     int64_t state_bytes[6]; /* by enum state_class */
     int64_t const_bytes, input_bytes;
 };

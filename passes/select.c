@@ -97,22 +97,35 @@ static bool can_move(const struct selection *s, const struct node *n)
     return acts_by_position(s, n);
 }
 
-static void count_inputs(const struct node *n, uint32_t *count)
+/* Uses by a node that moves of what may move with it. */
+static void count_inside(struct selection *s, const struct node *n)
 {
     for (uint32_t i = 0; i < n->in_count; i++)
-        count[n->in[i]]++;
+        s->inside[n->in[i]] += share_of(s, n, i) == SHARE_ROW;
+}
+
+/* The numbers that the end is given to draw by, or VALUE_NONE. */
+static uint32_t given_numbers(const struct selection *s)
+{
+    const struct node *end = &s->g->nodes[s->end];
+    uint32_t i = s->idle.uniform;
+    return i && i <= end->in_count ? end->in[i - 1] : VALUE_NONE;
 }
 
 static void count_uses(struct selection *s)
 {
     struct graph *g = s->g;
-    for (uint32_t i = 0; i < g->order_count; i++)
-        count_inputs(&g->nodes[g->order[i]], s->uses);
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            s->uses[n->in[k]]++;
+    }
     for (uint32_t i = 0; i < g->output_count; i++)
         s->uses[g->outputs[i].value]++;
     s->uses[g->minimize]++;
     s->uses[s->tokens]++; /* they tell which rows */
     s->uses[s->idle.keep]++;
+    s->uses[given_numbers(s)]++;
 }
 
 /* Whether all uses of all results are by nodes that move, and there are any. */
@@ -148,13 +161,13 @@ static bool find_moves(struct selection *s, uint32_t at)
         if (s->uses[end->out[k]] && !(s->idle.stays && is_sum(s, end->out[k])))
             return false;
     s->moves[s->end] = true;
-    count_inputs(end, s->inside);
+    count_inside(s, end);
     for (uint32_t i = at; i-- > 0;) {
         const struct node *n = &g->nodes[g->order[i]];
         if (!serves_rows_only(s, n) || !can_move(s, n))
             continue;
         s->moves[g->order[i]] = true;
-        count_inputs(n, s->inside);
+        count_inside(s, n);
         product |= n->op == &op_linear;
     }
     return product;
@@ -207,9 +220,8 @@ static uint32_t uniform_numbers(struct selection *s)
     struct graph *g = s->g;
     const struct node end = g->nodes[s->end];
     const struct type *rows = graph_type(g, s->tokens);
-    uint32_t i = s->idle.uniform - 1;
-    if (i < end.in_count && end.in[i])
-        return end.in[i];
+    if (given_numbers(s))
+        return given_numbers(s);
     union attr attr[] = {[UNIFORM_SHAPE] = rule_dims(g, rows->dim, rows->rank),
                          [UNIFORM_LOW] = {.real = 0},
                          [UNIFORM_HIGH] = {.real = 1},
@@ -231,6 +243,7 @@ static void find_rows(struct selection *s, uint32_t uniform)
     const struct node end = g->nodes[s->end], like = {.origin = end.origin};
     const struct type *rows = graph_type(g, s->tokens);
     struct node chain = like;
+    const uint32_t axes = rows->rank;
     int64_t positions = 1;
     for (uint32_t i = 1; i < rows->rank; i++)
         positions *= rows->dim[i].size;
@@ -240,8 +253,8 @@ static void find_rows(struct selection *s, uint32_t uniform)
         flags = without(g, flags, s->idle.keep, &like);
     if (s->idle.chance) {
         uint32_t chance = s->idle.chance(g, &end);
-        if (graph_type(g, chance)->rank)
-            chance = emit_expand(g, chance, 1, &like);
+        for (uint32_t rank; (rank = graph_type(g, chance)->rank) && rank < axes;)
+            chance = emit_expand(g, chance, rank, &like);
         flags = without(g, flags, emit2(g, &op_less, chance, uniform, &like), &like);
     }
     s->index = emit1(g, &op_nonzero, flags, &like);
@@ -340,7 +353,9 @@ bool pass_select(struct compile *c)
     struct selection s;
     if (c->options->unfused)
         return true;
-    for (uint32_t at; (at = find_end(c, &s)) < c->graph->order_count;)
+    /* Each selection has an axis of its own, of which a plan can count so many. */
+    for (uint32_t at;
+         c->graph->axis_count < PLAN_AXES_MAX && (at = find_end(c, &s)) < c->graph->order_count;)
         select_rows(&s, at);
     return true;
 }

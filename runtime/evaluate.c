@@ -70,7 +70,7 @@ static void add_nats(struct evaluation *e, struct loaded *program, int64_t count
         inputs[i] = input_named(e, plan->inputs[i].name);
     struct run run = {
         .inputs = inputs, .key = e->key, .iteration = iteration, .sequence = (uint32_t)first};
-    for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
+    for (uint32_t a = 1; a < plan->axis_count; a++)
         run.count[a] = count;
     uint32_t step;
     executor_run(program, &run, &step);

@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#define AXES_MAX 16
-
 struct loaded {
     const struct plan *plan;
     struct engine *engine;
@@ -16,7 +14,7 @@ struct loaded {
     struct tensor *tensors;        /* per tensor of the plan: dims of this run, address */
     struct tensor *in, *out;       /* operands of one step */
     struct region consts;
-    int64_t count[AXES_MAX];
+    int64_t count[PLAN_AXES_MAX];
     struct step_time *times; /* per step; NULL: not measured */
     uint32_t *last_step; /* per tensor: the last step that touches its buffer; sanitizers only */
 };
@@ -178,10 +176,10 @@ struct loaded *executor_load(struct diags *diags, struct arena *arena, struct en
     l->kernels = arena_new_array(arena, const struct kernel *, plan->step_count);
     l->tensors = arena_new_array(arena, struct tensor, plan->tensor_count);
     l->last_step = arena_new_array(arena, uint32_t, plan->tensor_count);
-    if (plan->axis_count > AXES_MAX) {
+    if (plan->axis_count > PLAN_AXES_MAX) {
         diag_error(diags, FAULT_CONFIG, (struct span){0},
                    "program `%s` has %u short axes, and %d can be counted", plan->program,
-                   plan->axis_count - 1, AXES_MAX - 1);
+                   plan->axis_count - 1, PLAN_AXES_MAX - 1);
         return NULL;
     }
     for (uint32_t i = 0; i < plan->step_count; i++) {
@@ -276,6 +274,15 @@ static int64_t count_lawless(const struct loaded *l, const struct plan_step *s)
     return found;
 }
 
+/* How many sequences there are: rows of the first axis that the run supplies, and not a step. */
+static uint32_t sequences_of_run(const struct loaded *l)
+{
+    for (uint32_t a = 1; a < l->plan->axis_count; a++)
+        if (!l->plan->axes[a].counter)
+            return (uint32_t)l->count[a];
+    return 1;
+}
+
 static void run_step(struct loaded *l, uint32_t i, const struct run *run)
 {
     const struct plan_step *s = &l->plan->steps[i];
@@ -299,7 +306,7 @@ static void run_step(struct loaded *l, uint32_t i, const struct run *run)
                                .sequences = run->sequences,
                                .count = &count};
     if (!call.sequences)
-        call.sequences = l->plan->axis_count > 1 ? (uint32_t)l->count[1] : 1;
+        call.sequences = sequences_of_run(l);
     l->kernels[i]->run(&call);
     if (s->counts)
         cut_axis(l, s->counts, count);

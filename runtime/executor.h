@@ -32,15 +32,15 @@ struct step_time {
 void executor_measure(struct loaded *loaded, struct step_time *times);
 
 struct run {
-    const void *const *inputs; /* per input of the plan, in its order; each of the run's size */
-    int64_t count[16];         /* per axis of the plan: rows of this run; 0: as planned */
+    const void *const *inputs;    /* per input of the plan, in its order; each of the run's size */
+    int64_t count[PLAN_AXES_MAX]; /* per axis of the plan: rows of this run; 0: as planned */
     struct random_key key;
     uint32_t iteration;
     uint32_t sequence;  /* global index of the first sequence */
     uint32_t sequences; /* of one iteration over all its batches; 0: those of this run */
     bool checked;       /* stop at the first value that is not finite */
-    /* Added to: floats that are NaN or +infinity among those that steps draw tokens by, at kept
-     * positions too. Kernels draw all the same, a NaN being no weight: some token comes out, or
+    /* Added to: floats that are NaN or +infinity among those that steps draw tokens by, which are
+     * those of positions that can change where only these are computed. Kernels draw all the same, a NaN being no weight: some token comes out, or
      * the one that was there, and it means nothing. NULL: not looked at. */
     int64_t *lawless;
 };

@@ -348,7 +348,7 @@ static void call_program(struct looper *l, struct call_state *s, const struct lo
                       .iteration = iteration,
                       .sequence = q->sequence,
                       .lawless = &l->lawless};
-    for (uint32_t a = 1; a < plan->axis_count && a < 16; a++)
+    for (uint32_t a = 1; a < plan->axis_count; a++)
         run.count[a] = strcmp(plan->axes[a].name, "batch") == 0 ? q->count : 0;
     uint32_t step;
     executor_run(s->loaded, &run, &step);

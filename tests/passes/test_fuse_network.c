@@ -176,3 +176,27 @@ Test(fuse_network, the_residual_path)
              "%10: f32 [2, 5, 4] = add %9, %5\n" BACK_ENDS "%10\n";
     expect_pass(pass_fuse, own, own);
 }
+
+/* A sum that stretches the gradient, or makes it double. */
+Test(fuse_network, not_a_sum_of_another_type)
+{
+    static const char wide[] = "graph p\n"
+                               "%1: f32 [1, 5, 4] = input\n"
+                               "%2: f32 [4] = input\n"
+                               "%3: f32 [1, 5] = input\n"
+                               "%4: f32 [1, 4] = input\n"
+                               "%5: f32 [8, 5, 4] = input\n"
+                               "%6: f32 [1, 5, 4], %7: f32 [1, 4], %8: f32 [1, 4], %9: f32 [4] = "
+                               "norm_modulate_backward %1, %2, %3, %3, %4, %1\n"
+                               "%10: f32 [8, 5, 4] = add %5, %6\n" BACK_ENDS "%10\ninput z %5\n";
+    static const char precise[] =
+        BACK "%5: f64 [2, 5, 4] = input\n"
+             "%6: f32 [2, 5, 4], %7: f32 [2, 4], %8: f32 [2, 4], %9: f32 [4] = "
+             "norm_modulate_backward %1, %2, %3, %3, %4, %1\n"
+             "%10: f64 [2, 5, 4] = add %5, %6\n" BACK_ENDS "%10\ninput z %5\n";
+    cr_assert_null(strstr(
+        graph_print(arena, run_pass(pass_fuse, wide, (struct compile_options){0})), "%4, %1, %5"));
+    cr_assert_null(
+        strstr(graph_print(arena, run_pass(pass_fuse, precise, (struct compile_options){0})),
+               "%4, %1, %5"));
+}

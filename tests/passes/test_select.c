@@ -311,3 +311,58 @@ Test(select_pass, keeps_steps_by_laws)
                           batch, true);
     }
 }
+
+/* Tokens of three axes, and a noise for each sequence: its chance goes with all positions of it. */
+Test(select_pass, keeps_steps_of_three_axes)
+{
+    for (int64_t batch = 1; batch <= 3; batch++)
+        computes_the_same(
+            ABSORB "axis batch 3\n" WEIGHT "%1: token main [batch, 3, 4] = input\n"
+                   "%2: f64 [batch] = input\n"
+                   "%3: f32 [batch, 3, 4, 3] = input\n"
+                   "%4: bool [batch, 3, 4] = input\n"
+                   "%5: f32 [5, 3] = state w\n"
+                   "%6: f64 [batch, 3, 4] = input\n"
+                   "%7: f64 [] = const {value=0.3}\n"
+                   "%8: f64 [batch] = mul %2, %7\n"
+                   "%12: f32 [batch, 3, 4, 5] = linear %3, %5 {out=5, bias=false}\n"
+                   "%13: f32 [batch, 3, 4, 5] = x0_output %12, %1, %2 process main\n"
+                   "%14: token main [batch, 3, 4] = ancestral %1, %13, %2, %8, %4 process main "
+                   "stream 0x00000007\n" STEP_BIND,
+            batch, true);
+}
+
+/* What moves is read by rows alone: a shift that is one of each sequence stays, though it has as
+ * many numbers as there are positions. */
+Test(select_pass, leaves_what_a_sequence_is_told)
+{
+    computes_the_same(ABSORB WEIGHT
+                      "%1: token main [2, 3] = input\n"
+                      "%2: f64 [2] = input\n"
+                      "%3: f32 [2, 3, 3] = input\n"
+                      "%5: f32 [5, 3] = state w\n"
+                      "%6: f32 [2, 3, 5] = linear %3, %5 {out=5, bias=false}\n"
+                      "%7: f32 [2, 3] = logsumexp %6\n"
+                      "%8: f32 [2, 3, 3] = modulate %3, %7, %7\n"
+                      "%9: f32 [2, 3, 5] = linear %8, %5 {out=5, bias=false}\n"
+                      "%13: token main [2, 3] = perturb %1, %2 process main stream 0x00000009\n"
+                      "%14: f64 [2, 3] = score_entropy %9, %13, %1, %2 process main\n"
+                      "input x0 %1\ninput sigma %2\ninput h %3\noutput y %14\n",
+                      0, false);
+}
+
+/* A plan can count so many axes: beyond that ends stay as they are. */
+Test(select_pass, stops_where_axes_run_out)
+{
+    char *text = arena_strdup(arena, ABSORB WEIGHT TOKENS HEAD), *outputs = arena_strdup(arena, "");
+    for (int i = 0; i < 20; i++) {
+        text = arena_printf(arena,
+                            "%s%%%d: f32 [2, 7, 5] = linear %%3, %%5 {out=5, bias=false}\n"
+                            "%%%d: f64 [2, 7] = score_entropy %%%d, %%1, %%2, %%4 process main\n",
+                            text, 10 + 2 * i, 11 + 2 * i, 10 + 2 * i);
+        outputs = arena_printf(arena, "%soutput y%d %%%d\n", outputs, i, 11 + 2 * i);
+    }
+    text = arena_printf(arena, "%s%s%s", text, BIND, outputs);
+    struct graph *g = run_pass(pass_select, text, (struct compile_options){0});
+    cr_assert_eq(g->axis_count, PLAN_AXES_MAX);
+}

@@ -222,3 +222,48 @@ Test(executor, a_loop_is_its_calls)
     cr_assert_eq(memcmp(out.data, ours, sizeof ours), 0);
     bench_close(&b);
 }
+
+/* --- axes --------------------------------------------------------------------------------- */
+
+/* All sizes are fixed, and the short axis is one that a step counts: it is no batch. */
+#define FIXED                                                                                      \
+    "sedge: 1\n"                                                                                   \
+    "params: {vocab: 3}\n"                                                                         \
+    "process: {rate: absorb, noise: {loglinear: {eps: 1.0e-3}}}\n"                                 \
+    "programs:\n"                                                                                  \
+    "  p:\n"                                                                                       \
+    "    in: {x0: [token, 4, 6]}\n"                                                                \
+    "    nodes:\n"                                                                                 \
+    "      t: {random_uniform: {shape: [4]}, low: 0.1, high: 0.9, stratified: true}\n"             \
+    "      sigma: {noise: t, want: sigma}\n"                                                       \
+    "      x: {perturb: [x0, sigma]}\n"                                                            \
+    "      raw: {linear: {embedding: x, out: 3}, out: states}\n"                                   \
+    "      e: {score_entropy: [{score_output: [raw, x, sigma]}, x, x0, sigma]}\n"                  \
+    "    out: {t: t, e: e}\n"
+
+Test(executor, a_selection_is_no_batch)
+{
+    static const int32_t x0[24] = {0, 1, 2, 1, 0, 2};
+    double first[4] = {0};
+    for (int i = 0; i < 3; i++) {
+        struct rig rig;
+        struct rig_value values[] = {{"x0", x0}};
+        struct rig_program p = {"p", 0, NULL, NULL};
+        const struct compile_options o = {.unfused = i == 0};
+        struct run how = {.key = random_key(2, "fixed")};
+        rig_model_text(&rig, FIXED);
+        struct plan *plan = rig_compile(&rig, &p, &o);
+        cr_assert_eq(plan->axis_count, i == 0 ? 1 : 2);
+        rig_state(&rig, &rig.model->states, 1);
+        struct loaded *loaded = rig_load(&rig, plan);
+        for (int turn = 0; turn < 2; turn++) {
+            rig_run(loaded, values, 1, 0, &how);
+            struct tensor t = rig_output(loaded, "t");
+            for (int k = 0; k < 4; k++) {
+                first[k] = i == 0 ? rig_element(&t, k) : first[k];
+                cr_assert_eq(rig_element(&t, k), first[k], "run %d, turn %d", i, turn);
+            }
+        }
+        rig_close(&rig);
+    }
+}

@@ -199,11 +199,14 @@ static struct sums sums_at(const struct kernel_call *call, const struct shares *
 {
     const struct tensor *t = &call->in[0];
     int64_t n = t->dim[t->rank - 1];
-    float *room = call->workspace, *part = room + NORM_BLOCKS * n + 2 * run * n;
-    struct sums sums = {.weight = room + run / s->group * n, .shift = part, .scale = part + n};
+    float *room = call->workspace;
+    struct sums sums = {.weight = room + run / s->group * n};
     if (s->parts == 1) {
         sums.shift = (float *)call->out[1].data + run * n;
         sums.scale = (float *)call->out[2].data + run * n;
+    } else {
+        sums.shift = room + NORM_BLOCKS * n + 2 * run * n;
+        sums.scale = sums.shift + n;
     }
     return sums;
 }
