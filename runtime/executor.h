@@ -40,8 +40,9 @@ struct run {
     uint32_t sequences; /* of one iteration over all its batches; 0: those of this run */
     bool checked;       /* stop at the first value that is not finite */
     /* Added to: floats that are NaN or +infinity among those that steps draw tokens by, which are
-     * those of positions that can change where only these are computed. Kernels draw all the same, a NaN being no weight: some token comes out, or
-     * the one that was there, and it means nothing. NULL: not looked at. */
+     * those of positions that can change where only these are computed. Kernels draw all the same,
+     * a NaN being no weight: some token comes out, or the one that was there, and it means nothing.
+     * NULL: not looked at. */
     int64_t *lawless;
 };
 
