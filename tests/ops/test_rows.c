@@ -104,7 +104,10 @@ static void move(struct trial *t, uint32_t input, int64_t at)
         break;
     case DT_I32:
     case DT_TOKEN:
-        *x = *x > 0 ? *x - 1 : *x + 1;
+        if (*x > 0)
+            *x -= 1;
+        else if (!t->g.graph->process_count || t->g.process.chain.states > 1)
+            *x += 1; /* of one state there is no other */
         break;
     default:
         *x *= 1.25;
