@@ -197,9 +197,13 @@ static void write_properties(struct writer *w, const struct op *op)
         {OP_NO_GRAD, "lets no gradient through"},
         {OP_ZERO_GRAD_TWICE, "is a gradient itself and has none"},
     };
-    static const char *const rows[] = {NULL, "each row depends on the same row of its inputs only",
-                                       "each sequence depends on itself only",
-                                       "a result may depend on every row"};
+    static const char *const rows[] = {
+        [ROWS_EACH] = "each row depends on the same row of its inputs only",
+        [ROWS_POSITION] = "each row depends on the same row of its inputs, and on what its "
+                          "sequence is told",
+        [ROWS_SEQUENCE] = "each sequence depends on itself only",
+        [ROWS_ALL] = "a result may depend on every row",
+    };
     write_text(w, "\nproperties\n");
     if (rows[op->rows])
         write_text(w, "  %s\n", rows[op->rows]);
