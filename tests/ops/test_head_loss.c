@@ -25,17 +25,6 @@ struct trial {
     struct ref_tensor *values;
 };
 
-static bool supply(void *context, const struct graph *graph, uint32_t value,
-                   const struct ref_tensor *out)
-{
-    struct trial *t = context;
-    (void)graph;
-    for (uint32_t i = 0; i < t->g.in_count; i++)
-        if (t->g.in[i] == value)
-            memcpy(out->data, t->in[i].data, (size_t)ref_size(out) * sizeof *out->data);
-    return true;
-}
-
 static const struct ref_tensor *result(const struct trial *t, uint32_t k)
 {
     return &t->values[op_case_node(&t->g)->out[k]];
@@ -45,7 +34,8 @@ static const struct ref_tensor *result(const struct trial *t, uint32_t k)
  * that of a token under a law that is certain of another, it does not move. */
 static double objective(struct trial *t)
 {
-    struct reference_io io = {.supply = supply, .context = t};
+    struct case_values inputs = {&t->g, t->in};
+    struct reference_io io = {.supply = op_case_supply, .context = &inputs};
     arena_free(t->arena);
     t->arena = arena_new();
     t->values = arena_new_array(t->arena, struct ref_tensor, t->g.graph->value_count);

@@ -33,25 +33,15 @@ struct trial {
 
 /* ------------------------------------------------------------------------------- reference */
 
-static bool supply(void *context, const struct graph *graph, uint32_t value,
-                   const struct ref_tensor *out)
-{
-    struct trial *t = context;
-    (void)graph;
-    for (uint32_t i = 0; i < t->g.in_count; i++)
-        if (t->g.in[i] == value)
-            memcpy(out->data, t->in[i].data, (size_t)ref_size(out) * sizeof *out->data);
-    return true;
-}
-
 static void run_reference(struct trial *t)
 {
     struct graph *g = t->g.graph;
     int64_t *counts = arena_new_array(t->g.arena, int64_t, g->axis_count);
     if (t->g.axis)
         counts[t->g.axis] = t->count;
+    struct case_values inputs = {&t->g, t->in};
     struct reference_io io = {
-        .supply = supply, .context = t, .draw = op_case_draw(), .axis_count = counts};
+        .supply = op_case_supply, .context = &inputs, .draw = op_case_draw(), .axis_count = counts};
     t->reference = arena_new_array(t->g.arena, struct ref_tensor, g->value_count);
     cr_assert(reference_run(g, &io, t->g.arena, t->reference), "%s",
               diags_render(t->g.diags, false));

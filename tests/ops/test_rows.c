@@ -14,20 +14,10 @@ struct trial {
     struct ref_tensor in[CASE_INPUTS];
 };
 
-static bool supply(void *context, const struct graph *graph, uint32_t value,
-                   const struct ref_tensor *out)
-{
-    struct trial *t = context;
-    (void)graph;
-    for (uint32_t i = 0; i < t->g.in_count; i++)
-        if (t->g.in[i] == value)
-            memcpy(out->data, t->in[i].data, (size_t)ref_size(out) * sizeof *out->data);
-    return true;
-}
-
 static struct ref_tensor *run(struct trial *t)
 {
-    struct reference_io io = {.supply = supply, .context = t, .draw = op_case_draw()};
+    struct case_values inputs = {&t->g, t->in};
+    struct reference_io io = {.supply = op_case_supply, .context = &inputs, .draw = op_case_draw()};
     struct ref_tensor *values =
         arena_new_array(t->g.arena, struct ref_tensor, t->g.graph->value_count);
     cr_assert(reference_run(t->g.graph, &io, t->g.arena, values));

@@ -4,6 +4,7 @@
 #define SEDGE_TESTS_OP_CASE_H
 
 #include "ops/ops.h"
+#include "ops/reference.h"
 
 #define CASE_INPUTS 64
 
@@ -42,6 +43,14 @@ const struct op_input *op_case_input(const struct case_graph *g, uint32_t i);
  * data in the arena, or NULL where input i is absent. They are exact in the dtype of the input. */
 void op_case_fill(const struct case_graph *g, uint64_t seed, int64_t count,
                   struct ref_tensor values[CASE_INPUTS]);
+
+/* `supply` of a reference run: inputs of the case by their values. CONTEXT: struct case_values. */
+struct case_values {
+    const struct case_graph *g;
+    const struct ref_tensor *in;
+};
+bool op_case_supply(void *context, const struct graph *graph, uint32_t value,
+                    const struct ref_tensor *out);
 
 /* The draw that all derived tests use. */
 struct draw op_case_draw(void);
