@@ -1,4 +1,5 @@
 /* attention, its backward op, and rope. Called through the table in ops/table.c. */
+#include "ops/kernels/attention_room.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -99,24 +100,17 @@ static void attention_cost(const struct op_call *call, struct op_cost *out)
     out->bytes = 8 * (double)(type_count(&call->in[0]) + type_count(&call->in[1]));
 }
 
-/* Bytes for as many slots as there can be at work, each of PANELS packed panels of a head, TILES
- * tiles of queries by keys, and ROWS numbers a query. */
-static int64_t slots_bytes(const struct op_call *call, int64_t panels, int64_t tiles, int64_t rows)
+static int64_t scratch(const struct op_call *call, struct attention_room room)
 {
+    const struct type *q = &call->in[0];
     int64_t heads = call->attr[ATTENTION_HEADS].integer;
-    int64_t head = (call->in[0].dim[2].size / heads + ATTENTION_PAD - 1) / ATTENTION_PAD;
-    int64_t queries = (call->in[0].dim[1].size + 15) / 16 * 16;
-    int64_t slots = call->in[0].dim[0].size * heads;
-    if (slots > ATTENTION_SLOTS)
-        slots = ATTENTION_SLOTS;
-    return 4 * slots *
-           (panels * head * ATTENTION_PAD * ATTENTION_KEYS +
-            tiles * ATTENTION_QUERIES * ATTENTION_KEYS + rows * queries);
+    return attention_room_bytes(room, q->dim[0].size * heads, q->dim[1].size,
+                                q->dim[2].size / heads, false);
 }
 
 static int64_t attention_workspace(const struct op_call *call)
 {
-    return slots_bytes(call, 2, 1, 2);
+    return scratch(call, ATTENTION_FORWARD);
 }
 
 /* One head of one sequence, of the reference. */
@@ -244,7 +238,7 @@ static void backward_cost(const struct op_call *call, struct op_cost *out)
 
 static int64_t backward_workspace(const struct op_call *call)
 {
-    return slots_bytes(call, 5, 2, 1);
+    return scratch(call, ATTENTION_BACKWARD);
 }
 
 static void backward_pair(const struct ref_call *call, const struct head *at, int64_t i, int64_t j,
@@ -360,7 +354,7 @@ static void rope_cost(const struct op_call *call, struct op_cost *out)
 static int64_t rope_workspace(const struct op_call *call)
 {
     const struct type *x = &call->in[0];
-    return 4 * x->dim[1].size * (x->dim[2].size / call->attr[ROPE_HEADS].integer);
+    return 4 * attention_angles(x->dim[1].size, x->dim[2].size / call->attr[ROPE_HEADS].integer);
 }
 
 static void rope_reference(const struct ref_call *call)

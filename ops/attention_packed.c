@@ -7,6 +7,7 @@
  *
  * Formulas: ops/attention.c, with q and k rotated first where `rope` gives a base. */
 #include "graph/base/check.h"
+#include "ops/kernels/attention_room.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -92,24 +93,17 @@ static void packed_cost(const struct op_call *call, struct op_cost *out)
     products_cost(call, 2, 2, 4, out);
 }
 
-/* Bytes for as many slots as there can be at work (ops/kernels/attrs.h), of PANELS panels, TILES
- * tiles and ROWS numbers a query; where there is a rotation two panels more and its angles. */
-static int64_t packed_room(const struct op_call *call, int64_t panels, int64_t tiles, int64_t rows)
+static int64_t scratch(const struct op_call *call, struct attention_room room)
 {
-    int64_t heads = call->attr[ATTENTION_HEADS].integer, n = call->in[0].dim[1].size;
-    int64_t d = call->in[0].dim[2].size / 3 / heads, slots = call->in[0].dim[0].size * heads;
-    bool turned = call->attr[ATTENTION_ROPE].real != 0;
-    int64_t panel = (d + ATTENTION_PAD - 1) / ATTENTION_PAD * ATTENTION_PAD * ATTENTION_KEYS;
-    if (slots > ATTENTION_SLOTS)
-        slots = ATTENTION_SLOTS;
-    int64_t slot = (panels + (turned ? 2 : 0)) * panel +
-                   tiles * ATTENTION_QUERIES * ATTENTION_KEYS + rows * ((n + 15) / 16 * 16);
-    return 4 * (slots * slot + (turned ? (n * d + 15) / 16 * 16 : 0));
+    const struct type *qkv = &call->in[0];
+    int64_t heads = call->attr[ATTENTION_HEADS].integer;
+    return attention_room_bytes(room, qkv->dim[0].size * heads, qkv->dim[1].size,
+                                qkv->dim[2].size / 3 / heads, call->attr[ATTENTION_ROPE].real != 0);
 }
 
 static int64_t packed_workspace(const struct op_call *call)
 {
-    return packed_room(call, 2, 1, 2);
+    return scratch(call, ATTENTION_FORWARD);
 }
 
 /* --- the reference: cut apart, rotate, attend ----------------------------------------------- */
@@ -239,7 +233,7 @@ static void packed_backward_cost(const struct op_call *call, struct op_cost *out
 
 static int64_t packed_backward_workspace(const struct op_call *call)
 {
-    return packed_room(call, 5, 2, 1);
+    return scratch(call, ATTENTION_BACKWARD);
 }
 
 static void packed_backward_reference(const struct ref_call *call)

@@ -35,12 +35,6 @@ enum { NORM_BIAS, NORM_EPS };
 enum { NORM_MODULATE_EPS };
 #define NORM_BLOCKS 64 /* partial sums over rows in the backward op: sizes its workspace */
 enum { ATTENTION_HEADS, ATTENTION_CAUSAL, ATTENTION_ROPE };
-/* Scratch of attention: tiles of queries by keys; one slot for each (row, head) at work, so that
- * no more than ATTENTION_SLOTS are. Panels of any instruction set fit ATTENTION_PAD columns. */
-#define ATTENTION_SLOTS 64
-#define ATTENTION_QUERIES 64
-#define ATTENTION_KEYS 64
-#define ATTENTION_PAD 32
 enum { ROPE_HEADS, ROPE_BASE, ROPE_INVERSE };
 enum { HEAD_ENTROPY_LAYOUT };
 enum { HEAD_LOSS_LAYOUT, HEAD_LOSS_FORM, HEAD_LOSS_SCALE };

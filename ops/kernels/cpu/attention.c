@@ -5,6 +5,7 @@
  * Forward, for each query: the largest score so far and the sum of exponentials relative to it;
  * when a block raises the largest score, what was summed is scaled down. Backward: the scores
  * again, five products a tile. All products are the micro kernel's (gemm_small.h). */
+#include "ops/kernels/attention_room.h"
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/cpu/gemm_small.h"
 #include "ops/kernels/kernel.h"
@@ -29,15 +30,7 @@ struct head {
     float *slot;         /* scratch */
 };
 
-/* Scratch of one slot, in floats: PANELS panels, TILES tiles and ROWS numbers a query, and two
- * panels more where rows are rotated; 64-byte multiples. */
-static int64_t slot_size(const struct head *at, int64_t panels, int64_t tiles, int64_t rows)
-{
-    return (panels + (at->angles ? 2 : 0)) * round_up(at->d, ATTENTION_PAD) * KEYS +
-           tiles * QUERIES * KEYS + rows * round_up(at->m, 16);
-}
-
-/* Head H of sequence ROW in a tensor with rows of LENGTH x STRIDE floats. */
+/* From column FROM on of sequence ROW, in a tensor with sequences of LENGTH x STRIDE floats. */
 static struct rows head_rows(const struct tensor *t, int64_t row, int64_t length, int64_t stride,
                              int64_t from)
 {
@@ -238,7 +231,7 @@ static void forward_tile(const struct head *at, const struct tile *t, struct str
 
 static void forward_head(const struct head *at)
 {
-    int64_t panel = round_up(at->d, ATTENTION_PAD) * KEYS;
+    int64_t panel = attention_panel(at->d);
     float *keys = at->slot, *values = keys + panel, *s = values + panel;
     float *most = s + QUERIES * KEYS, *sum = most + round_up(at->m, 16);
     float *turned_q = sum + round_up(at->m, 16), *turned_k = turned_q + panel;
@@ -269,7 +262,7 @@ static int64_t task_count(const struct kernel_call *call)
 
 /* Slots go to threads in runs of tasks; which slot a task gets changes no result. Angles, where
  * there are any, come before the slots. */
-static void each_head(const struct kernel_call *call, int64_t panels, int64_t tiles, int64_t rows,
+static void each_head(const struct kernel_call *call, struct attention_room room,
                       void (*run)(const struct head *))
 {
     int64_t tasks = task_count(call);
@@ -278,16 +271,16 @@ static void each_head(const struct kernel_call *call, int64_t panels, int64_t ti
     for (int64_t slot = 0; slot < slots; slot++)
         for (int64_t t = tasks * slot / slots; t < tasks * (slot + 1) / slots; t++) {
             struct head at = head_at(call, t);
-            at.slot = (float *)call->workspace + slot * slot_size(&at, panels, tiles, rows);
-            if (at.angles)
-                at.slot += round_up(at.n * at.d, 16);
+            bool turned = at.angles != NULL;
+            at.slot = (float *)call->workspace + (turned ? attention_angles(at.n, at.d) : 0) +
+                      slot * attention_slot(room, at.m, at.d, turned);
             run(&at);
         }
 }
 
 static void attention_run(const struct kernel_call *call)
 {
-    each_head(call, 2, 1, 2, forward_head);
+    each_head(call, ATTENTION_FORWARD, forward_head);
 }
 
 /* What the backward pass keeps of a block of keys, packed for the products it enters. */
@@ -355,7 +348,7 @@ static void backward_delta(const struct head *at, float *delta)
 
 static void backward_head(const struct head *at)
 {
-    int64_t panel = round_up(at->d, ATTENTION_PAD) * KEYS;
+    int64_t panel = attention_panel(at->d);
     float *slot = at->slot;
     struct packed w = {
         slot, slot + panel, slot + 2 * panel, slot + 3 * panel, slot + 4 * panel, slot + 5 * panel,
@@ -384,7 +377,7 @@ static void backward_head(const struct head *at)
 
 static void attention_backward_run(const struct kernel_call *call)
 {
-    each_head(call, 5, 2, 1, backward_head);
+    each_head(call, ATTENTION_BACKWARD, backward_head);
 }
 
 /* The angles of all positions, in double: position times frequency is thousands of radians, of
@@ -417,13 +410,13 @@ static void make_packed_angles(const struct kernel_call *call)
 static void packed_run(const struct kernel_call *call)
 {
     make_packed_angles(call);
-    each_head(call, 2, 1, 2, forward_head);
+    each_head(call, ATTENTION_FORWARD, forward_head);
 }
 
 static void packed_backward_run(const struct kernel_call *call)
 {
     make_packed_angles(call);
-    each_head(call, 5, 2, 1, backward_head);
+    each_head(call, ATTENTION_BACKWARD, backward_head);
 }
 
 static void rope_run(const struct kernel_call *call)
