@@ -54,6 +54,9 @@ bool pass_place(struct compile *c);
 bool pass_lower(struct compile *c);
 bool pass_check(struct compile *c);
 
+/* Per value: inputs of nodes that read it, outputs and `minimize`. */
+uint32_t *graph_uses(const struct graph *g);
+
 /* Per state row, counted from 1: whether the program writes it. */
 bool *graph_written_rows(const struct graph *g);
 /* Whether V lies in one of these, through views: then what reads it has its place among those who

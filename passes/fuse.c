@@ -176,20 +176,6 @@ bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t co
 
 /* --- what they change --------------------------------------------------------------------- */
 
-static void count_uses(struct fuser *f)
-{
-    struct graph *g = f->g;
-    f->uses = arena_new_array(g->arena, uint32_t, g->value_count);
-    for (uint32_t i = 0; i < g->order_count; i++) {
-        const struct node *n = &g->nodes[g->order[i]];
-        for (uint32_t k = 0; k < n->in_count; k++)
-            f->uses[n->in[k]]++;
-    }
-    for (uint32_t i = 0; i < g->output_count; i++)
-        f->uses[g->outputs[i].value]++;
-    f->uses[g->minimize]++;
-}
-
 void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
                   const uint32_t *dead, uint32_t dead_count)
 {
@@ -208,7 +194,7 @@ void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t
     graph_order(g);
     graph_sweep(g);
     graph_order(g);
-    count_uses(f);
+    f->uses = graph_uses(g);
 }
 
 /* Whether a pattern that is anchored at the op of NODE replaced something. */
@@ -226,7 +212,7 @@ static bool fuse(struct compile *c, bool written)
     struct fuser f = {.g = c->graph, .written = graph_written_rows(c->graph)};
     if (c->options->unfused)
         return true;
-    count_uses(&f);
+    f.uses = graph_uses(c->graph);
     uint32_t count = c->graph->order_count;
     uint32_t *nodes = arena_new_array(c->arena, uint32_t, count);
     memcpy(nodes, c->graph->order, count * sizeof *nodes);

@@ -70,16 +70,13 @@ static bool is_kept(const struct round *r, uint32_t base)
 static void find_fixed(struct round *r)
 {
     const struct graph *g = r->g;
-    bool *written = arena_new_array(r->arena, bool, g->states->count + 1);
-    for (uint32_t v = 1; v < g->value_count; v++)
-        written[g->values[v].state] |= g->values[v].version > 0;
-    written[0] = false;
+    const bool *written = graph_written_rows(g);
     for (uint32_t i = 0; i < g->order_count; i++) {
         uint32_t id = g->order[i], inputs = 0;
         const struct node *n = &g->nodes[id];
         r->fixed[id] = (n->op->flags & (OP_LEAF | OP_EFFECT | OP_COUNTS)) || n->op->updates;
         for (uint32_t k = 0; k < n->in_count; k++) {
-            r->fixed[id] |= written[g->values[r->base[n->in[k]]].state];
+            r->fixed[id] |= n->in[k] && value_may_change(g, written, n->in[k]);
             inputs += n->in[k] != VALUE_NONE;
         }
         r->fixed[id] |= inputs == 0; /* nothing could hold it back */

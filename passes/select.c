@@ -112,18 +112,11 @@ static uint32_t given_numbers(const struct selection *s)
     return i && i <= end->in_count ? end->in[i - 1] : VALUE_NONE;
 }
 
+/* Uses by the graph, and by the selection itself of what tells which rows. */
 static void count_uses(struct selection *s)
 {
-    struct graph *g = s->g;
-    for (uint32_t i = 0; i < g->order_count; i++) {
-        const struct node *n = &g->nodes[g->order[i]];
-        for (uint32_t k = 0; k < n->in_count; k++)
-            s->uses[n->in[k]]++;
-    }
-    for (uint32_t i = 0; i < g->output_count; i++)
-        s->uses[g->outputs[i].value]++;
-    s->uses[g->minimize]++;
-    s->uses[s->tokens]++; /* they tell which rows */
+    s->uses = graph_uses(s->g);
+    s->uses[s->tokens]++;
     s->uses[s->idle.keep]++;
     s->uses[given_numbers(s)]++;
 }
@@ -336,7 +329,6 @@ static uint32_t find_end(struct compile *c, struct selection *s)
         *s = (struct selection){.g = g, .end = g->order[at]};
         if (!has_idle_rows(s, &g->nodes[s->end]))
             continue;
-        s->uses = arena_new_array(c->arena, uint32_t, g->value_count);
         s->inside = arena_new_array(c->arena, uint32_t, g->value_count);
         s->moved = arena_new_array(c->arena, uint32_t, g->value_count);
         s->lent = arena_new_array(c->arena, uint32_t, g->value_count);

@@ -227,6 +227,22 @@ bool value_may_change(const struct graph *g, const bool *written, uint32_t v)
     return written[g->values[v].state];
 }
 
+/* --- uses --------------------------------------------------------------------------------- */
+
+uint32_t *graph_uses(const struct graph *g)
+{
+    uint32_t *uses = arena_new_array(g->arena, uint32_t, g->value_count);
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            uses[n->in[k]]++;
+    }
+    for (uint32_t i = 0; i < g->output_count; i++)
+        uses[g->outputs[i].value]++;
+    uses[g->minimize]++;
+    return uses;
+}
+
 /* --- the pass ----------------------------------------------------------------------------- */
 
 /* MAP sends each value to what stands for it now; walks in order, so one walk settles all. */
