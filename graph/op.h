@@ -218,6 +218,8 @@ struct op {
     uint32_t updates;
     /* OP_RANDOM: whether with these attributes nothing is drawn. NULL: it always draws. */
     bool (*still)(const union attr *attr);
+    /* The row rule of a node, where its attributes decide; NULL: it is ROWS. */
+    enum op_rows (*rows_of)(const struct graph *graph, const struct node *node);
     /* Which rows of result 0 are known without what a network said; NULL: none. False where this
      * node has no such rows. */
     bool (*idle)(const struct graph *graph, const struct node *node, struct op_idle *out);
@@ -226,6 +228,11 @@ struct op {
     void (*reference)(const struct ref_call *call);
     const struct op_case *cases; /* ends with a NULL in */
 };
+
+static inline enum op_rows op_rows_of(const struct graph *graph, const struct node *node)
+{
+    return node->op->rows_of ? node->op->rows_of(graph, node) : node->op->rows;
+}
 
 /* The table, in ops/table.c; graph/ and passes/ are handed it. */
 struct op_table {

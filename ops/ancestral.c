@@ -38,30 +38,13 @@ static bool ancestral_shape(struct op_call *call)
            chain_expect_keep(call, 4, 0) && chain_expect_keep(call, 5, 0);
 }
 
-/* That a mask is revealed, e^-s (1 - e^-(t - s)) / (1 - e^-t) by a law that sums to one, with t and
- * s the masking that has been done; a little more, as a law may be a little off. The step itself
- * has the last word. */
-static uint32_t ancestral_chance(struct graph *g, const struct node *n)
-{
-    const struct node like = {.origin = n->origin};
-    const double rate = g->processes[n->process - 1].chain.absorb;
-    uint32_t by = emit_const(g, DT_F64, rate, &like);
-    uint32_t t = emit2(g, &op_mul, n->in[2], by, &like);
-    uint32_t s = emit2(g, &op_min, emit2(g, &op_mul, n->in[3], by, &like), t, &like);
-    uint32_t left = emit1(g, &op_exp, emit1(g, &op_neg, s, &like), &like);
-    uint32_t now = emit1(g, &op_expm1, emit2(g, &op_sub, s, t, &like), &like);
-    uint32_t all = emit1(g, &op_expm1, emit1(g, &op_neg, t, &like), &like);
-    uint32_t chance = emit2(g, &op_div, emit2(g, &op_mul, left, now, &like), all, &like);
-    return emit2(g, &op_mul, chance, emit_const(g, DT_F64, 1.00001, &like), &like);
-}
-
 static bool ancestral_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
     const struct op *law = graph->nodes[graph->values[node->in[1]].node].op;
     bool idle = sampler_idle(graph, node, 4, out);
     if (law == &op_x0_output || law == &op_cavity_output || law == &op_score_posterior ||
         law == &op_restrict)
-        out->chance = ancestral_chance; /* they sum to one */
+        out->chance = sampler_reveal_chance; /* they sum to one */
     return idle;
 }
 

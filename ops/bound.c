@@ -40,18 +40,39 @@ static bool expect_base_score(const struct op_call *call)
  *   else           x itself, the draw of `stationary` */
 static const struct op_input base_draw_inputs[] = {
     {"x", IN_TOKEN, 0, "token [rows, length]: a stationary draw", DOMAIN_ANY},
-    {"sigma", IN_F64, 0, "f64 [rows] or []: total noise at the start", DOMAIN_POSITIVE},
+    {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise at the start",
+     DOMAIN_POSITIVE},
     {"log_score", IN_F32, INPUT_OPTIONAL | INPUT_NAMED,
      "f32 [rows, length, states]: log scores of a mask beside what is known, and sigma; a final "
      "mask needs them",
      DOMAIN_ANY},
+    SAMPLER_INPUT_U,
     {0},
 };
 
 static bool base_draw_shape(struct op_call *call)
 {
     call->out[0] = call->in[0];
-    return expect_base_score(call);
+    return expect_base_score(call) && chain_expect_keep(call, 3, 0);
+}
+
+/* That a position holds a token, whatever the network says of which; more by what rounding may
+ * add. */
+static uint32_t base_draw_chance(struct graph *g, const struct node *n)
+{
+    const struct node like = {.origin = n->origin};
+    uint32_t by = emit_const(g, DT_F64, -g->processes[n->process - 1].chain.absorb, &like);
+    uint32_t chance = emit1(g, &op_exp, emit2(g, &op_mul, n->in[1], by, &like), &like);
+    return emit2(g, &op_mul, chance, emit_const(g, DT_F64, SAMPLER_MARGIN, &like), &like);
+}
+
+/* Where all tokens are masks. */
+static bool base_draw_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
+{
+    *out = (struct op_idle){
+        .tokens = node->in[0], .stays = true, .uniform = 1 + 3, .chance = base_draw_chance};
+    return chain_leaks(&graph->processes[node->process - 1].chain) &&
+           graph->nodes[graph->values[node->in[0]].node].op == &op_stationary;
 }
 
 static void base_draw_reference(const struct ref_call *call)
@@ -70,18 +91,20 @@ static void base_draw_reference(const struct ref_call *call)
                                         ref_sums(chain, chain->mask, log_score).others);
         ref_weights(chain, &law, log_score, weights);
         call->out[0].data[p] =
-            ref_draw(weights, chain->states, chain->mask, ref_uniform(call, row, p % walk.length));
+            ref_draw(weights, chain->states, chain->mask,
+                     ref_position_uniform(call, 3, row, p % walk.length, walk.length));
     }
     free(weights);
 }
 
 static const struct op_case base_draw_cases[] = {
-    {"token[2,3] f64[2] f32[2,3,6]", NULL, "absorb 5"},
-    {"token[3,7] f64[] f32[3,7,4]", NULL, "absorb 3"},
-    {"token[3,5] f64[3] _", NULL, "uniform 7"},
-    {"token[2,3] f64[2] f32[2,3,5]", NULL, "mix 4 0.7 0.3 0"},
-    {"token[2,3] f64[2] _", NULL, "mix 3 0.6 0.5 0.5"},
-    {"token[2,3] f64[2] _", NULL, "band 5 1"},
+    {"token[2,3] f64[2] f32[2,3,6] _", NULL, "absorb 5"},
+    {"token[3,7] f64[] f32[3,7,4] f64[3,7]", NULL, "absorb 3"},
+    {"token[11] f64[11] f32[11,6] f64[11]", NULL, "absorb 5"},
+    {"token[3,5] f64[3] _ _", NULL, "uniform 7"},
+    {"token[2,3] f64[2] f32[2,3,5] _", NULL, "mix 4 0.7 0.3 0"},
+    {"token[2,3] f64[2] _ f64[2,3]", NULL, "mix 3 0.6 0.5 0.5"},
+    {"token[2,3] f64[2] _ _", NULL, "band 5 1"},
     {0},
 };
 
@@ -92,8 +115,9 @@ const struct op op_base_draw = {
     .results = result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = base_draw_shape,
+    .idle = base_draw_idle,
     .cost = bound_cost,
     .inplace = 1,
     .reference = base_draw_reference,

@@ -197,6 +197,13 @@ static bool cut_axis(const struct op_call *call, int64_t axis, uint32_t *out)
     return true;
 }
 
+/* What is cut along the last axis has its rows whole; along another, its sequences. */
+static enum op_rows cut_rows(const struct graph *g, const struct node *n, int64_t axis)
+{
+    int64_t rank = graph_type(g, n->in[0])->rank, at = axis < 0 ? axis + rank : axis;
+    return at == 0 ? ROWS_ALL : at == rank - 1 ? ROWS_EACH : ROWS_SEQUENCE;
+}
+
 /* Copies elements FROM .. of X along the axis of CUT to all of Y, in doubles: what `split` and
  * `slice` read. */
 static void take(const struct ref_tensor *x, struct ref_cut cut, int64_t from,
@@ -256,6 +263,11 @@ static void split_reference(const struct ref_call *call)
         take(&call->in[0], cut, i * size, &call->out[i], size);
 }
 
+static enum op_rows split_rows(const struct graph *graph, const struct node *node)
+{
+    return cut_rows(graph, node, node->attr[SPLIT_AXIS].integer);
+}
+
 static const struct op_case split_cases[] = {
     {"f32[2,3,6]", "parts=3", NULL},
     {"f32[3,4,5]", "parts=2 axis=1", NULL},
@@ -275,6 +287,7 @@ const struct op op_split = {
     .attrs = split_attrs,
     .results = split_results,
     .rows = ROWS_ALL,
+    .rows_of = split_rows,
     .shape = split_shape,
     .grad = split_grad,
     .cost = move_cost,
@@ -329,6 +342,11 @@ static void slice_reference(const struct ref_call *call)
          call->attr[SLICE_FROM].integer, &call->out[0], call->attr[SLICE_SIZE].integer);
 }
 
+static enum op_rows slice_rows(const struct graph *graph, const struct node *node)
+{
+    return cut_rows(graph, node, node->attr[SLICE_AXIS].integer);
+}
+
 static const struct op_case slice_cases[] = {
     {"f32[2,3,7]", "from=2 size=3", NULL},
     {"f64[3,5]", "size=5", NULL},
@@ -345,6 +363,7 @@ const struct op op_slice = {
     .results = rule_result_y,
     .result_count = 1,
     .rows = ROWS_ALL,
+    .rows_of = slice_rows,
     .shape = slice_shape,
     .grad = slice_grad,
     .cost = move_cost,
@@ -414,6 +433,11 @@ static void concat_reference(const struct ref_call *call)
     }
 }
 
+static enum op_rows concat_rows(const struct graph *graph, const struct node *node)
+{
+    return cut_rows(graph, node, node->attr[CONCAT_AXIS].integer);
+}
+
 static const struct op_case concat_cases[] = {
     {"f32[2,3,5] f32[2,3,1] f32[2,3,7]", NULL, NULL},
     {"f64[3,2,5] f64[3,1,5]", "axis=1", NULL},
@@ -432,6 +456,7 @@ const struct op op_concat = {
     .results = rule_result_y,
     .result_count = 1,
     .rows = ROWS_ALL,
+    .rows_of = concat_rows,
     .shape = concat_shape,
     .grad = concat_grad,
     .cost = move_cost,

@@ -210,9 +210,33 @@ static bool tweedie_shape(struct op_call *call)
     return tweedie_inputs_fit(call);
 }
 
+/* Whether V holds the scores of some law at TOKENS and NOISE, whose total at a mask is then known:
+ * projected to be, or made of a law that sums to one. What is not allowed has no score, and takes
+ * from the total. */
+static bool is_of_a_law(const struct graph *g, uint32_t v, uint32_t tokens, uint32_t noise)
+{
+    const struct node *n = &g->nodes[g->values[v].node];
+    if (n->op == &op_where) {
+        const struct node *else_ = &g->nodes[g->values[n->in[2]].node];
+        if (else_->op != &op_const || exp(else_->attr[0].real) > 0)
+            return false;
+        n = &g->nodes[g->values[n->in[1]].node];
+    }
+    if ((n->op != &op_project_score && n->op != &op_posterior_score) || n->in[1] != tokens ||
+        n->in[2] != noise)
+        return false;
+    if (n->op == &op_project_score)
+        return !g->processes[n->process - 1].chain.raw;
+    return g->nodes[g->values[n->in[0]].node].op == &op_x0_output;
+}
+
 static bool tweedie_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
-    return sampler_idle(graph, node, 4, out);
+    bool idle = sampler_idle(graph, node, 4, out);
+    if (node->attr[STEP_EXCLUDE].integer != EXCLUDE_MASK &&
+        is_of_a_law(graph, node->in[1], node->in[0], node->in[2]))
+        out->chance = sampler_reveal_chance;
+    return idle;
 }
 
 static void tweedie_reference(const struct ref_call *call)

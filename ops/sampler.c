@@ -1,6 +1,9 @@
 /* Shape rules and reference helpers of the samplers; see sampler.h. */
 #include "ops/sampler.h"
 
+#include "ops/ops.h"
+#include "ops/rules.h"
+
 #include "graph/base/check.h"
 
 #include <stdlib.h>
@@ -23,6 +26,22 @@ bool sampler_idle(const struct graph *graph, const struct node *node, uint32_t k
                             .keep = keep < node->in_count ? node->in[keep] : VALUE_NONE,
                             .uniform = 1 + keep + 1};
     return chain_carries_over(&graph->processes[node->process - 1].chain);
+}
+
+/* e^-s (1 - e^-(t - s)) / (1 - e^-t), with t and s the masking that has been done; a little more,
+ * as a law may be a little off. The step itself has the last word. */
+uint32_t sampler_reveal_chance(struct graph *g, const struct node *n)
+{
+    const struct node like = {.origin = n->origin};
+    const double rate = g->processes[n->process - 1].chain.absorb;
+    uint32_t by = emit_const(g, DT_F64, rate, &like);
+    uint32_t t = emit2(g, &op_mul, n->in[2], by, &like);
+    uint32_t s = emit2(g, &op_min, emit2(g, &op_mul, n->in[3], by, &like), t, &like);
+    uint32_t left = emit1(g, &op_exp, emit1(g, &op_neg, s, &like), &like);
+    uint32_t now = emit1(g, &op_expm1, emit2(g, &op_sub, s, t, &like), &like);
+    uint32_t all = emit1(g, &op_expm1, emit1(g, &op_neg, t, &like), &like);
+    uint32_t chance = emit2(g, &op_div, emit2(g, &op_mul, left, now, &like), all, &like);
+    return emit2(g, &op_mul, chance, emit_const(g, DT_F64, SAMPLER_MARGIN, &like), &like);
 }
 
 struct type sampler_rows(const struct op_call *call, uint32_t x)

@@ -7,7 +7,14 @@
  * Which rows those are is said by the loss or the draw (`idle` in its descriptor). How far back the
  * short axis reaches is said by the row rules: up to the last op that looks at other positions,
  * such as attention. What that leaves is gathered once; the result is put back among zeros, or
- * among the tokens. Runs before the gradient is derived, which is then that of the short rows. */
+ * among the tokens. Runs before the gradient is derived, which is then that of the short rows.
+ *
+ * A sequence of which a draw asks for no position at all needs no network: what acts on each
+ * sequence by itself, up to the tokens, moves to a short axis of those that have some, and the
+ * positions are gathered from these. Losses are spared that: a sequence without is rare there.
+ *
+ * A gather of rows that a model asks for itself (`nonzero` of flags) is an end as well: what makes
+ * those rows moves behind it. */
 #include "graph/base/check.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
@@ -20,13 +27,18 @@ struct selection {
     struct graph *g;
     uint32_t *uses;   /* per value, in the whole graph */
     uint32_t *inside; /* per value: uses by nodes that move */
-    bool *moves;      /* per node */
-    uint32_t *moved;  /* per value: what stands for it on the short axis, or VALUE_NONE */
-    uint32_t *lent;   /* the same of values of sequences */
+    uint32_t *within; /* per value: the same and uses by nodes that move to the sequences */
+    bool *moves;      /* per node: to the rows */
+    bool *parts;      /* per node: to the sequences */
+    uint32_t *moved;  /* per value: what stands for it on the axis of rows, or VALUE_NONE */
+    uint32_t *part;   /* the same on that of sequences */
+    uint32_t *lent;   /* the same of values of sequences, one for each row */
     struct op_idle idle;
-    uint32_t tokens; /* whose axes are the rows: those of IDLE */
+    uint32_t tokens; /* whose axes are the rows: those of IDLE, or the flags of a gather */
     uint32_t end;    /* the node that it is of */
-    uint32_t index, owner;
+    uint32_t which;  /* index of the sequences that have rows; VALUE_NONE: all are computed */
+    uint32_t index;  /* of the rows, in these */
+    uint32_t owner;  /* of each row: its sequence, among these */
 };
 
 /* How an input goes along. */
@@ -43,6 +55,13 @@ static bool has_rows(const struct selection *s, const struct type *type)
     return true;
 }
 
+/* An input of fewer axes than the result may be stretched along its first ones. */
+static bool may_stretch(const struct selection *s, const struct node *n, uint32_t i)
+{
+    return op_rows_of(s->g, n) == ROWS_EACH &&
+           graph_type(s->g, n->in[i])->rank < graph_type(s->g, n->out[0])->rank;
+}
+
 static enum share share_of(const struct selection *s, const struct node *n, uint32_t i)
 {
     const struct type *type = graph_type(s->g, n->in[i]);
@@ -52,10 +71,24 @@ static enum share share_of(const struct selection *s, const struct node *n, uint
         return SHARE_WHOLE;
     if (flags & INPUT_SEQUENCE)
         return SHARE_SEQUENCE;
-    /* An input of fewer axes than the result may be stretched along its first ones. */
-    if (n->op->rows == ROWS_EACH && type->rank < graph_type(s->g, n->out[0])->rank)
-        return SHARE_NONE;
-    return has_rows(s, type) ? SHARE_ROW : SHARE_NONE;
+    return has_rows(s, type) && !may_stretch(s, n, i) ? SHARE_ROW : SHARE_NONE;
+}
+
+/* Whether the first axis is that of the sequences, and not all that there is. */
+static bool has_sequences(const struct selection *s, const struct type *type)
+{
+    const struct dim *first = &graph_type(s->g, s->tokens)->dim[0];
+    return type->rank >= 2 && type->dim[0].size == first->size && type->dim[0].axis == first->axis;
+}
+
+/* How an input goes along to the sequences. */
+static enum share part_share_of(const struct selection *s, const struct node *n, uint32_t i)
+{
+    enum share share = share_of(s, n, i);
+    if (share == SHARE_WHOLE || share == SHARE_SEQUENCE)
+        return share;
+    return has_sequences(s, graph_type(s->g, n->in[i])) && !may_stretch(s, n, i) ? SHARE_SEQUENCE
+                                                                                 : SHARE_NONE;
 }
 
 static bool takes_dims(const struct op *op)
@@ -84,11 +117,18 @@ static bool draws_by_place(const struct selection *s, const struct node *n)
            !(s->idle.uniform && n == &s->g->nodes[s->end]);
 }
 
-static bool can_move(const struct selection *s, const struct node *n)
+/* Whether N does the same on any axis of its own. */
+static bool is_free(const struct selection *s, const struct node *n)
 {
     const unsigned fixed = OP_EFFECT | OP_COUNTS | OP_VIEW | OP_LEAF | OP_MACRO;
-    if ((n->op->rows != ROWS_EACH && n->op->rows != ROWS_POSITION) || (n->op->flags & fixed) ||
-        draws_by_place(s, n) || n->op->updates || takes_dims(n->op) ||
+    return !(n->op->flags & fixed) && !draws_by_place(s, n) && !n->op->updates &&
+           !takes_dims(n->op);
+}
+
+static bool can_move(const struct selection *s, const struct node *n)
+{
+    enum op_rows rows = op_rows_of(s->g, n);
+    if ((rows != ROWS_EACH && rows != ROWS_POSITION) || !is_free(s, n) ||
         !has_rows(s, graph_type(s->g, n->out[0])))
         return false;
     for (uint32_t i = 0; i < n->in_count; i++)
@@ -97,11 +137,36 @@ static bool can_move(const struct selection *s, const struct node *n)
     return acts_by_position(s, n);
 }
 
+static bool can_part(const struct selection *s, const struct node *n)
+{
+    enum op_rows rows = op_rows_of(s->g, n);
+    bool any = false;
+    if ((rows != ROWS_EACH && rows != ROWS_POSITION && rows != ROWS_SEQUENCE) || !is_free(s, n))
+        return false;
+    for (uint32_t k = 0; k < n->out_count; k++)
+        if (!has_sequences(s, graph_type(s->g, n->out[k])))
+            return false;
+    for (uint32_t i = 0; i < n->in_count; i++) {
+        enum share share = part_share_of(s, n, i);
+        if (share == SHARE_NONE)
+            return false;
+        any |= share == SHARE_SEQUENCE;
+    }
+    return any;
+}
+
 /* Uses by a node that moves of what may move with it. */
 static void count_inside(struct selection *s, const struct node *n)
 {
     for (uint32_t i = 0; i < n->in_count; i++)
         s->inside[n->in[i]] += share_of(s, n, i) == SHARE_ROW;
+}
+
+/* Uses by a node that moves, to either axis, of what may move to the sequences. */
+static void count_within(struct selection *s, const struct node *n)
+{
+    for (uint32_t i = 0; i < n->in_count; i++)
+        s->within[n->in[i]] += part_share_of(s, n, i) == SHARE_SEQUENCE;
 }
 
 /* The numbers that the end is given to draw by, or VALUE_NONE. */
@@ -121,12 +186,12 @@ static void count_uses(struct selection *s)
     s->uses[given_numbers(s)]++;
 }
 
-/* Whether all uses of all results are by nodes that move, and there are any. */
-static bool serves_rows_only(const struct selection *s, const struct node *n)
+/* Whether all uses of all results are those COUNTED, by nodes that move, and there are any. */
+static bool serves_only(const struct selection *s, const struct node *n, const uint32_t *counted)
 {
     uint32_t uses = 0;
     for (uint32_t k = 0; k < n->out_count; k++) {
-        if (s->uses[n->out[k]] != s->inside[n->out[k]])
+        if (s->uses[n->out[k]] != counted[n->out[k]])
             return false;
         uses += s->uses[n->out[k]];
     }
@@ -141,6 +206,23 @@ static bool is_sum(const struct selection *s, uint32_t v)
            type->dim[0].axis == rows->dim[0].axis;
 }
 
+static bool is_gather(const struct selection *s)
+{
+    return s->g->nodes[s->end].op == &op_gather;
+}
+
+/* Whether the end itself can move to the rows: a gather need not. */
+static bool end_can_move(const struct selection *s)
+{
+    const struct node *end = &s->g->nodes[s->end];
+    if (is_gather(s))
+        return true;
+    for (uint32_t k = 1; k < end->out_count; k++)
+        if (s->uses[end->out[k]] && !(s->idle.stays && is_sum(s, end->out[k])))
+            return false;
+    return can_move(s, end);
+}
+
 /* Marks what moves with the end, which stands at place AT of the order. Returns whether that is
  * worth a gather: a product of matrices is among it. */
 static bool find_moves(struct selection *s, uint32_t at)
@@ -148,20 +230,40 @@ static bool find_moves(struct selection *s, uint32_t at)
     struct graph *g = s->g;
     const struct node *end = &g->nodes[s->end];
     bool product = false;
-    if (!can_move(s, end))
+    if (!end_can_move(s))
         return false;
-    for (uint32_t k = 1; k < end->out_count; k++)
-        if (s->uses[end->out[k]] && !(s->idle.stays && is_sum(s, end->out[k])))
-            return false;
     s->moves[s->end] = true;
-    count_inside(s, end);
+    if (is_gather(s))
+        s->inside[end->in[0]]++;
+    else
+        count_inside(s, end);
     for (uint32_t i = at; i-- > 0;) {
         const struct node *n = &g->nodes[g->order[i]];
-        if (!serves_rows_only(s, n) || !can_move(s, n))
+        if (!serves_only(s, n, s->inside) || !can_move(s, n))
             continue;
         s->moves[g->order[i]] = true;
         count_inside(s, n);
         product |= n->op == &op_linear;
+    }
+    return product;
+}
+
+/* Marks what moves to the sequences. Returns whether that is worth it: a product of matrices over
+ * positions is among it. */
+static bool find_parts(struct selection *s, uint32_t at)
+{
+    struct graph *g = s->g;
+    bool product = false;
+    for (uint32_t i = 0; i <= at; i++)
+        if (s->moves[g->order[i]])
+            count_within(s, &g->nodes[g->order[i]]);
+    for (uint32_t i = at; i-- > 0;) {
+        const struct node *n = &g->nodes[g->order[i]];
+        if (s->moves[g->order[i]] || !serves_only(s, n, s->within) || !can_part(s, n))
+            continue;
+        s->parts[g->order[i]] = true;
+        count_within(s, n);
+        product |= n->op == &op_linear && has_rows(s, graph_type(g, n->out[0]));
     }
     return product;
 }
@@ -175,6 +277,16 @@ static uint32_t gather(struct graph *g, uint32_t v, uint32_t index, uint32_t axe
     return graph_emit(g, &op_gather, (uint32_t[]){v, index}, 2, attr, &like);
 }
 
+/* V of the sequences that are computed. */
+static uint32_t part_of(struct selection *s, uint32_t v, const struct node *reader)
+{
+    if (!s->which)
+        return v;
+    if (!s->part[v])
+        s->part[v] = gather(s->g, v, s->which, 1, reader);
+    return s->part[v];
+}
+
 static uint32_t short_input(struct selection *s, const struct node *n, uint32_t i)
 {
     const uint32_t v = n->in[i], axes = graph_type(s->g, s->tokens)->rank;
@@ -182,25 +294,44 @@ static uint32_t short_input(struct selection *s, const struct node *n, uint32_t 
     if (share == SHARE_WHOLE)
         return v;
     if (share == SHARE_SEQUENCE && !s->lent[v]) /* once for all who ask */
-        s->lent[v] = gather(s->g, v, s->owner, 1, n);
+        s->lent[v] = gather(s->g, part_of(s, v, n), s->owner, 1, n);
     if (share == SHARE_ROW && !s->moved[v])
-        s->moved[v] = gather(s->g, v, s->index, axes, n);
+        s->moved[v] = gather(s->g, part_of(s, v, n), s->index, axes, n);
     return share == SHARE_ROW ? s->moved[v] : s->lent[v];
 }
 
-static void move_node(struct selection *s, uint32_t id)
+static uint32_t part_input(struct selection *s, const struct node *n, uint32_t i)
+{
+    return part_share_of(s, n, i) == SHARE_WHOLE ? n->in[i] : part_of(s, n->in[i], n);
+}
+
+/* Makes node ID again, of the inputs that INPUT says; TO notes its results. */
+static void move_node(struct selection *s, uint32_t id, uint32_t *to,
+                      uint32_t (*input)(struct selection *, const struct node *, uint32_t))
 {
     struct graph *g = s->g;
     struct node n = g->nodes[id]; /* a copy: emitting moves the array */
     uint32_t *in = arena_new_array(g->arena, uint32_t, n.in_count);
     for (uint32_t i = 0; i < n.in_count; i++)
-        in[i] = short_input(s, &n, i);
+        in[i] = input(s, &n, i);
     uint32_t first = graph_emit(g, n.op, in, n.in_count, n.attr, &n);
     const uint32_t *out = g->nodes[g->values[first].node].out;
     for (uint32_t k = 0; k < n.out_count; k++) {
-        s->moved[n.out[k]] = out[k];
+        to[n.out[k]] = out[k];
         g->values[out[k]].name = g->values[n.out[k]].name;
         g->values[n.out[k]].name = NULL;
+    }
+}
+
+/* All that moves before place AT of the order. */
+static void move_nodes(struct selection *s, uint32_t at)
+{
+    for (uint32_t i = 0; i < at; i++) {
+        uint32_t id = s->g->order[i];
+        if (s->parts[id])
+            move_node(s, id, s->part, part_input);
+        else if (s->moves[id])
+            move_node(s, id, s->moved, short_input);
     }
 }
 
@@ -229,17 +360,37 @@ static uint32_t without(struct graph *g, uint32_t flags, uint32_t out, const str
     return emit2(g, &op_and, flags, emit1(g, &op_not, out, like), like);
 }
 
-/* The rows to be computed, and the sequence of each. */
-static void find_rows(struct selection *s, uint32_t uniform)
+/* The sequence of each row. */
+static uint32_t find_owner(const struct selection *s, const struct node *like)
+{
+    const struct type *rows = graph_type(s->g, s->tokens);
+    int64_t positions = 1;
+    for (uint32_t i = 1; i < rows->rank; i++)
+        positions *= rows->dim[i].size;
+    union attr attr[] = {[OWNER_OF] = {.integer = positions}};
+    return graph_emit(s->g, &op_row_owner, &s->index, 1, attr, like);
+}
+
+/* The sequences that have any of FLAGS. */
+static uint32_t find_which(struct graph *g, uint32_t flags, const struct node *like)
+{
+    union attr real[] = {[CAST_TO] = {.integer = DT_F64}};
+    union attr along[] = {[REDUCE_AXIS] = {.integer = 1}, [REDUCE_KEEP] = {.flag = false}};
+    uint32_t count = graph_emit(g, &op_cast, &flags, 1, real, like);
+    while (graph_type(g, count)->rank > 1)
+        count = graph_emit(g, &op_sum, &count, 1, along, like);
+    return emit1(g, &op_nonzero, emit2(g, &op_less, emit_const(g, DT_F64, 0, like), count, like),
+                 like);
+}
+
+/* The rows to be computed, and the sequence of each; SOME: of the sequences that have any. */
+static void find_rows(struct selection *s, uint32_t uniform, bool some)
 {
     struct graph *g = s->g;
     const struct node end = g->nodes[s->end], like = {.origin = end.origin};
     const struct type *rows = graph_type(g, s->tokens);
     struct node chain = like;
     const uint32_t axes = rows->rank;
-    int64_t positions = 1;
-    for (uint32_t i = 1; i < rows->rank; i++)
-        positions *= rows->dim[i].size;
     chain.process = rows->process;
     uint32_t flags = emit1(g, &op_may_move, s->tokens, &chain);
     if (s->idle.keep)
@@ -250,9 +401,12 @@ static void find_rows(struct selection *s, uint32_t uniform)
             chance = emit_expand(g, chance, rank, &like);
         flags = without(g, flags, emit2(g, &op_less, chance, uniform, &like), &like);
     }
+    if (some) {
+        s->which = find_which(g, flags, &like);
+        flags = gather(g, flags, s->which, 1, &like);
+    }
     s->index = emit1(g, &op_nonzero, flags, &like);
-    union attr attr[] = {[OWNER_OF] = {.integer = positions}};
-    s->owner = graph_emit(g, &op_row_owner, &s->index, 1, attr, &like);
+    s->owner = find_owner(s, &like);
 }
 
 /* The end on its short axis, told the numbers of its rows; positions that keep their token are not
@@ -265,33 +419,62 @@ static uint32_t move_end(struct selection *s, uint32_t uniform)
     uint32_t *in = arena_new_array(g->arena, uint32_t, count);
     for (uint32_t i = 0; i < end.in_count; i++)
         in[i] = end.in[i] == s->idle.keep ? VALUE_NONE : short_input(s, &end, i);
+    if (uniform && s->which)
+        uniform = gather(g, uniform, s->which, 1, &end);
     if (uniform)
         in[s->idle.uniform - 1] =
             gather(g, uniform, s->index, graph_type(g, s->tokens)->rank, &end);
     return graph_emit(g, end.op, in, count, end.attr, &end);
 }
 
+/* PART, of an axis of rows that INDEX places among others, added up over those: COUNT axes of
+ * DIMS. */
+static uint32_t scatter(struct graph *g, uint32_t part, uint32_t index, const struct dim *dims,
+                        uint32_t count, const struct node *like)
+{
+    union attr attr[] = {[SCATTER_ROWS] = rule_dims(g, dims, count)};
+    return graph_emit(g, &op_scatter_add, (uint32_t[]){part, index}, 2, attr, like);
+}
+
 /* What stands for result K of the end: PART, of the short axis, put back in its place. */
 static uint32_t put_back(struct selection *s, uint32_t k, uint32_t part, const struct node *like)
 {
     struct graph *g = s->g;
-    const struct type *rows = graph_type(g, s->tokens);
-    const uint32_t in[] = {part, k ? s->owner : s->index};
-    if (k == 0 && s->idle.stays)
-        return emit3(g, &op_replace, s->tokens, part, s->index, like);
-    union attr attr[] = {[SCATTER_ROWS] = rule_dims(g, rows->dim, k ? 1 : rows->rank)};
-    return graph_emit(g, &op_scatter_add, in, 2, attr, like);
+    const struct type rows = *graph_type(g, s->tokens);
+    if (k == 0 && s->idle.stays) {
+        uint32_t all = emit3(g, &op_replace, part_of(s, s->tokens, like), part, s->index, like);
+        return s->which ? emit3(g, &op_replace, s->tokens, all, s->which, like) : all;
+    }
+    if (s->which) { /* a sum */
+        const struct dim some = graph_type(g, s->which)->dim[0];
+        part = scatter(g, part, s->owner, &some, 1, like);
+        return scatter(g, part, s->which, rows.dim, 1, like);
+    }
+    return scatter(g, part, k ? s->owner : s->index, rows.dim, k ? 1 : rows.rank, like);
+}
+
+/* What has moved is gone, with its names. */
+static void drop_moved(struct selection *s, uint32_t at)
+{
+    struct graph *g = s->g;
+    for (uint32_t i = 0; i <= at; i++)
+        g->nodes[g->order[i]].dead |= s->moves[g->order[i]] || s->parts[g->order[i]];
+    for (uint32_t i = 0; i < g->named_count; i++)
+        if (g->names[i].value && g->nodes[g->values[g->names[i].value].node].dead)
+            g->names[i].value = VALUE_NONE;
+    graph_order(g);
 }
 
 static void select_rows(struct selection *s, uint32_t at)
 {
     struct graph *g = s->g;
     const struct node end = g->nodes[s->end], like = {.origin = end.origin};
+    bool some = s->idle.stays && g->axis_count + 1 < PLAN_AXES_MAX && find_parts(s, at);
     uint32_t uniform = s->idle.uniform ? uniform_numbers(s) : VALUE_NONE;
-    find_rows(s, uniform);
-    for (uint32_t i = 0; i < at; i++)
-        if (s->moves[g->order[i]])
-            move_node(s, g->order[i]);
+    if (!some)
+        memset(s->parts, 0, g->node_count * sizeof *s->parts);
+    find_rows(s, uniform, some);
+    move_nodes(s, at);
     uint32_t first = move_end(s, uniform), part = g->values[first].node;
     for (uint32_t k = 0; k < end.out_count; k++) {
         if (k > 0 && !s->uses[end.out[k]])
@@ -300,12 +483,35 @@ static void select_rows(struct selection *s, uint32_t at)
         g->values[whole].name = g->values[end.out[k]].name;
         graph_replace(g, &end.out[k], &whole, 1);
     }
-    for (uint32_t i = 0; i <= at; i++)
-        g->nodes[g->order[i]].dead |= s->moves[g->order[i]];
-    for (uint32_t i = 0; i < g->named_count; i++)
-        if (g->names[i].value && g->nodes[g->values[g->names[i].value].node].dead)
-            g->names[i].value = VALUE_NONE;
-    graph_order(g);
+    drop_moved(s, at);
+}
+
+/* The end is a gather: what it reads is made of gathered rows. */
+static void select_gathered(struct selection *s, uint32_t at)
+{
+    struct graph *g = s->g;
+    const struct node end = g->nodes[s->end], like = {.origin = end.origin};
+    s->owner = find_owner(s, &like);
+    move_nodes(s, at);
+    g->values[s->moved[end.in[0]]].name = g->values[end.out[0]].name;
+    graph_replace(g, &end.out[0], &s->moved[end.in[0]], 1);
+    drop_moved(s, at);
+}
+
+/* Whether N gathers rows, of several axes, by flags of theirs: no row twice, and none that is not
+ * there. */
+static bool gathers_rows(struct selection *s, const struct node *n)
+{
+    const struct graph *g = s->g;
+    if (n->op != &op_gather)
+        return false;
+    const struct node *index = &g->nodes[g->values[n->in[1]].node];
+    if (index->op != &op_nonzero)
+        return false;
+    s->tokens = index->in[0];
+    s->index = n->in[1];
+    return n->attr[GATHER_AXES].integer == (int64_t)graph_type(g, s->tokens)->rank &&
+           graph_type(g, s->tokens)->rank >= 2 && has_rows(s, graph_type(g, n->in[0]));
 }
 
 /* Whether rows of N can be selected: they are not a selection already, by a run-time count. */
@@ -313,13 +519,13 @@ static bool has_idle_rows(struct selection *s, const struct node *n)
 {
     const struct graph *g = s->g;
     if (!n->op->idle || !n->op->idle(g, n, &s->idle))
-        return false;
+        return gathers_rows(s, n);
     const struct type *rows = graph_type(g, s->idle.tokens);
     s->tokens = s->idle.tokens;
     return rows->rank >= 2 && !g->axes[rows->dim[0].axis].counter;
 }
 
-/* Finds a loss or a draw that moves, and what moves with it; its place in the order, or the end of
+/* Finds an end that moves, and what moves with it; its place in the order, or the end of
  * it. */
 static uint32_t find_end(struct compile *c, struct selection *s)
 {
@@ -330,9 +536,12 @@ static uint32_t find_end(struct compile *c, struct selection *s)
         if (!has_idle_rows(s, &g->nodes[s->end]))
             continue;
         s->inside = arena_new_array(c->arena, uint32_t, g->value_count);
+        s->within = arena_new_array(c->arena, uint32_t, g->value_count);
         s->moved = arena_new_array(c->arena, uint32_t, g->value_count);
+        s->part = arena_new_array(c->arena, uint32_t, g->value_count);
         s->lent = arena_new_array(c->arena, uint32_t, g->value_count);
         s->moves = arena_new_array(c->arena, bool, g->node_count);
+        s->parts = arena_new_array(c->arena, bool, g->node_count);
         count_uses(s);
         if (find_moves(s, at))
             break;
@@ -345,9 +554,13 @@ bool pass_select(struct compile *c)
     struct selection s;
     if (c->options->unfused)
         return true;
-    /* Each selection has an axis of its own, of which a plan can count so many. */
+    /* Each selection has axes of its own, of which a plan can count so many. */
     for (uint32_t at;
-         c->graph->axis_count < PLAN_AXES_MAX && (at = find_end(c, &s)) < c->graph->order_count;)
-        select_rows(&s, at);
+         c->graph->axis_count < PLAN_AXES_MAX && (at = find_end(c, &s)) < c->graph->order_count;) {
+        if (is_gather(&s))
+            select_gathered(&s, at);
+        else
+            select_rows(&s, at);
+    }
     return true;
 }

@@ -24,7 +24,7 @@ static void base_draw(const struct kernel_call *call)
         double others = sum_scores(&weights, &sums).others;
         weights.law = law_base(chain, time_at(&call->in[1], row), others);
         sums_to_weights(&weights, &sums);
-        out[p] = draw_row(&weights, &sums, uniform_at(call, row, p % at.length));
+        out[p] = draw_row(&weights, &sums, uniform_of(call, 3, row, p % at.length, at.length));
     }
 }
 
@@ -144,7 +144,7 @@ static void reconstruction(const struct kernel_call *call)
 }
 
 KERNEL_LIST(bound) = {
-    {"base_draw", "td*>t", base_draw},
+    {"base_draw", "td**>t", base_draw},
     {"base_cost", "td*>d", base_cost},
     {"reconstruction", "ttfd>d", reconstruction},
     {0},
