@@ -1,6 +1,6 @@
 /* The update of parameters: the norm of all gradients, clipping, AdamW, and the average of the
- * weights. Written by the pass that makes an update program; each reads state rows and makes new
- * versions of them. */
+ * weights. Written by passes/update.c; what updates reads state rows and makes new versions of
+ * them. */
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -61,10 +61,11 @@ const struct op op_sum_squares = {
 
 /* clip_scale: with s = SCALE (1 / batches that were added up) and the norm |g| = s sqrt(sum of
  * squares), each gradient is to be multiplied by s min(1, norm / (|g| + 1e-6)), as PyTorch's
- * clip_grad_norm_ does. Where the norm is not finite
- * the factor is NaN, which tells adamw to change nothing. */
+ * clip_grad_norm_ does. Where the norm or the loss is not finite the factor is NaN, which tells
+ * adamw to change nothing. */
 static const struct op_input clip_inputs[] = {
     {"sum_squares", IN_F64, 0, "f64 []: of the gradients as they were added up", DOMAIN_POSITIVE},
+    {"loss", IN_F64, INPUT_OPTIONAL, "f64 []: what the gradients are of", DOMAIN_ANY},
     {0},
 };
 static const struct op_attr clip_attrs[] = {
@@ -75,8 +76,10 @@ static const struct op_attr clip_attrs[] = {
 
 static bool clip_shape(struct op_call *call)
 {
-    if (call->in[0].rank != 0)
-        return op_error(call, "`sum_squares` must be a scalar, not %s", rule_print(call, 0));
+    for (uint32_t i = 0; i < call->in_count; i++)
+        if (op_has(call, i) && call->in[i].rank != 0)
+            return op_error(call, "`%s` must be a scalar, not %s", call->op->inputs[i].name,
+                            rule_print(call, i));
     call->out[0] = call->out[1] = type_scalar(DT_F64);
     return true;
 }
@@ -86,7 +89,9 @@ static void clip_reference(const struct ref_call *call)
     double most = call->attr[CLIP_NORM].real, scale = call->attr[CLIP_SCALE].real;
     double norm = scale * sqrt(call->in[0].data[0]);
     double factor = most > 0 ? most / (norm + 1e-6) : 1;
-    call->out[0].data[0] = !isfinite(norm) ? NAN : factor > 1 ? scale : scale * factor;
+    bool good = isfinite(norm) &&
+                (call->in_count < 2 || !call->in[1].data || isfinite(call->in[1].data[0]));
+    call->out[0].data[0] = !good ? NAN : factor > 1 ? scale : scale * factor;
     call->out[1].data[0] = norm;
 }
 
@@ -94,7 +99,7 @@ static const char *const clip_results[] = {"scale", "grad_norm", NULL};
 static const struct op_case clip_cases[] = {
     {"f64[]", NULL, NULL},
     {"f64[]", "norm=1 scale=0.25", NULL},
-    {"f64[]", "norm=0.1", NULL},
+    {"f64[] f64[]", "norm=0.1", NULL},
     {0},
 };
 
@@ -117,7 +122,7 @@ const struct op op_clip_scale = {
  *   p := p (1 - lr decay)
  *   m := m + (1 - b1) (g - m),  v := b2 v + (1 - b2) g^2
  *   p := p - lr / (1 - b1^t)  m / (sqrt(v) / sqrt(1 - b2^t) + eps)
- * Where scale is not finite nothing changes but the average below. */
+ * Where scale is not finite nothing changes. */
 #define INPUTS_ROWS                                                                                \
     {"param", IN_F32, 0, "f32 of any shape: the parameter", DOMAIN_ANY},                           \
         {"m", IN_F32, 0, "f32 of that shape: average of the gradient", DOMAIN_ANY},                \
@@ -228,7 +233,9 @@ static const struct op_attr adamw_ema_attrs[] = {
 static void adamw_ema_reference(const struct ref_call *call)
 {
     double n = call->in[7].data[0];
-    double decay = fmin(call->attr[ADAMW_EMA].real, (1 + n) / (10 + n));
+    double decay = isfinite(call->in[5].data[0])
+                       ? fmin(call->attr[ADAMW_EMA].real, (1 + n) / (10 + n))
+                       : 1;
     adamw_reference(call);
     for (int64_t i = 0; i < ref_size(&call->in[0]); i++) {
         double s = call->in[3].data[i];

@@ -5,8 +5,20 @@
 #include "graph/elaborate.h"
 #include "passes/plan.h"
 
+/* How parameters are updated, by AdamW. */
+struct update_options {
+    double beta1, beta2, eps, weight_decay;
+    double clip;  /* global norm; 0: none */
+    double scale; /* of the gradients before anything else: 1 / accumulate */
+    double ema;   /* decay; 0: no average */
+};
+
 struct compile_options {
     bool gradients;         /* of `minimize`, stored in state rows grad/NAME */
+    /* The update joins the program: it consumes the gradients, which are values of the program then
+     * and no rows. NULL: it is a program of its own (update_graph), as it must be where gradients
+     * accumulate. */
+    const struct update_options *update;
     bool accumulate;        /* add to those rows unless the input `accumulate.keep` is 0 */
     bool grad_outputs;      /* return them as outputs grad/NAME as well */
     int64_t arena_limit;    /* bytes that `recompute` tries to stay within; 0: as many as needed */
@@ -48,6 +60,7 @@ bool pass_select(struct compile *c);
 bool pass_grad(struct compile *c);
 bool pass_fuse_written(struct compile *c);
 bool pass_fuse(struct compile *c);
+bool pass_update(struct compile *c);
 bool pass_recompute(struct compile *c);
 bool pass_order(struct compile *c);
 bool pass_place(struct compile *c);
@@ -57,21 +70,20 @@ bool pass_check(struct compile *c);
 /* Per value: inputs of nodes that read it, outputs and `minimize`. */
 uint32_t *graph_uses(const struct graph *g);
 
+/* The value whose bytes V is: views followed. */
+uint32_t value_base(const struct graph *g, uint32_t v);
 /* Per state row, counted from 1: whether the program writes it. */
 bool *graph_written_rows(const struct graph *g);
 /* Whether V lies in one of these, through views: then what reads it has its place among those who
  * read and write the row. */
 bool value_may_change(const struct graph *g, const bool *written, uint32_t v);
 
-/* The optimizer as a graph: reads grad/NAME, clips by global norm, updates NAME with AdamW, its
- * moments adam_m/NAME and adam_v/NAME, and ema/NAME where AVERAGE. Inputs: `lr` and `step` (f64,
- * counted from 1). Output: `grad_norm`. */
-struct update_options {
-    double beta1, beta2, eps, weight_decay;
-    double clip;  /* global norm; 0: none */
-    double scale; /* of the gradients before anything else: 1 / accumulate */
-    double ema;   /* decay; 0: no average */
-};
+/* The optimizer as a program: reads grad/NAME, clips by global norm, updates NAME with AdamW, its
+ * moments adam_m/NAME and adam_v/NAME, and ema/NAME where there is an average. Inputs: `lr` and
+ * `step` (f64, counted from 1). Output: `grad_norm`. A program that it joins has these as well.
+ *
+ * Where the norm is not finite, or the loss of a program that it joins, nothing is changed. Without
+ * clipping each parameter is judged by its own gradient. */
 struct graph *update_graph(struct model *model, const struct update_options *options);
 
 /* Bytes of memory that COUNT plans of a model need together: rows that any of them reads, the

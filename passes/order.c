@@ -44,36 +44,45 @@ static uint32_t written_row(const struct graph *g, const struct node *n, uint32_
     return 0;
 }
 
-/* Follows views: who reads a view of a row reads the row. */
-static uint32_t read_row(const struct graph *g, uint32_t v, uint32_t *version)
+/* Per state row, who reads it, as lists. */
+struct readers {
+    uint32_t *first, *next, *node, *version, count;
+};
+
+static void add_reader(struct scheduler *s, struct readers *r, uint32_t value, uint32_t node)
 {
-    while (v && (g->nodes[g->values[v].node].op->flags & OP_VIEW))
-        v = g->nodes[g->values[v].node].in[0];
-    *version = g->values[v].version;
-    return g->values[v].state;
+    const struct value *v = &s->g->values[value_base(s->g, value)];
+    if (!v->state)
+        return;
+    r->next[r->count] = r->first[v->state];
+    r->node[r->count] = node;
+    r->version[r->count] = v->version;
+    r->first[v->state] = r->count++;
 }
 
 static void add_state_edges(struct scheduler *s)
 {
     struct graph *g = s->g;
-    bool *read = arena_new_array(s->c->arena, bool, g->states->count + 1);
+    uint32_t inputs = 0;
     for (uint32_t i = 0; i < g->order_count; i++)
-        if (g->nodes[g->order[i]].op == &op_state)
-            read[g->values[g->nodes[g->order[i]].out[0]].state] = true;
+        inputs += g->nodes[g->order[i]].in_count;
+    struct readers r = {.first = arena_new_array(s->c->arena, uint32_t, g->states->count + 1),
+                        .next = arena_new_array(s->c->arena, uint32_t, inputs + 1),
+                        .node = arena_new_array(s->c->arena, uint32_t, inputs + 1),
+                        .version = arena_new_array(s->c->arena, uint32_t, inputs + 1),
+                        .count = 1};
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            add_reader(s, &r, n->in[k], g->order[i]);
+    }
     for (uint32_t i = 0; i < g->order_count; i++) {
         const struct node *w = &g->nodes[g->order[i]];
         for (uint32_t k = 0; k < w->out_count; k++) {
             uint32_t row = written_row(g, w, k);
-            if (!row || !read[row])
-                continue; /* rows that are only stored to are read by nobody here */
-            uint32_t made = g->values[w->out[k]].version;
-            for (uint32_t j = 0; j < g->order_count; j++) {
-                const struct node *r = &g->nodes[g->order[j]];
-                uint32_t version;
-                for (uint32_t a = 0; a < r->in_count; a++)
-                    if (r->in[a] && read_row(g, r->in[a], &version) == row && version < made)
-                        add_edge(s, g->order[j], g->order[i]);
-            }
+            for (uint32_t at = row ? r.first[row] : 0; at; at = r.next[at])
+                if (r.version[at] < g->values[w->out[k]].version)
+                    add_edge(s, r.node[at], g->order[i]);
         }
     }
 }

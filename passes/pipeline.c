@@ -23,6 +23,7 @@ const struct pass pipeline[] = {
     {"grad", "gradient nodes and minimize by a reverse walk", pass_grad},
     {"simplify.2", "what the gradients left over", pass_simplify},
     {"fuse.2", "patterns that gradients are part of", pass_fuse},
+    {"update", "the optimizer, where it joins the program", pass_update},
     {"recompute", "under a limit of memory: values dropped and computed twice", pass_recompute},
     {"order", "several orders, lowest peak", pass_order},
     {"place", "addresses in the arena", pass_place},

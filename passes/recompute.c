@@ -40,6 +40,7 @@ struct round {
     uint32_t *at;        /* per node: its place */
     uint32_t *base;      /* per value: the one whose bytes it is (views followed) */
     bool *fixed;         /* per node: may not run twice */
+    uint32_t *until;     /* per node: where a row that it reads is written, or UINT32_MAX */
     double *cost;        /* per node */
     uint32_t *last_read; /* per base: by nodes up to the cut */
     uint32_t *anchor;    /* per place behind the cut: what clones made there must follow; or 0 */
@@ -66,21 +67,43 @@ static bool is_kept(const struct round *r, uint32_t base)
            r->at[maker(r, base)] <= r->split;
 }
 
-/* Rows that the program writes: what reads them must not be moved behind the write. */
+/* Per state row, counted from 1: the first place at which it is written, or UINT32_MAX. */
+static uint32_t *find_writes(const struct round *r)
+{
+    const struct graph *g = r->g;
+    uint32_t *write = arena_new_array(r->arena, uint32_t, g->states->count + 1);
+    memset(write, 0xff, (g->states->count + 1) * sizeof *write);
+    for (uint32_t i = g->order_count; i-- > 0;) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; !(n->op->flags & OP_LEAF) && k < n->out_count; k++)
+            write[g->values[n->out[k]].state] = i;
+    }
+    write[0] = UINT32_MAX;
+    return write;
+}
+
 static void find_fixed(struct round *r)
 {
     const struct graph *g = r->g;
-    const bool *written = graph_written_rows(g);
+    const uint32_t *write = find_writes(r);
     for (uint32_t i = 0; i < g->order_count; i++) {
         uint32_t id = g->order[i], inputs = 0;
         const struct node *n = &g->nodes[id];
         r->fixed[id] = (n->op->flags & (OP_LEAF | OP_EFFECT | OP_COUNTS)) || n->op->updates;
+        r->until[id] = UINT32_MAX;
         for (uint32_t k = 0; k < n->in_count; k++) {
-            r->fixed[id] |= n->in[k] && value_may_change(g, written, n->in[k]);
+            uint32_t at = write[g->values[r->base[n->in[k]]].state];
+            r->until[id] = at < r->until[id] ? at : r->until[id];
             inputs += n->in[k] != VALUE_NONE;
         }
         r->fixed[id] |= inputs == 0; /* nothing could hold it back */
     }
+}
+
+/* Whether the node may run again at PLACE: not behind the write of a row that it reads. */
+static bool may_rerun(const struct round *r, uint32_t node, uint32_t place)
+{
+    return !r->fixed[node] && place <= r->until[node];
 }
 
 static void find_costs(struct round *r)
@@ -175,6 +198,7 @@ static void round_init(struct round *r, struct compile *c, struct arena *arena, 
     r->at = arena_new_array(arena, uint32_t, g->node_count);
     r->base = arena_new_array(arena, uint32_t, g->value_count);
     r->fixed = arena_new_array(arena, bool, g->node_count);
+    r->until = arena_new_array(arena, uint32_t, g->node_count);
     r->cost = arena_new_array(arena, double, g->node_count);
     r->last_read = arena_new_array(arena, uint32_t, g->value_count);
     r->anchor = arena_new_array(arena, uint32_t, g->order_count);
@@ -291,7 +315,7 @@ static void complete(const struct round *r, uint32_t value, uint32_t place, bool
             if (!is_kept(r, b) || r->twice[id] || holds_node(choice, id) || r->pinned[b] ||
                 r->first_need[b] != UINT32_MAX)
                 continue;
-            if (deep && !r->fixed[id] && choice->count < CHAIN_MAX)
+            if (deep && may_rerun(r, id, first) && choice->count < CHAIN_MAX)
                 choice->nodes[choice->count++] = id;
             else
                 bytes -= (double)aligned(type_bytes(graph_type(g, b)));
@@ -308,9 +332,9 @@ static struct choice choose(struct round *r, uint32_t place)
     for (uint32_t i = 0; i <= r->split; i++) {
         uint32_t id = r->g->order[i];
         const struct node *n = &r->g->nodes[id];
-        for (uint32_t k = 0; !r->fixed[id] && k < n->out_count; k++) {
+        for (uint32_t k = 0; k < n->out_count; k++) {
             if (r->base[n->out[k]] != n->out[k] || r->refused[n->out[k]] ||
-                !waits(r, n->out[k], place))
+                !waits(r, n->out[k], place) || !may_rerun(r, id, r->first_need[n->out[k]]))
                 continue;
             for (int deep = 0; deep < 2; deep++) {
                 complete(r, n->out[k], place, deep, &other);

@@ -219,12 +219,17 @@ bool *graph_written_rows(const struct graph *g)
     return written;
 }
 
+uint32_t value_base(const struct graph *g, uint32_t v)
+{
+    while (v && (g->nodes[g->values[v].node].op->flags & OP_VIEW))
+        v = g->nodes[g->values[v].node].in[0];
+    return v;
+}
+
 /* A copy of such a value may be needed after it has changed, and must stay a copy. */
 bool value_may_change(const struct graph *g, const bool *written, uint32_t v)
 {
-    while (g->nodes[g->values[v].node].op->flags & OP_VIEW)
-        v = g->nodes[g->values[v].node].in[0];
-    return written[g->values[v].state];
+    return written[g->values[value_base(g, v)].state];
 }
 
 /* --- uses --------------------------------------------------------------------------------- */

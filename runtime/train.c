@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define INPUTS_MAX 4 /* of the gradient plan */
+#define INPUTS_MAX 5 /* of a plan */
 
 struct training {
     struct diags *diags;
@@ -15,6 +15,7 @@ struct training {
     const struct train_hooks *hooks;
     struct random_key key;
     int32_t *x0, *label;
+    double keep, lr, number; /* scalars that a step is given: of accumulation, rate, its number */
     double started; /* on the monotonic clock, less what was trained before */
 };
 
@@ -42,8 +43,8 @@ static double progress_at(const struct training *t, int64_t step, double seconds
     return p > 0 ? p : 0;
 }
 
-static struct run gradient_run(struct training *t, const void *const *inputs, int64_t step,
-                               int64_t micro)
+static struct run run_of(const struct training *t, const void *const *inputs, int64_t step,
+                         int64_t micro)
 {
     const struct train_config *c = t->config;
     return (struct run){.inputs = inputs,
@@ -53,15 +54,23 @@ static struct run gradient_run(struct training *t, const void *const *inputs, in
                         .sequences = (uint32_t)(c->batch * c->accumulate)};
 }
 
-/* The inputs of the gradient plan, by name. */
-static void gradient_inputs(const struct training *t, const struct plan *plan, const double *keep,
-                            const void **inputs)
+/* The inputs of a plan, by name. */
+static void find_inputs(const struct training *t, const struct plan *plan, const void **inputs)
 {
+    const struct {
+        const char *name;
+        const void *data;
+    } known[INPUTS_MAX] = {{"x0", t->x0},
+                           {"label", t->label},
+                           {"accumulate.keep", &t->keep},
+                           {"lr", &t->lr},
+                           {"step", &t->number}};
     for (uint32_t i = 0; i < plan->input_count; i++) {
-        const char *name = plan->inputs[i].name;
-        inputs[i] = strcmp(name, "x0") == 0      ? (const void *)t->x0
-                    : strcmp(name, "label") == 0 ? (const void *)t->label
-                                                 : keep;
+        uint32_t k = 0;
+        while (k < INPUTS_MAX && strcmp(known[k].name, plan->inputs[i].name) != 0)
+            k++;
+        BUG_ON(k == INPUTS_MAX);
+        inputs[i] = known[k].data;
     }
 }
 
@@ -76,21 +85,27 @@ static void fill_windows(struct training *t, int64_t step, int64_t micro)
     }
 }
 
+/* The batch MICRO of a step through the gradient plan; false only where CHECKED (executor_run). */
+static bool run_gradient(struct training *t, int64_t step, int64_t micro, bool checked,
+                         uint32_t *at)
+{
+    const void *inputs[INPUTS_MAX];
+    fill_windows(t, step, micro);
+    t->keep = micro > 0;
+    find_inputs(t, executor_plan(t->trainer->gradient), inputs);
+    struct run run = run_of(t, inputs, step, micro);
+    run.checked = checked;
+    return executor_run(t->trainer->gradient, &run, at);
+}
+
 /* Runs the step again, looking at each result: names the first op that made a bad value. */
 static void explain_failure(struct training *t, int64_t step, const char *what)
 {
     const struct plan *plan = executor_plan(t->trainer->gradient);
-    const void *inputs[INPUTS_MAX];
     bool clean = true;
     uint32_t at = 0;
-    for (int64_t micro = 0; clean && micro < t->config->accumulate; micro++) {
-        double keep = micro > 0;
-        fill_windows(t, step, micro);
-        gradient_inputs(t, plan, &keep, inputs);
-        struct run run = gradient_run(t, inputs, step, micro);
-        run.checked = true;
-        clean = executor_run(t->trainer->gradient, &run, &at);
-    }
+    for (int64_t micro = 0; clean && micro < t->config->accumulate; micro++)
+        clean = run_gradient(t, step, micro, true, &at);
     if (clean) {
         diag_error(t->diags, FAULT_RUN, (struct span){0},
                    "step %lld: %s is not finite, though each value before it is: a sum overflows",
@@ -104,23 +119,20 @@ static void explain_failure(struct training *t, int64_t step, const char *what)
                s->name ? "`" : "");
 }
 
+static double scalar_output(const struct loaded *loaded, const char *name)
+{
+    struct tensor out = executor_output(loaded, plan_output(executor_plan(loaded), name));
+    return out.dtype == DT_F64 ? *(const double *)out.data : *(const float *)out.data;
+}
+
 static bool gradient_steps(struct training *t, int64_t step, double *loss)
 {
     const struct train_config *c = t->config;
-    const struct plan *plan = executor_plan(t->trainer->gradient);
-    const void *inputs[INPUTS_MAX];
-    BUG_ON(plan->input_count > INPUTS_MAX);
     *loss = 0;
     for (int64_t micro = 0; micro < c->accumulate; micro++) {
-        double keep = micro > 0;
-        fill_windows(t, step, micro);
-        gradient_inputs(t, plan, &keep, inputs);
-        struct run run = gradient_run(t, inputs, step, micro);
         uint32_t unused;
-        executor_run(t->trainer->gradient, &run, &unused);
-        struct tensor out = executor_output(t->trainer->gradient, plan_output(plan, "loss"));
-        double value = out.dtype == DT_F64 ? *(const double *)out.data : *(const float *)out.data;
-        *loss += value / (double)c->accumulate;
+        run_gradient(t, step, micro, false, &unused);
+        *loss += scalar_output(t->trainer->gradient, "loss") / (double)c->accumulate;
     }
     if (isfinite(*loss))
         return true;
@@ -129,18 +141,17 @@ static bool gradient_steps(struct training *t, int64_t step, double *loss)
 }
 
 /* The update leaves everything as it is when the norm is not finite (see the op clip_scale). */
-static bool update_step(struct training *t, int64_t step, double lr, double *norm)
+static bool update_step(struct training *t, int64_t step, double *norm)
 {
-    const struct plan *plan = executor_plan(t->trainer->update);
-    double number = (double)step;
-    const void *inputs[2];
-    for (uint32_t i = 0; i < plan->input_count; i++)
-        inputs[i] = strcmp(plan->inputs[i].name, "lr") == 0 ? &lr : &number;
-    struct run run = {.inputs = inputs, .key = t->key, .iteration = (uint32_t)step};
-    uint32_t unused;
-    executor_run(t->trainer->update, &run, &unused);
-    struct tensor out = executor_output(t->trainer->update, plan_output(plan, "grad_norm"));
-    *norm = *(const double *)out.data;
+    struct loaded *update = t->trainer->update;
+    if (update) {
+        const void *inputs[INPUTS_MAX];
+        find_inputs(t, executor_plan(update), inputs);
+        struct run run = run_of(t, inputs, step, 0);
+        uint32_t unused;
+        executor_run(update, &run, &unused);
+    }
+    *norm = scalar_output(update ? update : t->trainer->gradient, "grad_norm");
     if (isfinite(*norm))
         return true;
     explain_failure(t, step, "the gradient");
@@ -163,7 +174,9 @@ static bool one_step(struct training *t, struct train_report *r)
     r->step = *t->trainer->step + 1;
     r->seconds = clock_seconds() - t->started;
     r->lr = train_lr(t->config, r->step, progress_at(t, r->step, r->seconds));
-    if (!gradient_steps(t, r->step, &r->loss) || !update_step(t, r->step, r->lr, &r->grad_norm))
+    t->lr = r->lr;
+    t->number = (double)r->step;
+    if (!gradient_steps(t, r->step, &r->loss) || !update_step(t, r->step, &r->grad_norm))
         return false;
     *t->trainer->step = r->step;
     r->seconds = clock_seconds() - t->started;

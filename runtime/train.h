@@ -1,4 +1,4 @@
-/* The training loop: run the gradient plan, then the update plan, until it is time to stop.
+/* The training loop: make gradients and update the parameters, until it is time to stop.
  *
  * A step is a function of the state alone: data, noise and dropout are drawn for (seed, step,
  * sequence), the step's number is a row of the state, and the state is what a checkpoint holds. So
@@ -36,7 +36,9 @@ struct train_report {
 enum train_end {
     TRAIN_DONE,
     TRAIN_STOPPED,    /* asked to; saved, unless nothing was done yet */
-    TRAIN_NOT_FINITE, /* loss or gradient; reported, and that step changed nothing */
+    /* Loss or gradient; reported, and that step changed nothing: without clipping, nothing whose
+     * own gradient was not finite. */
+    TRAIN_NOT_FINITE,
     TRAIN_FAILED,     /* a hook did; reported */
 };
 
@@ -53,9 +55,10 @@ struct train_hooks {
 };
 
 struct trainer {
-    struct loaded *gradient; /* inputs x0, label where it takes one and, when
-                              * accumulating, accumulate.keep; output loss */
-    struct loaded *update;   /* inputs lr, step; output grad_norm */
+    /* Inputs x0, label where it takes one and, when accumulating, accumulate.keep; output loss. */
+    struct loaded *gradient;
+    /* Inputs lr, step; output grad_norm. NULL: the gradient plan has these, and updates as well. */
+    struct loaded *update;
     int64_t *step;           /* the row cursor/step: updates done */
 };
 

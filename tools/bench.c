@@ -53,11 +53,11 @@ struct job {
  * second time is counted once. */
 static void count_work(struct job *j)
 {
-    const struct plan *p = j->t.plans[GRADIENT];
+    const struct plan *p = j->t.plan;
     for (uint32_t i = 0; i < p->step_count; i++)
         if (!p->steps[i].epoch)
             j->model_flop +=
-                p->steps[i].model * j->t.times[GRADIENT][i].rows / (double)j->t.measured;
+                p->steps[i].model * j->t.times[i].rows / (double)j->t.measured;
 }
 
 /* --- running ------------------------------------------------------------------------------ */
@@ -149,9 +149,9 @@ static struct profile profile_of(const struct job *j)
 {
     return (struct profile){.arena = j->t.s.arena,
                             .diags = j->t.s.diags,
-                            .plans = j->t.plans,
-                            .times = j->t.times,
-                            .count = PLANS,
+                            .plans = &j->t.plan,
+                            .times = &j->t.times,
+                            .count = 1,
                             .turns = (double)j->t.measured,
                             .turn = "step"};
 }
@@ -208,8 +208,8 @@ static int bench_training(struct command_line *line, double seconds)
         return diags_exit_code(line->diags);
     signals_catch(NULL);
     j->scaling = option_given(line, "scaling");
-    plan_sum(j->t.plans, PLANS, &j->planned);
-    machine_add_plan(&j->machine, j->t.plans[GRADIENT]);
+    plan_sum(&j->t.plan, 1, &j->planned);
+    machine_add_plan(&j->machine, j->t.plan);
     j->one = j->machine;
     j->machine.threads = j->t.s.engine.threads;
     j->one.threads = 1;

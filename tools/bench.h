@@ -9,15 +9,14 @@
 
 /* --- training on random tokens (bench_train.c) ---------------------------------------------- */
 
-enum { GRADIENT, UPDATE, PLANS };
-
 struct training {
     struct session s;
-    struct plan *plans[PLANS];
+    struct update_options update;
+    struct plan *plan; /* gradients and update */
     struct trainer trainer;
     int64_t batch, length, tokens;  /* TOKENS: of the alphabet without mask */
     int64_t step, measured;         /* done; of these, measured */
-    struct step_time *times[PLANS]; /* of measured steps */
+    struct step_time *times; /* of measured steps */
     double compile_ms;
 };
 /* Opens the model of the command line; false after reporting. Close the state when done. */

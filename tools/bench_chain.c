@@ -85,10 +85,10 @@ static bool measure(struct job *j, double seconds)
         j->pairs++;
     }
     for (int i = 0; i < 2; i++) {
-        const struct plan *plan = j->t[i].plans[GRADIENT];
+        const struct plan *plan = j->t[i].plan;
         for (uint32_t k = 0; k < plan->step_count; k++)
             if (plan->steps[k].chain)
-                j->of_chain[i] += j->t[i].times[GRADIENT][k].seconds / (double)j->pairs;
+                j->of_chain[i] += j->t[i].times[k].seconds / (double)j->pairs;
         j->seconds[i] = bench_median(j->took[i], j->pairs);
     }
     return true;

@@ -4,31 +4,31 @@
 #include "tools/bench.h"
 #include "tools/budget.h"
 
+#define UPDATE_INPUTS 2 /* lr, step */
+
 static bool compile(struct training *t, struct command_line *line)
 {
     struct model *m = t->s.model;
     struct elaborate_request q = {.program = "train"};
-    struct compile_options o = {.gradients = true};
-    struct update_options u = {.beta1 = 0.9,
-                               .beta2 = 0.999,
-                               .eps = 1e-8,
-                               .clip = 1,
-                               .scale = 1,
-                               .ema = option_given(line, "ema") ? 0.999 : 0};
+    struct compile_options o = {0};
+    struct plan *plans[2];
+    t->update = (struct update_options){.beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .eps = 1e-8,
+                                        .clip = 1,
+                                        .scale = 1,
+                                        .ema = option_given(line, "ema") ? 0.999 : 0};
     double start = clock_seconds();
-    t->plans[GRADIENT] = session_compile(&t->s, &q, &o);
-    t->plans[UPDATE] = t->plans[GRADIENT] ? session_update(&t->s, &u) : NULL;
-    if (!t->plans[UPDATE])
-        return false;
+    uint32_t count = session_training(&t->s, &q, &o, &t->update, plans);
     const struct budget budget = {
-        .s = &t->s, .request = &q, .options = &o, .plans = t->plans, .plan_count = PLANS};
-    if (!budget_fit(&budget, t->s.memory, t->s.memory_span))
+        .s = &t->s, .request = &q, .options = &o, .plans = plans, .plan_count = count};
+    if (!count || !budget_fit(&budget, t->s.memory, t->s.memory_span))
         return false;
     t->compile_ms = 1000 * (clock_seconds() - start);
-    const struct plan *plan = t->plans[GRADIENT];
-    uint32_t x0 = plan_input(plan, "x0");
-    const struct type *type = &plan->tensors[x0].type;
-    if (!x0 || type->rank != 2 || !m->process_count || plan->input_count != 1) {
+    t->plan = plans[0];
+    uint32_t x0 = plan_input(t->plan, "x0");
+    const struct type *type = &t->plan->tensors[x0].type;
+    if (!x0 || type->rank != 2 || !m->process_count || t->plan->input_count != 1 + UPDATE_INPUTS) {
         diag_error(t->s.diags, FAULT_CONFIG, (struct span){0},
                    "`bench` runs models whose program `train` takes x0 [batch, length]");
         return false;
@@ -42,18 +42,12 @@ static bool compile(struct training *t, struct command_line *line)
 static bool load(struct training *t)
 {
     struct session *s = &t->s;
-    if (!session_machine(s) || !session_state(s, t->plans, PLANS, NO_ROW, 1))
+    if (!session_machine(s) || !session_state(s, &t->plan, 1, NO_ROW, 1))
         return false;
-    struct loaded *loaded[PLANS];
-    for (int i = 0; i < PLANS; i++) {
-        loaded[i] = executor_load(s->diags, s->arena, &s->engine, t->plans[i]);
-        if (!loaded[i])
-            return false;
-        t->times[i] = arena_new_array(s->arena, struct step_time, t->plans[i]->step_count + 1);
-    }
-    t->trainer =
-        (struct trainer){.gradient = loaded[GRADIENT], .update = loaded[UPDATE], .step = &t->step};
-    return true;
+    t->times = arena_new_array(s->arena, struct step_time, t->plan->step_count + 1);
+    t->trainer.gradient = executor_load(s->diags, s->arena, &s->engine, t->plan);
+    t->trainer.step = &t->step;
+    return t->trainer.gradient != NULL;
 }
 
 bool training_open(struct training *t, struct command_line *line)
@@ -80,8 +74,7 @@ bool training_step(struct training *t, bool measured, double *seconds)
                                   .lr = 3e-4,
                                   .seed = 1};
     struct train_hooks hooks = {.context = t, .window = random_window};
-    executor_measure(t->trainer.gradient, measured ? t->times[GRADIENT] : NULL);
-    executor_measure(t->trainer.update, measured ? t->times[UPDATE] : NULL);
+    executor_measure(t->trainer.gradient, measured ? t->times : NULL);
     double start = clock_seconds();
     enum train_end end = train_run(t->s.diags, t->s.arena, &t->trainer, &config, &hooks);
     *seconds = clock_seconds() - start;

@@ -79,11 +79,14 @@ static bool too_little(const struct budget *b, int64_t memory, struct span span)
     struct plan_total n = total_with(b, b->plans[0]);
     diag_error(d, FAULT_CONFIG, span, "`memory` is %s, and no less than %s will do",
                plan_size(a, memory), plan_size(a, n.all));
-    diag_hint(d, "rows of the state: parameters %s, gradients %s, moments %s, averages %s",
-              plan_size(a, n.state[STATE_PARAMETER]), plan_size(a, n.state[STATE_GRADIENT]),
+    diag_hint(d, "rows of the state: parameters %s%s, moments %s, averages %s",
+              plan_size(a, n.state[STATE_PARAMETER]),
+              n.state[STATE_GRADIENT]
+                  ? arena_printf(a, ", gradients %s", plan_size(a, n.state[STATE_GRADIENT]))
+                  : "",
               plan_size(a, n.state[STATE_MOMENT]), plan_size(a, n.state[STATE_EMA]));
-    diag_hint(d, "the arena: %s in the program `%s`, where all is computed twice that helps",
-              plan_size(a, n.arena), p->program);
+    diag_hint(d, "the arena: %s in the program `%s`%s, where all is computed twice that helps",
+              plan_size(a, n.arena), p->program, b->options->update ? " and its gradients" : "");
     show_peak(b, p);
     diag_hint(d, "a smaller batch needs less; train.accumulate keeps what an update sees");
     return false;

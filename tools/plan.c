@@ -38,9 +38,11 @@ struct planning {
     const struct recipe *recipe; /* or NULL */
     const char *program;
     struct compile_options options;
+    struct update_options update;
     struct elaborate_request request;
     struct named_size batch;
-    struct plan *plans[2];  /* the program's and, if it minimises, the update's */
+    struct plan *plans[2]; /* the program's, and that of an update that is one of its own */
+    uint32_t plan_count;
     struct plan *unlimited; /* the former without a limit of memory */
     struct budget budget;
     struct point frontier[FRONTIER]; /* of programs that minimise */
@@ -82,15 +84,11 @@ static void request(struct planning *p)
     p->request.dim_count = 1;
 }
 
+/* Of a model without a recipe the update is that of the defaults. */
 static struct update_options update_options(const struct planning *p)
 {
-    /* Of a model without a recipe the update is that of the defaults. */
-    if (!p->recipe)
-        return (struct update_options){0.9, 0.999, 1e-8, 0, 1, 1, 0.999};
-    const struct train_recipe *t = &p->recipe->train;
-    return (struct update_options){t->betas[0],     t->betas[1], t->eps,
-                                   t->weight_decay, t->clip,     1.0 / (double)t->accumulate,
-                                   t->ema};
+    return p->recipe ? project_update(p->recipe)
+                     : (struct update_options){0.9, 0.999, 1e-8, 0, 1, 1, 0.999};
 }
 
 /* The limit of a recipe, or the one given beside a model. */
@@ -100,7 +98,7 @@ static bool fit(struct planning *p)
                                 .request = &p->request,
                                 .options = &p->options,
                                 .plans = p->plans,
-                                .plan_count = p->plans[1] ? 2 : 1};
+                                .plan_count = p->plan_count};
     return p->recipe ? budget_fit(&p->budget, p->recipe->memory, p->recipe->memory_span)
                      : budget_fit(&p->budget, p->s->memory, p->s->memory_span);
 }
@@ -112,16 +110,15 @@ static bool compile(struct planning *p)
     p->options.accumulate = p->options.gradients && p->recipe && p->recipe->train.accumulate > 1;
     request(p);
     double started = clock_seconds();
-    p->plans[0] = p->unlimited = session_compile(p->s, &p->request, &p->options);
-    if (!p->plans[0])
-        return false;
+    p->update = update_options(p);
     if (p->options.gradients) {
-        struct update_options u = update_options(p);
-        p->plans[1] = session_update(p->s, &u);
-        if (!p->plans[1])
-            return false;
+        p->plan_count = session_training(p->s, &p->request, &p->options, &p->update, p->plans);
+    } else {
+        p->plans[0] = session_compile(p->s, &p->request, &p->options);
+        p->plan_count = p->plans[0] != NULL;
     }
-    if (!fit(p))
+    p->unlimited = p->plans[0];
+    if (!p->plan_count || !fit(p))
         return false;
     p->milliseconds = 1000 * (clock_seconds() - started);
     return true;
@@ -150,7 +147,9 @@ static bool find_frontier(struct planning *p)
 
 static double flop_added(const struct planning *p, int point)
 {
-    double whole = p->frontier[0].flop + p->plans[1]->certificate.flop;
+    double whole = p->frontier[0].flop;
+    if (p->plan_count > 1)
+        whole += p->plans[1]->certificate.flop;
     return (p->frontier[point].flop - p->frontier[0].flop) / whole;
 }
 
@@ -183,11 +182,11 @@ static json_t *frontier_json(const struct planning *p)
 static const char *const class_words[] = {"parameters", "moments",   "averages",
                                           "gradients",  "constants", "cursors"};
 
-/* What training needs in all: rows of both plans, the larger arena, inputs and literals. */
+/* What training needs in all: rows of all plans, the larger arena, inputs and literals. */
 static struct plan_total sum_up(const struct planning *p)
 {
     struct plan_total t;
-    plan_sum(p->plans, 2, &t);
+    plan_sum(p->plans, p->plan_count, &t);
     return t;
 }
 
@@ -195,12 +194,15 @@ static void print_total(const struct planning *p)
 {
     const double mib = 1024 * 1024;
     struct plan_total t = sum_up(p);
-    const struct plan *u = p->plans[1];
-    printf("\nprogram update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n",
-           u->step_count, u->certificate.flop / 1e9, u->certificate.bytes / mib,
-           (double)u->arena_bytes / mib);
+    const struct plan *u = p->plan_count > 1 ? p->plans[1] : NULL;
+    printf("\n");
+    if (u)
+        printf("program update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n",
+               u->step_count, u->certificate.flop / 1e9, u->certificate.bytes / mib,
+               (double)u->arena_bytes / mib);
     printf("training in all %19.1f MiB\n", (double)t.all / mib);
-    printf("  %-12s %20.1f MiB   shared by both programs\n", "arena", (double)t.arena / mib);
+    printf("  %-12s %20.1f MiB   %s\n", "arena", (double)t.arena / mib,
+           u ? "shared by both programs" : "gradients included");
     for (int i = 0; i < 6; i++)
         if (t.state[i])
             printf("  %-12s %20.1f MiB\n", class_words[i], (double)t.state[i] / mib);
@@ -263,9 +265,10 @@ static void print_json(const struct planning *p)
     json_t *root = plan_json(p->line->arena, p->line->diags, p->plans[0]);
     json_object_set_new(root, "model", json_string(p->s->model->path));
     json_object_set_new(root, "compile_ms", json_real(p->milliseconds));
-    if (p->plans[1]) {
-        struct plan_total t = sum_up(p);
+    if (p->plan_count > 1)
         json_object_set_new(root, "update", plan_json(p->line->arena, p->line->diags, p->plans[1]));
+    if (p->options.gradients) {
+        struct plan_total t = sum_up(p);
         json_object_set_new(root, "total_state_bytes", classes_json(t.state));
         json_object_set_new(root, "total_bytes", json_integer(t.all));
         json_object_set_new(root, "frontier", frontier_json(p));
@@ -325,7 +328,7 @@ static int report(struct planning *p)
 {
     const char *svg = option_text(p->line, "svg"), *map = option_text(p->line, "map");
     if (!find_pass(p) || !compile(p) ||
-        (p->plans[1] && !p->options.dump_after && !find_frontier(p)) ||
+        (p->options.gradients && !p->options.dump_after && !find_frontier(p)) ||
         (map && !write_map(p, map)) || (svg && !write_drawing(p, svg)))
         return diags_exit_code(p->line->diags);
     if (p->options.dump_after)
@@ -336,7 +339,7 @@ static int report(struct planning *p)
         fputs(plan_report(p->line->arena, p->line->diags, p->plans[0],
                           option_given(p->line, "buffers")),
               stdout);
-        if (p->plans[1]) {
+        if (p->options.gradients) {
             print_total(p);
             print_frontier(p);
         }

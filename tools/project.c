@@ -274,11 +274,24 @@ bool project_mentions(const struct project *p, const char *program, const char *
     return section && mentions(&search, section->body);
 }
 
+struct update_options project_update(const struct recipe *recipe)
+{
+    const struct train_recipe *t = &recipe->train;
+    return (struct update_options){.beta1 = t->betas[0],
+                                   .beta2 = t->betas[1],
+                                   .eps = t->eps,
+                                   .weight_decay = t->weight_decay,
+                                   .clip = t->clip,
+                                   .scale = 1.0 / (double)t->accumulate,
+                                   .ema = t->ema};
+}
+
 /* The program `train`, which is compiled twice where memory is short. */
 struct gradient_program {
     struct named_size batch;
     struct elaborate_request request;
     struct compile_options options;
+    struct update_options update;
 };
 
 static void gradient_program(struct project *p, struct gradient_program *out)
@@ -292,7 +305,10 @@ static void gradient_program(struct project *p, struct gradient_program *out)
                                               .dim_count = 1,
                                               .bind = label,
                                               .bind_count = labelled};
-    out->options = (struct compile_options){.gradients = true, .accumulate = t->accumulate > 1};
+    out->update = project_update(p->recipe);
+    out->options = (struct compile_options){.gradients = true,
+                                            .accumulate = t->accumulate > 1,
+                                            .update = t->accumulate > 1 ? NULL : &out->update};
 }
 
 bool project_fit(struct project *p, struct plan **plans, uint32_t count)
@@ -307,28 +323,20 @@ bool project_fit(struct project *p, struct plan **plans, uint32_t count)
     return budget_fit(&budget, p->recipe->memory, p->recipe->memory_span);
 }
 
-bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update)
+uint32_t project_training_plans(struct project *p, struct plan *plans[2])
 {
-    const struct train_recipe *t = &p->recipe->train;
     struct gradient_program program;
     gradient_program(p, &program);
-    *gradient = session_compile(&p->s, &program.request, &program.options);
-    if (!remember(p, *gradient))
-        return false;
-    if (!plan_output(*gradient, "loss") || !plan_input(*gradient, "x0")) {
+    uint32_t count =
+        session_training(&p->s, &program.request, &program.options, &program.update, plans);
+    for (uint32_t i = 0; i < count; i++)
+        remember(p, plans[i]);
+    if (count && (!plan_output(plans[0], "loss") || !plan_input(plans[0], "x0"))) {
         diag_error(p->diags, FAULT_CONFIG, (struct span){0},
                    "the program `train` must take `x0` and minimise `loss`");
-        return false;
+        return 0;
     }
-    struct update_options u = {.beta1 = t->betas[0],
-                               .beta2 = t->betas[1],
-                               .eps = t->eps,
-                               .weight_decay = t->weight_decay,
-                               .clip = t->clip,
-                               .scale = 1.0 / (double)t->accumulate,
-                               .ema = t->ema};
-    *update = session_update(&p->s, &u);
-    return remember(p, *update);
+    return count;
 }
 
 const struct chain *project_chain(const struct project *p)

@@ -64,9 +64,12 @@ bool project_takes(const struct project *p, const char *program, const char *inp
  * param; either may be NULL. By its text, so that it need not be compiled. */
 bool project_mentions(const struct project *p, const char *program, const char *key,
                       const char *scalar);
-/* The gradient plan of `train` and the update plan. */
-bool project_training_plans(struct project *p, struct plan **gradient, struct plan **update);
-/* Replaces the gradient plan, the first of PLANS, by one that needs less, where it and those that
+/* How a recipe has parameters updated. */
+struct update_options project_update(const struct recipe *recipe);
+/* The plan of `train`, and where gradients accumulate that of the update. Their number; 0 after
+ * reporting. */
+uint32_t project_training_plans(struct project *p, struct plan *plans[2]);
+/* Replaces the plan of `train`, the first of PLANS, by one that needs less, where it and those that
  * run in turns with it would need more than the key `memory` says. False after reporting. */
 bool project_fit(struct project *p, struct plan **plans, uint32_t count);
 

@@ -202,10 +202,18 @@ struct plan *session_compile(struct session *s, struct elaborate_request *reques
     return compile_program(s->model, &q, o);
 }
 
-struct plan *session_update(struct session *s, const struct update_options *options)
+uint32_t session_training(struct session *s, struct elaborate_request *request,
+                          struct compile_options *options, const struct update_options *update,
+                          struct plan *plans[2])
 {
-    struct compile_options o = {.unfused = s->unfused};
-    return compile_graph(update_graph(s->model, options), &o);
+    struct compile_options apart = {.unfused = s->unfused};
+    options->gradients = true;
+    options->update = options->accumulate ? NULL : update;
+    plans[0] = session_compile(s, request, options);
+    if (!plans[0] || options->update)
+        return plans[0] != NULL;
+    plans[1] = compile_graph(update_graph(s->model, update), &apart);
+    return plans[1] ? 2 : 0;
 }
 
 bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also,

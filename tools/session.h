@@ -49,7 +49,11 @@ bool session_state(struct session *s, struct plan *const *plans, uint32_t count,
 /* Compiles one program; REQUEST's dims are completed with those of the session. */
 struct plan *session_compile(struct session *s, struct elaborate_request *request,
                              struct compile_options *options);
-/* The update of all parameters. */
-struct plan *session_update(struct session *s, const struct update_options *options);
+/* Compiles a program that minimises, with the update of all parameters as UPDATE says, which
+ * OPTIONS refer to from then on: one plan, or two where gradients accumulate. Their number; 0 after
+ * reporting. */
+uint32_t session_training(struct session *s, struct elaborate_request *request,
+                          struct compile_options *options, const struct update_options *update,
+                          struct plan *plans[2]);
 
 #endif

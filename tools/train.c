@@ -149,8 +149,10 @@ static bool compile_ends(struct job *j)
 static bool load_plans(struct job *j)
 {
     struct project *p = &j->p;
-    struct plan *gradient, *update;
-    if (!project_training_plans(p, &gradient, &update))
+    const struct bound_plan_set *b = &j->bound_set;
+    struct plan *plans[5];
+    uint32_t count = project_training_plans(p, plans), all = count;
+    if (!count)
         return false;
     j->bounded = p->recipe->train.eval_every > 0 && has_bound(p->s.model) &&
                  dataset_valid_count(p->data) >= 2;
@@ -158,16 +160,19 @@ static bool load_plans(struct job *j)
         return false;
     if (!compile_ends(j))
         return false;
-    const struct bound_plan_set *b = &j->bound_set;
-    struct plan *plans[] = {gradient, update, b->integrand, b->base, b->reconstruction};
-    if (!project_fit(p, plans, j->bounded ? 5 : 2) || !project_state(p, true))
+    if (j->bounded) {
+        plans[all++] = b->integrand;
+        plans[all++] = b->base;
+        plans[all++] = b->reconstruction;
+    }
+    if (!project_fit(p, plans, all) || !project_state(p, true))
         return false;
-    gradient = plans[0];
-    j->trainer.gradient = executor_load(p->diags, p->arena, &p->s.engine, gradient);
-    j->trainer.update =
-        j->trainer.gradient ? executor_load(p->diags, p->arena, &p->s.engine, update) : NULL;
+    struct loaded **into[] = {&j->trainer.gradient, &j->trainer.update};
+    for (uint32_t i = 0; i < count; i++)
+        if (!(*into[i] = executor_load(p->diags, p->arena, &p->s.engine, plans[i])))
+            return false;
     j->trainer.step = p->step;
-    return j->trainer.update && (!j->bounded || project_bound_load(p, &j->bound_set, &j->bound));
+    return !j->bounded || project_bound_load(p, &j->bound_set, &j->bound);
 }
 
 /* The checkpoint of this run to go on from. */

@@ -241,15 +241,16 @@ small='preset=tiny vocab=20 length=16 batch=2'
     quiet
     says 'program train (batch <= 2, '
     says 'checked: each read sees the value the graph names'
-    says 'program update:'
+    says 'gradients included'
     says '  moments '
     says '  averages '
+    hides 'program update'
     run 0 plan sedd-absorb step $small
     says 'program step (batch <= 2'
     hides 'program update'
     run 0 plan sedd-absorb $small --json
     for key in buffers first_step last_step offset block line peak_step peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
-        compile_ms update total_bytes frontier arena_bytes flop_added; do
+        compile_ms total_bytes frontier arena_bytes flop_added; do
         says "\"$key\": "
     done
     says '"checked": true'

@@ -95,7 +95,8 @@ static bool stop(void *context)
     return *b->trainer.step == b->stop_at;
 }
 
-static void bench_open(struct bench *b, int64_t accumulate, double lr)
+/* With APART the update is a program of its own, as it always is when accumulating. */
+static void bench_open_as(struct bench *b, int64_t accumulate, double lr, double clip, bool apart)
 {
     static const char *const settings[] = {"dim=8",   "heads=2",  "layers=1",    "cond=4",
                                            "vocab=5", "length=6", "dropout=0.1", NULL};
@@ -110,10 +111,12 @@ static void bench_open(struct bench *b, int64_t accumulate, double lr)
                                       .schedule = LR_COSINE,
                                       .seed = 3};
     struct rig_program p = {"train", b->config.batch, NULL, NULL};
-    struct compile_options o = {.gradients = true, .accumulate = accumulate > 1};
-    struct plan *gradient = rig_compile(&b->rig, &p, &o);
-    struct update_options u = {0.9, 0.999, 1e-8, 0.01, 1, 1.0 / (double)accumulate, 0.9};
-    struct plan *update = compile_graph(update_graph(b->rig.model, &u), NULL);
+    struct update_options u = {0.9, 0.999, 1e-8, 0.01, clip, 1.0 / (double)accumulate, 0.9};
+    struct compile_options o = {
+        .gradients = true, .accumulate = accumulate > 1, .update = apart ? NULL : &u};
+    struct plan *gradient = rig_compile(&b->rig, &p, &o), *update = NULL;
+    if (apart)
+        update = compile_graph(update_graph(b->rig.model, &u), NULL);
     struct state_row cursor = {.name = "cursor/step",
                                .class = STATE_CURSOR,
                                .type = {.dtype = DT_I64, .rank = 1, .dim = {{1, 0}}}};
@@ -121,12 +124,17 @@ static void bench_open(struct bench *b, int64_t accumulate, double lr)
     cr_assert(state_declare(&b->rig.model->states, b->rig.arena, b->rig.diags, &cursor, &at));
     rig_state(&b->rig, &b->rig.model->states, 3);
     b->trainer = (struct trainer){.gradient = rig_load(&b->rig, gradient),
-                                  .update = rig_load(&b->rig, update),
+                                  .update = apart ? rig_load(&b->rig, update) : NULL,
                                   .step = (int64_t *)(void *)b->rig.state.row[at]};
     strcpy(b->path, "/tmp/sedge-train-XXXXXX");
     int file = mkstemp(b->path);
     cr_assert_geq(file, 0);
     close(file);
+}
+
+static void bench_open(struct bench *b, int64_t accumulate, double lr)
+{
+    bench_open_as(b, accumulate, lr, 1, accumulate > 1);
 }
 
 static enum train_end run(struct bench *b)
@@ -206,6 +214,37 @@ Test(train, accumulating_is_a_larger_batch)
     bench_close(&two);
 }
 
+/* Gradients that are values of the program and those that are rows between two programs make the
+ * same run. The norm is summed in another order, and with it the factor that clips. */
+static void joined_and_apart(double clip)
+{
+    struct bench joined, apart;
+    bench_open_as(&joined, 1, 1e-2, clip, false);
+    bench_open_as(&apart, 1, 1e-2, clip, true);
+    cr_assert(run(&joined) == TRAIN_DONE && run(&apart) == TRAIN_DONE);
+    for (int s = 1; s <= STEPS; s++) {
+        double norm = apart.reports[s].grad_norm, loss = apart.reports[s].loss;
+        cr_assert_float_eq(joined.reports[s].loss, loss, 1e-6 * fabs(loss), "step %d", s);
+        cr_assert_float_eq(joined.reports[s].grad_norm, norm, 1e-6 * norm, "step %d", s);
+    }
+    for (uint32_t r = 0; r < joined.rig.state.count; r++) {
+        const struct state_row *row = &joined.rig.state.table->rows[r];
+        if (row->class == STATE_GRADIENT || row->class == STATE_CURSOR)
+            continue;
+        struct tensor a = rig_row_tensor(&joined.rig, row->name),
+                      b = rig_row_tensor(&apart.rig, row->name);
+        cr_assert_leq(rig_distance(&a, &b), 1e-6, "%s", row->name);
+    }
+    bench_close(&joined);
+    bench_close(&apart);
+}
+
+Test(train, an_update_that_joins_is_the_same_update)
+{
+    joined_and_apart(1);
+    joined_and_apart(0);
+}
+
 Test(train, hooks_are_called_when_due)
 {
     struct bench b;
@@ -249,10 +288,12 @@ static void poisoned(int64_t accumulate, const char *row, int64_t at, float valu
 
 Test(train, an_infinite_weight_is_named)
 {
-    static const char message[] = "step 3: the loss is not finite; the first bad value comes from "
-                                  "the op `head_loss_backward`";
-    poisoned(1, "output_layer.linear.weight", 5, INFINITY, message);
-    poisoned(2, "output_layer.linear.weight", 5, INFINITY, message);
+#define MESSAGE                                                                                    \
+    "step 3: the loss is not finite; the first bad value comes from the op `head_loss_backward`"
+    poisoned(1, "output_layer.linear.weight", 5, INFINITY,
+             MESSAGE ", as `grad/output_layer.linear.weight`");
+    poisoned(2, "output_layer.linear.weight", 5, INFINITY, MESSAGE);
+#undef MESSAGE
 }
 
 Test(train, a_nan_inside_a_block_is_named)

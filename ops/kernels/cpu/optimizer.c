@@ -56,7 +56,9 @@ static void run_clip_scale(const struct kernel_call *call)
     double most = call->attr[CLIP_NORM].real, scale = call->attr[CLIP_SCALE].real;
     double norm = scale * sqrt(scalar(call, 0));
     double factor = most > 0 ? most / (norm + 1e-6) : 1;
-    *(double *)call->out[0].data = !isfinite(norm) ? NAN : factor > 1 ? scale : scale * factor;
+    bool good =
+        isfinite(norm) && (call->in_count < 2 || !call->in[1].data || isfinite(scalar(call, 1)));
+    *(double *)call->out[0].data = !good ? NAN : factor > 1 ? scale : scale * factor;
     *(double *)call->out[1].data = norm;
 }
 
@@ -116,7 +118,7 @@ static void adamw_rows(const struct kernel_call *call, const struct adamw *a, in
 
 static void copy_rows(const struct kernel_call *call, int64_t from, int64_t to)
 {
-    for (int k = 0; k < 3; k++)
+    for (uint32_t k = 0; k < call->out_count; k++)
         if (call->out[k].data != call->in[k].data)
             memcpy((float *)call->out[k].data + from, (const float *)call->in[k].data + from,
                    (size_t)(to - from) * sizeof(float));
@@ -143,17 +145,19 @@ static void run_adamw(const struct kernel_call *call)
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (n > SERIAL)
     for (int64_t from = 0; from < n; from += CHUNK) {
         int64_t to = n - from < CHUNK ? n : from + CHUNK;
-        if (isfinite(a.scale))
-            adamw_rows(call, &a, from, to);
-        else /* a bad gradient changes nothing */
+        if (!isfinite(a.scale)) { /* a bad gradient changes nothing */
             copy_rows(call, from, to);
+            continue;
+        }
+        adamw_rows(call, &a, from, to);
         if (averaged)
             ema_rows(call, share, from, to);
     }
 }
 
 KERNEL_LIST(optimizer) = {
-    {"sum_squares", "f+>d", run_sum_squares},  {"clip_scale", "d>dd", run_clip_scale},
-    {"accumulate", "ffd>f", run_accumulate},   {"adamw", "ffffddd>fff", run_adamw},
+    {"sum_squares", "f+>d", run_sum_squares}, {"clip_scale", "d>dd", run_clip_scale},
+    {"clip_scale", "d_>dd", run_clip_scale},  {"clip_scale", "dd>dd", run_clip_scale},
+    {"accumulate", "ffd>f", run_accumulate},  {"adamw", "ffffddd>fff", run_adamw},
     {"adamw_ema", "fffffddd>ffff", run_adamw}, {0},
 };
