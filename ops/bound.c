@@ -36,7 +36,8 @@ static bool expect_base_score(const struct op_call *call)
 }
 
 /* base_draw: where sampling starts at the finite noise sigma.
- *   a final mask   with probability exp(-absorb sigma) a token of the score row, else the mask
+ *   a final mask   at a mask with probability exp(-absorb sigma) a token of the score row, else
+ *                  what is there
  *   else           x itself, the draw of `stationary` */
 static const struct op_input base_draw_inputs[] = {
     {"x", IN_TOKEN, 0, "token [rows, length]: a stationary draw", DOMAIN_ANY},
@@ -66,13 +67,11 @@ static uint32_t base_draw_chance(struct graph *g, const struct node *n)
     return emit2(g, &op_mul, chance, emit_const(g, DT_F64, SAMPLER_MARGIN, &like), &like);
 }
 
-/* Where all tokens are masks. */
 static bool base_draw_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
     *out = (struct op_idle){
         .tokens = node->in[0], .stays = true, .uniform = 1 + 3, .chance = base_draw_chance};
-    return chain_leaks(&graph->processes[node->process - 1].chain) &&
-           graph->nodes[graph->values[node->in[0]].node].op == &op_stationary;
+    return chain_leaks(&graph->processes[node->process - 1].chain);
 }
 
 static void base_draw_reference(const struct ref_call *call)
@@ -84,7 +83,7 @@ static void base_draw_reference(const struct ref_call *call)
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         int64_t row = p / walk.length;
         call->out[0].data[p] = call->in[0].data[p];
-        if (!chain_leaks(chain))
+        if (!chain_leaks(chain) || call->in[0].data[p] != chain->mask)
             continue;
         const double *log_score = call->in[2].data + p * chain->states;
         struct chain_law law = law_base(chain, ref_time(&call->in[1], row),

@@ -8,6 +8,7 @@
  * loss is known before the loss is: what is minimised is a sum of losses with weights that do not
  * depend on them. Its op gives losses and gradients in one sweep. */
 #include "ops/chain.h"
+#include "ops/head_rows.h"
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/head_room.h"
 #include "ops/kernels/score_entropy.h"
@@ -31,8 +32,7 @@ static int64_t last(const struct type *x)
     return x->dim[x->rank - 1].size;
 }
 
-/* How many logits a row has. */
-static int64_t states_of(const struct op_call *call, int64_t layout)
+int64_t head_states(const struct op_call *call, int64_t layout)
 {
     return call->in[1].dim[layout == LAYOUT_OUT_IN ? 0 : 1].size;
 }
@@ -42,19 +42,24 @@ static int64_t rows_of(const struct op_call *call)
     return type_count(&call->in[0]) / last(&call->in[0]);
 }
 
-/* h [..., dim], weight [states, dim] (or [dim, states]), target [...], and a bias [states], input
- * BIAS. Results: the loss, and with gradients those of h, weight and bias. */
-static bool head_shape(struct op_call *call, int64_t layout, uint32_t bias, bool gradients)
+bool head_fits(struct op_call *call, int64_t layout, uint32_t bias)
 {
     const struct type *h = &call->in[0], *w = &call->in[1], *target = &call->in[2];
     bool fits = h->rank >= 2 && w->rank == 2 && !w->dim[0].axis && target->rank + 1 == h->rank &&
                 w->dim[layout == LAYOUT_OUT_IN ? 1 : 0].size == last(h);
     if (fits && op_has(call, bias))
-        fits = call->in[bias].rank == 1 && last(&call->in[bias]) == states_of(call, layout);
+        fits = call->in[bias].rank == 1 && last(&call->in[bias]) == head_states(call, layout);
     if (!fits)
-        return op_error(call, "no head: h %s, weight %s, target %s", rule_print(call, 0),
-                        rule_print(call, 1), rule_print(call, 2));
-    if (!rule_same_axes(call, 0, 2, target->rank))
+        return op_error(call, "no head: h %s, weight %s, %s %s", rule_print(call, 0),
+                        rule_print(call, 1), call->op->inputs[2].name, rule_print(call, 2));
+    return rule_same_axes(call, 0, 2, target->rank);
+}
+
+/* Results: the loss, and with gradients those of h, weight and bias. */
+static bool head_shape(struct op_call *call, int64_t layout, uint32_t bias, bool gradients)
+{
+    const struct type *h = &call->in[0], *w = &call->in[1], *target = &call->in[2];
+    if (!head_fits(call, layout, bias))
         return false;
     call->out_count = gradients ? (op_has(call, bias) ? 4 : 3) : 1;
     call->out[0] = *target;
@@ -69,12 +74,9 @@ static bool head_shape(struct op_call *call, int64_t layout, uint32_t bias, bool
     return rule_same_axes(call, 3, 2, target->rank);
 }
 
-/* The weight, and its gradient, are read (and written) once a chunk; logits do not count: they are
- * what is saved. */
-static void head_cost(const struct op_call *call, int64_t layout, bool gradients,
-                      struct op_cost *out)
+void head_cost(const struct op_call *call, int64_t layout, bool gradients, struct op_cost *out)
 {
-    int64_t rows = rows_of(call), states = states_of(call, layout), dim = last(&call->in[0]);
+    int64_t rows = rows_of(call), states = head_states(call, layout), dim = last(&call->in[0]);
     int64_t chunk = head_chunk(rows, states), chunks = chunk ? (rows + chunk - 1) / chunk : 0;
     double weight = (double)type_bytes(&call->in[1]), h = (double)type_bytes(&call->in[0]);
     cost_product(out, rows, states, dim);
@@ -86,23 +88,13 @@ static void head_cost(const struct op_call *call, int64_t layout, bool gradients
     out->bytes = (double)chunks * (gradients ? 4 : 1) * weight + (gradients ? 3 : 1) * h;
 }
 
-static int64_t head_workspace(const struct op_call *call, int64_t layout, bool gradients)
+int64_t head_workspace(const struct op_call *call, int64_t layout, bool gradients)
 {
-    int64_t states = states_of(call, layout);
+    int64_t states = head_states(call, layout);
     return head_logits_bytes(rows_of(call), states) + (gradients ? head_sums_bytes(states) : 0);
 }
 
-/* The reference: row by row. */
-struct head {
-    const struct ref_call *call;
-    const double *h, *weight, *bias, *dloss;
-    int64_t rows, dim, states;
-    int64_t out_step, in_step; /* in the weight */
-    double *z;                 /* the logits of a row, then their gradient */
-};
-
-static struct head head_open(const struct ref_call *call, int64_t layout, uint32_t bias,
-                             bool gradients)
+struct head head_open(const struct ref_call *call, int64_t layout, uint32_t bias, bool gradients)
 {
     const struct ref_tensor *h = &call->in[0], *w = &call->in[1];
     bool out_in = layout == LAYOUT_OUT_IN;
@@ -123,7 +115,7 @@ static struct head head_open(const struct ref_call *call, int64_t layout, uint32
     return t;
 }
 
-static void head_logits(struct head *t, int64_t row)
+void head_logits(struct head *t, int64_t row)
 {
     for (int64_t y = 0; y < t->states; y++) {
         t->z[y] = t->bias ? t->bias[y] : 0;
@@ -334,7 +326,7 @@ static bool loss_checks(struct op_call *call, uint32_t x, bool gradients)
     if (!head_shape(call, layout, x + 2, gradients) || !chain_expect_tokens(call, x, x) ||
         !chain_expect_tokens(call, 2, x) || (!law && !chain_expect_times(call, x + 1, x)))
         return false;
-    if (states_of(call, layout) != chain->states || op_has(call, x + 1) == law ||
+    if (head_states(call, layout) != chain->states || op_has(call, x + 1) == law ||
         !(score ? chain->kind == CHAIN_FLAT : chain_carries_over(chain)))
         return op_error(call, "no head of form `%s` under this process: h %s, weight %s",
                         forms[call->attr[HEAD_LOSS_FORM].integer], rule_print(call, 0),

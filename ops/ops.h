@@ -27,7 +27,7 @@ extern const struct op op_reshape, op_expand, op_later, op_split, op_concat, op_
 extern const struct op op_linear, op_linear_weight_grad;
 /* head_loss.c: the vocabulary head and its loss in one */
 extern const struct op op_head_entropy, op_head_entropy_backward, op_head_loss,
-    op_head_loss_backward;
+    op_head_loss_backward, op_head_draw;
 /* embedding.c */
 extern const struct op op_embedding, op_embedding_backward, op_one_hot;
 /* norm.c */

@@ -2,6 +2,7 @@
  * node reads, is there after it as before: a value inside a pattern has readers inside it only. */
 #include "passes/fuse.h"
 #include "graph/base/check.h"
+#include "ops/kernels/attrs.h"
 
 #include <string.h>
 
@@ -14,7 +15,10 @@ static const struct pattern {
 } patterns[] = {
     {&op_attention, fuse_attention, true}, {&op_modulate, fuse_norm, true},
     {&op_add, fuse_residual, false},       {&op_cross_entropy, fuse_head, false},
-    {&op_score_entropy, fuse_head, false},
+    {&op_score_entropy, fuse_head, false}, {&op_tweedie, fuse_draw, false},
+    {&op_euler, fuse_draw, false},         {&op_euler_linear, fuse_draw, false},
+    {&op_denoise, fuse_draw, false},       {&op_ancestral, fuse_draw, false},
+    {&op_base_draw, fuse_draw, false},
 };
 
 /* --- what patterns ask -------------------------------------------------------------------- */
@@ -37,6 +41,39 @@ uint32_t fuse_reader(const struct fuser *f, uint32_t v, uint32_t k)
             return g->order[i];
     }
     return NODE_NONE;
+}
+
+bool fuse_find_map(const struct fuser *f, uint32_t v, struct fuse_map *out)
+{
+    const struct node *n = fuse_maker(f, v, &op_linear);
+    if (!n || graph_type(f->g, n->in[0])->rank < 2)
+        return false;
+    *out = (struct fuse_map){.node = f->g->values[v].node,
+                             .h = n->in[0],
+                             .weight = n->in[1],
+                             .bias = n->in_count > 2 ? n->in[2] : VALUE_NONE,
+                             .layout = n->attr[LINEAR_LAYOUT].integer,
+                             .origin = n->origin};
+    return true;
+}
+
+bool fuse_is_closed(const struct fuser *f, const uint32_t *nodes, uint32_t count, uint32_t v)
+{
+    uint32_t uses = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct node *n = &f->g->nodes[nodes[i]];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            uses += n->in[k] == v;
+    }
+    return uses == f->uses[v];
+}
+
+bool fuse_inputs_stay(const struct fuser *f, const uint32_t *in, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (in[i] && value_may_change(f->g, f->written, in[i]))
+            return false;
+    return true;
 }
 
 /* --- dependence --------------------------------------------------------------------------- */

@@ -26,6 +26,20 @@ uint32_t fuse_reader(const struct fuser *f, uint32_t v, uint32_t k);
 /* Whether V depends on what NODE makes. */
 bool fuse_depends(const struct fuser *f, uint32_t v, uint32_t node);
 
+/* The linear map that makes V, of rows. */
+struct fuse_map {
+    uint32_t node, h, weight, bias; /* BIAS: VALUE_NONE where there is none */
+    int64_t layout;
+    const struct origin *origin; /* most of the work of a head, and its weight, are there */
+};
+bool fuse_find_map(const struct fuser *f, uint32_t v, struct fuse_map *out);
+
+/* Whether all readers of V are among NODES. */
+bool fuse_is_closed(const struct fuser *f, const uint32_t *nodes, uint32_t count, uint32_t v);
+
+/* Whether values (VALUE_NONE: none) are what they are at any time: what reads them may be moved. */
+bool fuse_inputs_stay(const struct fuser *f, const uint32_t *in, uint32_t count);
+
 /* Makes V one that does not depend on NODES: what is told by the shapes of values that do is taken
  * from others of these types. False, and nothing is changed, where V depends on more of them. */
 bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t count);
@@ -35,8 +49,8 @@ bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t co
 void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
                   const uint32_t *dead, uint32_t dead_count);
 
-/* The patterns. fuse_head.c, fuse_network.c: */
-pattern_rule fuse_head;
+/* The patterns. fuse_head.c, fuse_draw.c, fuse_network.c: */
+pattern_rule fuse_head, fuse_draw;
 pattern_rule fuse_attention, fuse_norm, fuse_residual;
 
 #endif

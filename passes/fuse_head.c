@@ -45,13 +45,12 @@ struct head {
     struct fuser *f;
     const struct shape *shape;
     uint32_t nodes[NODES_MOST], count; /* all of the pattern, the loss first */
-    uint32_t h, weight, bias, logits;
-    uint32_t last; /* what the loss is of: the logits, or what the ops between made of them */
+    uint32_t logits;
+    struct fuse_map map; /* that makes them */
+    uint32_t last;       /* what the loss is of: the logits, or what the ops between made of them */
     uint32_t x0, x, sigma, process;
     uint32_t loss, dloss, dlogits, dh, dweight, dbias;
-    int64_t layout;
     bool scaled;
-    const struct origin *origin; /* of the map: most of the work, and the weight, are there */
 };
 
 static const struct node *add_node(struct head *t, uint32_t id)
@@ -102,19 +101,6 @@ static bool find_between(struct head *t)
     return !t->process || (x0->process == t->process && type_same_shape(x, x0));
 }
 
-static bool find_map(struct head *t)
-{
-    const struct node *n = add_maker(t, t->logits, &op_linear);
-    if (!n || graph_type(t->f->g, n->in[0])->rank < 2)
-        return false;
-    t->h = n->in[0];
-    t->weight = n->in[1];
-    t->bias = n->in_count > 2 ? n->in[2] : VALUE_NONE;
-    t->layout = n->attr[LINEAR_LAYOUT].integer;
-    t->origin = n->origin;
-    return true;
-}
-
 static bool find_forward(struct head *t, uint32_t loss)
 {
     const struct node *n = add_node(t, loss);
@@ -128,8 +114,9 @@ static bool find_forward(struct head *t, uint32_t loss)
     } else {
         t->x0 = n->in[1];
     }
-    if (!find_between(t) || !find_map(t))
+    if (!find_between(t) || !fuse_find_map(t->f, t->logits, &t->map))
         return false;
+    add_node(t, t->map.node);
     const struct chain *chain = t->process ? &t->f->g->processes[t->process - 1].chain : NULL;
     return !chain || (t->shape->masks ? chain_carries_over(chain) : chain->kind == CHAIN_FLAT);
 }
@@ -142,16 +129,16 @@ static bool find_map_gradients(struct head *t)
     const struct graph *g = t->f->g;
     const struct node *dh = add_reader(t, t->dlogits, &op_linear);
     const struct node *dweight = add_reader(t, t->dlogits, &op_linear_weight_grad);
-    const struct node *dbias = t->bias ? add_reader(t, t->dlogits, &op_sum_to) : NULL;
-    if (!dh || !dweight || (t->bias && !dbias))
+    const struct node *dbias = t->map.bias ? add_reader(t, t->dlogits, &op_sum_to) : NULL;
+    if (!dh || !dweight || (t->map.bias && !dbias))
         return false;
-    if (dh->in[0] != t->dlogits || dh->in[1] != t->weight || dh->attr[LINEAR_BIAS].flag ||
-        dh->attr[LINEAR_LAYOUT].integer == t->layout)
+    if (dh->in[0] != t->dlogits || dh->in[1] != t->map.weight || dh->attr[LINEAR_BIAS].flag ||
+        dh->attr[LINEAR_LAYOUT].integer == t->map.layout)
         return false;
-    if (dweight->in[0] != t->h || dweight->in[1] != t->dlogits ||
-        dweight->attr[WEIGHT_GRAD_LAYOUT].integer != t->layout)
+    if (dweight->in[0] != t->map.h || dweight->in[1] != t->dlogits ||
+        dweight->attr[WEIGHT_GRAD_LAYOUT].integer != t->map.layout)
         return false;
-    if (dbias && !type_same_shape(graph_type(g, dbias->out[0]), graph_type(g, t->bias)))
+    if (dbias && !type_same_shape(graph_type(g, dbias->out[0]), graph_type(g, t->map.bias)))
         return false;
     t->dh = dh->out[0];
     t->dweight = dweight->out[0];
@@ -192,18 +179,6 @@ static bool find_backward(struct head *t)
 
 /* --- the whole ---------------------------------------------------------------------------- */
 
-/* Whether all readers of V are in the pattern. */
-static bool is_closed(const struct head *t, uint32_t v)
-{
-    uint32_t uses = 0;
-    for (uint32_t i = 0; i < t->count; i++) {
-        const struct node *n = &t->f->g->nodes[t->nodes[i]];
-        for (uint32_t k = 0; k < n->in_count; k++)
-            uses += n->in[k] == v;
-    }
-    return uses == t->f->uses[v];
-}
-
 static bool nothing_else_is_read(const struct head *t)
 {
     for (uint32_t i = 0; i < t->count; i++) {
@@ -212,7 +187,7 @@ static bool nothing_else_is_read(const struct head *t)
             uint32_t v = n->out[k];
             bool stays =
                 v == t->loss || (t->dloss && (v == t->dh || v == t->dweight || v == t->dbias));
-            if (!stays && !is_closed(t, v))
+            if (!stays && !fuse_is_closed(t->f, t->nodes, t->count, v))
                 return false;
         }
     }
@@ -223,8 +198,8 @@ static bool nothing_else_is_read(const struct head *t)
 static uint32_t list_inputs(const struct head *t, uint32_t in[INPUTS_MOST])
 {
     uint32_t n = 0;
-    in[n++] = t->h;
-    in[n++] = t->weight;
+    in[n++] = t->map.h;
+    in[n++] = t->map.weight;
     in[n++] = t->x0;
     if (t->dloss)
         in[n++] = t->dloss;
@@ -232,28 +207,19 @@ static uint32_t list_inputs(const struct head *t, uint32_t in[INPUTS_MOST])
         in[n++] = t->x;
         in[n++] = t->shape->form == FORM_LAW ? VALUE_NONE : t->sigma;
     }
-    in[n++] = t->bias;
+    in[n++] = t->map.bias;
     return n;
-}
-
-static bool may_move(const struct head *t)
-{
-    uint32_t in[INPUTS_MOST], n = list_inputs(t, in);
-    for (uint32_t i = 0; i < n; i++)
-        if (in[i] && value_may_change(t->f->g, t->f->written, in[i]))
-            return false;
-    return true;
 }
 
 static uint32_t emit_head(const struct head *t)
 {
     struct graph *g = t->f->g;
-    const union attr entropy[] = {[HEAD_ENTROPY_LAYOUT] = {.integer = t->layout}};
+    const union attr entropy[] = {[HEAD_ENTROPY_LAYOUT] = {.integer = t->map.layout}};
     const union attr loss[] = {
-        [HEAD_LOSS_LAYOUT] = {.integer = t->layout},
+        [HEAD_LOSS_LAYOUT] = {.integer = t->map.layout},
         [HEAD_LOSS_FORM] = {.integer = t->shape->form},
         [HEAD_LOSS_SCALE] = {.flag = t->shape->form == FORM_SCORE && t->scaled}};
-    struct node like = {.origin = t->origin, .process = t->process};
+    struct node like = {.origin = t->map.origin, .process = t->process};
     uint32_t in[INPUTS_MOST], n = list_inputs(t, in);
     const struct op *op = t->dloss ? &op_head_entropy_backward : &op_head_entropy;
     if (t->process)
@@ -265,14 +231,16 @@ static uint32_t emit_head(const struct head *t)
 static bool try_shape(struct fuser *f, const struct shape *shape, uint32_t node)
 {
     struct head t = {.f = f, .shape = shape};
-    if (!find_forward(&t, node) || !find_backward(&t) || !nothing_else_is_read(&t) || !may_move(&t))
+    uint32_t in[INPUTS_MOST];
+    if (!find_forward(&t, node) || !find_backward(&t) || !nothing_else_is_read(&t) ||
+        !fuse_inputs_stay(f, in, list_inputs(&t, in)))
         return false;
     /* What the losses count for must be known before they are. */
     if (t.dloss && !fuse_detach(f, t.dloss, t.nodes, t.count))
         return false;
     uint32_t from[] = {t.loss, t.dh, t.dweight, t.dbias};
     uint32_t made = emit_head(&t);
-    fuse_replace(f, made, from, t.dloss ? (t.bias ? 4 : 3) : 1, t.nodes, t.count);
+    fuse_replace(f, made, from, t.dloss ? (t.map.bias ? 4 : 3) : 1, t.nodes, t.count);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* simplify: folds what is known, merges what is equal, drops what nobody needs. Runs before and
  * after the gradient is derived. */
 #include "graph/base/check.h"
+#include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "passes/compile.h"
 
@@ -22,6 +23,32 @@ static bool is_const(const struct graph *g, uint32_t v, double what)
 {
     double c = 0;
     return const_value(g, v, &c) && c == what;
+}
+
+/* Whether N takes rows that are there: those of flags, over the same axes. */
+static bool takes_own_rows(const struct graph *g, const struct node *n)
+{
+    if (n->op != &op_gather)
+        return false;
+    const struct node *index = &g->nodes[g->values[n->in[1]].node];
+    if (index->op != &op_nonzero)
+        return false;
+    const struct type *x = graph_type(g, n->in[0]), *flags = graph_type(g, index->in[0]);
+    bool same = n->attr[GATHER_AXES].integer == (int64_t)flags->rank;
+    for (uint32_t i = 0; same && i < flags->rank; i++)
+        same = x->dim[i].size == flags->dim[i].size && x->dim[i].axis == flags->dim[i].axis;
+    return same;
+}
+
+/* Whether all elements of V are WHAT: a constant, a view of one, or rows of one. */
+static bool is_all(const struct graph *g, uint32_t v, double what)
+{
+    const struct node *n = &g->nodes[g->values[v].node];
+    while (v != VALUE_NONE && ((n->op->flags & OP_VIEW) || takes_own_rows(g, n))) {
+        v = n->in[0];
+        n = &g->nodes[g->values[v].node];
+    }
+    return is_const(g, v, what);
 }
 
 static uint32_t make_const(struct graph *g, const struct type *type, double value,
@@ -99,6 +126,17 @@ static bool is_within_limits(const struct graph *g, const struct node *project)
     return g->nodes[g->values[score->in[0]].node].op == &op_x0_output;
 }
 
+/* Laws that are normalised, of which nothing is cut. */
+static bool restricts_nothing(const struct graph *g, const struct node *n)
+{
+    const struct op *law = g->nodes[g->values[n->in[0]].node].op;
+    if (law != &op_x0_output && law != &op_score_posterior && law != &op_cavity_output)
+        return false;
+    return n->attr[RESTRICT_TEMPERATURE].real == 1 && n->attr[RESTRICT_TOP_K].integer == 0 &&
+           n->attr[RESTRICT_TOP_P].real == 1 &&
+           (n->in_count < 2 || !n->in[1] || is_all(g, n->in[1], 1));
+}
+
 static uint32_t identity(const struct graph *g, const struct node *n)
 {
     const struct op *op = n->op;
@@ -117,10 +155,12 @@ static uint32_t identity(const struct graph *g, const struct node *n)
         return same_type(g, n, n->in[1]);
     if (op == &op_cast || op == &op_sum_to || op == &op_broadcast_to || op == &op_reshape)
         return same_type(g, n, n->in[0]);
-    if (op == &op_where && is_const(g, n->in[0], 1))
+    if (op == &op_where && is_all(g, n->in[0], 1))
         return same_type(g, n, n->in[1]);
-    if (op == &op_where && is_const(g, n->in[0], 0))
+    if (op == &op_where && is_all(g, n->in[0], 0))
         return same_type(g, n, n->in[2]);
+    if (op == &op_restrict && restricts_nothing(g, n))
+        return n->in[0];
     if (op == &op_neg && g->nodes[g->values[n->in[0]].node].op == &op_neg)
         return g->nodes[g->values[n->in[0]].node].in[0];
     return VALUE_NONE;
@@ -131,7 +171,7 @@ static void drop_false_options(struct graph *g, struct node *n)
 {
     for (uint32_t i = 0; i < n->in_count && i < op_input_count(n->op); i++) {
         const struct op_input *spec = &n->op->inputs[i];
-        if ((spec->flags & INPUT_OPTIONAL) && spec->kind == IN_BOOL && is_const(g, n->in[i], 0))
+        if ((spec->flags & INPUT_OPTIONAL) && spec->kind == IN_BOOL && is_all(g, n->in[i], 0))
             n->in[i] = VALUE_NONE;
     }
 }

@@ -258,13 +258,14 @@ static bool makes_tokens(const struct loaded *l, const struct plan_step *s)
     return false;
 }
 
-/* Of the floats that step S draws tokens by. -infinity is the logarithm of an impossible token. */
+/* Of the floats that step S draws tokens by, which parameters are not: a step that has a network's
+ * last map in it counts its own. -infinity is the logarithm of an impossible token. */
 static int64_t count_lawless(const struct loaded *l, const struct plan_step *s)
 {
     int64_t found = 0;
     for (uint32_t k = 0; makes_tokens(l, s) && k < s->in_count; k++) {
         const struct tensor *t = &l->tensors[s->in[k]];
-        if (!s->in[k] || t->dtype != DT_F32)
+        if (!s->in[k] || t->dtype != DT_F32 || l->plan->tensors[s->in[k]].memory == MEMORY_STATE)
             continue;
         const float *v = t->data;
         int64_t n = tensor_size(t);
@@ -304,7 +305,8 @@ static void run_step(struct loaded *l, uint32_t i, const struct run *run)
                                .stream = s->stream,
                                .sequence = run->sequence,
                                .sequences = run->sequences,
-                               .count = &count};
+                               .count = &count,
+                               .lawless = run->lawless};
     if (!call.sequences)
         call.sequences = sequences_of_run(l);
     l->kernels[i]->run(&call);

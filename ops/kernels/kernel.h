@@ -27,6 +27,9 @@ struct kernel_call {
     uint32_t sequence;
     uint32_t sequences;
     int64_t *count; /* ops with OP_COUNTS: set to the filled rows of the result */
+    /* A kernel that makes the numbers itself that it draws tokens by adds how many of them are NaN
+     * or +infinity. NULL: nobody asks. */
+    int64_t *lawless;
 };
 
 struct kernel {

@@ -257,6 +257,76 @@ Test(simplify_pass, drops_projections_of_a_law)
                  "output w %9\n");
 }
 
+/* Rows of a constant that are there, and views of it, hold what it holds. */
+#define ROWS                                                                                       \
+    HEAD "axis some 6 counter %2\n"                                                                \
+         "%1: bool [2, 3] = input\n"                                                               \
+         "%2: i32 [some] = nonzero %1\n"                                                           \
+         "%3: f32 [some, 1, 5] = input\n"                                                          \
+         "%4: f32 [some, 1, 5] = input\n"
+#define ROWS_BIND "input flags %1\ninput a %3\ninput b %4\n"
+
+Test(simplify_pass, drops_choices_by_rows_that_are_known)
+{
+    becomes(ROWS "%5: bool [2, 3, 5] = const {value=1}\n"
+                 "%6: bool [some, 5] = gather %5, %2 {axes=2}\n"
+                 "%7: bool [some, 1, 5] = expand %6 {axis=1}\n"
+                 "%8: f32 [some, 1, 5] = where %7, %3, %4\n" ROWS_BIND
+                 "output y %8\noutput rows %2\n",
+            HEAD "axis some 6 counter %2\n"
+                 "%1: bool [2, 3] = input\n"
+                 "%2: i32 [some] = nonzero %1\n"
+                 "%3: f32 [some, 1, 5] = input\n"
+                 "%4: f32 [some, 1, 5] = input\n" ROWS_BIND "output y %3\noutput rows %2\n");
+}
+
+/* An index may name rows that are not there: those are zeros. */
+Test(simplify_pass, keeps_choices_by_rows_of_others)
+{
+    static const char rows[] =
+        ROWS "%5: bool [2, 2, 5] = const {value=1}\n"
+             "%6: bool [some, 5] = gather %5, %2 {axes=2}\n"
+             "%7: bool [some, 1, 5] = expand %6 {axis=1}\n"
+             "%8: f32 [some, 1, 5] = where %7, %3, %4\n" ROWS_BIND "output y %8\n";
+    becomes(rows, rows);
+}
+
+/* A law that sums to one, of which nothing is cut; any other is normalised, or cut. */
+#define LAW                                                                                        \
+    HEAD "process main absorb 4 1.0 * t\n"                                                         \
+         "%1: token main [2, 3] = input\n"                                                         \
+         "%2: f32 [2, 3, 5] = input\n"                                                             \
+         "%3: f64 [2] = input\n"                                                                   \
+         "%4: f32 [2, 3, 5] = x0_output %2, %1, %3 process main\n"
+#define LAW_BIND "input x %1\ninput raw %2\ninput sigma %3\n"
+
+Test(simplify_pass, drops_cuts_of_nothing)
+{
+    becomes(LAW "%5: bool [2, 3, 5] = const {value=1}\n"
+                "%6: f32 [2, 3, 5] = restrict %4, %5\n" LAW_BIND "output y %6\n",
+            LAW LAW_BIND "output y %4\n");
+}
+
+Test(simplify_pass, keeps_cuts)
+{
+    static const char hot[] =
+        LAW "%5: f32 [2, 3, 5] = restrict %4, _ {temperature=2}\n" LAW_BIND "output y %5\n";
+    static const char raw[] =
+        LAW "%5: f32 [2, 3, 5] = restrict %2, _\n" LAW_BIND "output y %5\noutput law %4\n";
+    static const char few[] =
+        LAW "%5: f32 [2, 3, 5] = restrict %4, _ {top_k=2}\n" LAW_BIND "output y %5\n";
+    static const char most[] =
+        LAW "%5: f32 [2, 3, 5] = restrict %4, _ {top_p=0.5}\n" LAW_BIND "output y %5\n";
+    static const char some[] =
+        LAW "%5: bool [2, 3, 5] = input\n"
+            "%6: f32 [2, 3, 5] = restrict %4, %5\n" LAW_BIND "input allowed %5\noutput y %6\n";
+    becomes(hot, hot);
+    becomes(raw, raw);
+    becomes(few, few);
+    becomes(most, most);
+    becomes(some, some);
+}
+
 /* An optional flag that is false everywhere is as good as absent. */
 Test(simplify_pass, drops_flags_that_are_false)
 {

@@ -1,6 +1,8 @@
 /* Samplers of a time-free network that ask it only where a mask is revealed, against those that ask
  * for every position at every step: the same tokens after each turn, and as many sequences and
- * positions asked for as the tokens say that masks were revealed. */
+ * positions asked for as the tokens say that masks were revealed. And the samplers of all networks
+ * as passes leave them, which ask for less and draw from logits at once, against each node of a
+ * program as a step of its own. */
 #include "tests/support/rig.h"
 
 #include "runtime/loop.h"
@@ -19,6 +21,7 @@ struct setup {
     bool known, allowed;         /* some positions are known; have sets of their own */
     bool all;                    /* every position is known */
     const double *time;          /* STEPS + 1 times; NULL: those of the loop */
+    bool unfused;                /* each node of a program is a step of its own */
 };
 
 /* What came out, turn by turn; turn 0 is the start. */
@@ -63,9 +66,10 @@ static void find_given(const struct rig *rig, const char *program, const char **
 }
 
 /* Programs of the loop, each once. */
-static uint32_t load_programs(struct rig *rig, const struct loop *loop, int64_t batch,
+static uint32_t load_programs(struct rig *rig, const struct loop *loop, const struct setup *s,
                               struct loop_program *out)
 {
+    const struct compile_options options = {.unfused = s->unfused};
     struct plan *plans[16];
     uint32_t count = 0;
     for (uint32_t i = 0; i < loop->body_count + loop->carry_count; i++) {
@@ -78,8 +82,8 @@ static uint32_t load_programs(struct rig *rig, const struct loop *loop, int64_t 
             continue;
         const char *bind[7];
         find_given(rig, name, bind);
-        struct rig_program p = {name, batch, bind, NULL};
-        plans[count] = rig_compile(rig, &p, NULL);
+        struct rig_program p = {name, s->batch, bind, NULL};
+        plans[count] = rig_compile(rig, &p, &options);
         out[count++].name = name;
     }
     rig_state(rig, &rig->model->states, 7);
@@ -119,7 +123,7 @@ static void sample(const char *model, const struct setup *s, struct history *out
     rig_model(&rig, model, settings);
     struct loop *loop = loop_read(rig.model, s->loop);
     cr_assert_not_null(loop, "%s", diags_render(rig.diags, false));
-    uint32_t count = load_programs(&rig, loop, s->batch, programs);
+    uint32_t count = load_programs(&rig, loop, s, programs);
     struct looper *l = loop_open(rig.diags, rig.arena, loop, programs, count, names, 3, s->batch);
     cr_assert_not_null(l, "%s", diags_render(rig.diags, false));
     fill_given(s, fixed, known, allowed);
@@ -213,19 +217,25 @@ static double total(const struct history *h, const double (*counts)[BATCH_MAX])
 }
 
 /* The same tokens, and counts of clamped weights, after each turn. */
+static void compare_histories(const struct setup *s, const struct history *all,
+                              const struct history *some)
+{
+    cr_assert_eq(all->turns, some->turns);
+    for (int64_t turn = 0; turn <= all->turns; turn++) {
+        cr_expect_arr_eq(all->x[turn], some->x[turn],
+                         (size_t)(s->batch * s->length) * sizeof(int32_t), "%s, turn %d", s->loop,
+                         (int)turn);
+        cr_expect_arr_eq(all->clamped[turn], some->clamped[turn], (size_t)s->batch * sizeof(double),
+                         "%s, turn %d", s->loop, (int)turn);
+    }
+}
+
 static void compare_loops(const struct setup *s, struct history *some)
 {
     static struct history all;
     sample("tests/support/radd-plain.yaml", s, &all);
     sample("models/radd.yaml", s, some);
-    cr_assert_eq(all.turns, some->turns);
-    for (int64_t turn = 0; turn <= all.turns; turn++) {
-        cr_expect_arr_eq(all.x[turn], some->x[turn],
-                         (size_t)(s->batch * s->length) * sizeof(int32_t), "%s, turn %d", s->loop,
-                         (int)turn);
-        cr_expect_arr_eq(all.clamped[turn], some->clamped[turn], (size_t)s->batch * sizeof(double),
-                         "%s, turn %d", s->loop, (int)turn);
-    }
+    compare_histories(s, &all, some);
 }
 
 static void compare(const struct setup *s, struct history *some)
@@ -333,7 +343,7 @@ Test(time_free, orders_ask_for_sequences_of_which_they_reveal_a_mask)
         compare(&s, &some);
     }
     for (int i = 0; i < 2; i++) {
-        struct setup s = {loops[i], 4, 13, 6, 17, cut, true, true, false, NULL};
+        struct setup s = {loops[i], 4, 13, 6, 17, cut, true, true, false, NULL, false};
         compare(&s, &some);
     }
 }
@@ -361,7 +371,7 @@ Test(time_free, first_hitting_asks_for_one_position_a_turn)
 Test(time_free, remasking_asks_for_masks_that_are_revealed)
 {
     static const char *const share[] = {"remask_share=0.2", NULL};
-    struct setup s = {"remask", 5, 11, 7, 20, share, true, true, false, NULL};
+    struct setup s = {"remask", 5, 11, 7, 20, share, true, true, false, NULL, false};
     compare(&s, &some);
     cr_expect(total(&some, some.head) > 55, "some are revealed twice");
 }
@@ -369,7 +379,7 @@ Test(time_free, remasking_asks_for_masks_that_are_revealed)
 Test(time_free, known_positions_sets_and_cut_laws)
 {
     static const char *const cut[] = {"temperature=0.7", "top_k=3", "top_p=0.9", NULL};
-    struct setup s = {"ancestral", 4, 13, 6, 12, cut, true, true, false, NULL};
+    struct setup s = {"ancestral", 4, 13, 6, 12, cut, true, true, false, NULL, false};
     compare(&s, &some);
     s.loop = "exact";
     s.steps = 0;
@@ -417,4 +427,34 @@ Test(time_free, where_all_is_known_nothing_is_asked)
         cr_expect_eq(total(&some, some.trunk), 0, "%s", s.loop);
         cr_expect_eq(total(&some, some.head), 0, "%s", s.loop);
     }
+}
+
+/* --- fused and not ------------------------------------------------------------------------- */
+
+static void compare_fused(const char *model, struct setup s)
+{
+    static struct history apart;
+    struct setup unfused = s;
+    unfused.unfused = true;
+    sample(model, &unfused, &apart);
+    sample(model, &s, &some);
+    compare_histories(&s, &apart, &some);
+}
+
+Test(time_free, fused_samplers_give_the_tokens_of_their_nodes)
+{
+    static const char *const models[] = {"models/sedd-absorb.yaml", "models/mdlm.yaml",
+                                         "models/radd.yaml"};
+    static const char *const raw[] = {"process.project=off", NULL};
+    for (int m = 0; m < 3; m++)
+        for (int i = 0; all_loops[i]; i++) {
+            struct setup s = {.loop = all_loops[i], .batch = 5, .length = 11, .vocab = 7};
+            s.steps = steps_of(s.loop, 12);
+            compare_fused(models[m], s);
+            s.settings = raw;
+            compare_fused(models[m], s);
+            s.settings = NULL;
+            s.known = s.allowed = true;
+            compare_fused(models[m], s);
+        }
 }

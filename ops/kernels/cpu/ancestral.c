@@ -1,8 +1,7 @@
 /* The ancestral step; ops/ancestral.c says what it is. Flat chains take one pass over the row of a
  * position, table chains a product with P_s. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/law.h"
-#include "ops/kernels/sampler_law.h"
+#include "ops/kernels/cpu/step_row.h"
 
 static struct step_transitions step_make(const struct kernel_call *call, double from, double to)
 {
@@ -14,19 +13,6 @@ static struct step_transitions step_make(const struct kernel_call *call, double 
         transition_make(call->chain, to, NULL, 0, room + bytes, call->threads),
         transition_make(call->chain, from - to, NULL, 0, room + 2 * bytes, call->threads),
     };
-}
-
-static int32_t step_flat(const float *log_p, const struct step_transitions *p, int32_t x,
-                         bool cavity, double u)
-{
-    const struct chain *chain = p->t.chain;
-    struct weight_row row = row_of_law(log_p, chain->tokens, law_at_each(chain, x));
-    struct block_sums sums;
-    double others = sum_scores(&row, &sums).others;
-    double own = x < chain->tokens ? exp((double)log_p[x]) : 0;
-    row.law = ancestral_law(p, x, cavity, others, own);
-    sums_to_weights(&row, &sums);
-    return draw_row(&row, &sums, u);
 }
 
 /* V and WEIGHT: rows over the states. */
@@ -62,7 +48,7 @@ static void step_position(const struct kernel_call *call, const struct step_tran
     if (position_kept(call, 4, at) || x < 0 || x >= n || chain_frozen(chain, x))
         *y = x;
     else if (chain->kind == CHAIN_FLAT)
-        *y = step_flat(log_p, p, x, cavity, u);
+        *y = ancestral_draw(log_p, p, x, cavity, u);
     else
         *y = step_table(log_p, p, x, cavity, u, rows, rows + n);
 }

@@ -1,6 +1,6 @@
 /* The terms at the two ends of the likelihood bound, and where sampling starts; ops/bound.c says
  * what they are. */
-#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/cpu/step_row.h"
 
 static void base_draw(const struct kernel_call *call)
 {
@@ -13,18 +13,13 @@ static void base_draw(const struct kernel_call *call)
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
-        if (!chain_leaks(chain)) {
+        if (!chain_leaks(chain) || x[p] != chain->mask) {
             out[p] = x[p];
             continue;
         }
         int64_t row = p / at.length;
-        struct block_sums sums;
-        struct weight_row weights =
-            row_of_law(log_score + p * states, chain->tokens, law_at_each(chain, chain->mask));
-        double others = sum_scores(&weights, &sums).others;
-        weights.law = law_base(chain, time_at(&call->in[1], row), others);
-        sums_to_weights(&weights, &sums);
-        out[p] = draw_row(&weights, &sums, uniform_of(call, 3, row, p % at.length, at.length));
+        out[p] = base_token(chain, time_at(&call->in[1], row), log_score + p * states,
+                            uniform_of(call, 3, row, p % at.length, at.length));
     }
 }
 

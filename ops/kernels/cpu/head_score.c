@@ -1,88 +1,7 @@
 /* Scores of a law of the clean token; ops/head_score.c has the notation. Flat chains take two
  * passes over a row, in which u_y = stay v_y + other (sum of v); table chains products with P,
  * which is made once for rows of one sigma. All in double. */
-#include "ops/kernels/cpu/law.h"
-#include "ops/kernels/transition.h"
-
-/* One position of a flat chain. The weights v are exp(log_p) times WEIGHT, at y = x OWN; all zero
- * but the own one under an absorbing chain's token. */
-struct flat_row {
-    const struct transition *p;
-    const float *log_p;
-    int32_t x;
-    bool cavity;
-    double weight, own;
-    double sum; /* of v */
-    double own_v;
-};
-
-static double inverse(double reach)
-{
-    return reach > 0 ? 1 / reach : 0;
-}
-
-static struct flat_row flat_open(const struct transition *p, const float *log_p, int32_t x,
-                                 bool cavity)
-{
-    const int32_t n = p->chain->tokens;
-    struct flat_row row = {p, log_p, x, cavity, 1, 1, 0, 0};
-    if (!cavity && x == p->chain->mask)
-        row.weight = row.own = inverse(p->masked);
-    else if (!cavity) {
-        row.weight = inverse(p->other);
-        row.own = inverse(p->same);
-    }
-    double sum = 0, here = x < n ? exp((double)log_p[x]) : 0;
-#pragma omp simd reduction(+ : sum)
-    for (int32_t y = 0; y < n; y++)
-        sum += exp((double)log_p[y]);
-    /* The sum without x is made by itself where x is nearly all of it. */
-    double others = sum - here;
-    if (x < n && others < 1e-3 * sum) {
-        others = 0;
-        for (int32_t y = 0; y < n; y++)
-            others += y == x ? 0 : exp((double)log_p[y]);
-    }
-    row.own_v = x < n ? row.own * here : 0;
-    row.sum = row.weight * others + row.own_v;
-    return row;
-}
-
-/* Absorb: u_y = stay v_y exactly, so that no logarithm needs an exponential. */
-static void score_absorb(const struct flat_row *row, float *out)
-{
-    const struct transition *p = row->p;
-    const int32_t n = p->chain->tokens, mask = p->chain->mask;
-    bool frozen = row->x != mask;
-    double at_x = frozen ? (double)row->log_p[row->cavity ? row->x : 0] + log(p->same)
-                         : log(p->masked) + log(row->sum);
-    double shift = log(p->stay) + log(row->weight) - (row->cavity ? at_x : 0);
-    double to_mask = log(p->masked) + log(row->sum) - (row->cavity ? at_x : 0);
-#pragma omp simd
-    for (int32_t y = 0; y < n; y++)
-        out[y] = (float)((double)row->log_p[y] + shift);
-    out[mask] = (float)to_mask;
-}
-
-static void score_flat(const struct flat_row *row, float *out)
-{
-    const struct transition *p = row->p;
-    const int32_t n = p->chain->tokens, mask = p->chain->mask;
-    const double shift = p->other * row->sum, slope = p->stay * row->weight;
-    double at_x = p->stay * row->own_v + shift;
-    at_x = row->x == mask ? p->masked * row->sum : at_x;
-    double here = row->cavity ? log(at_x) : 0;
-    if (chain_carries_over(p->chain))
-        score_absorb(row, out);
-    else {
-#pragma omp simd
-        for (int32_t y = 0; y < n; y++)
-            out[y] = (float)(log(slope * exp((double)row->log_p[y]) + shift) - here);
-        if (mask >= 0)
-            out[mask] = (float)(log(p->masked * row->sum) - here);
-    }
-    out[row->x] = 0;
-}
+#include "ops/kernels/cpu/law_row.h"
 
 /* v over the states. */
 static void weigh_table(const struct transition *p, const float *log_p, int32_t x, bool cavity,
@@ -197,12 +116,12 @@ static double backward_absorb(const struct flat_row *row, const float *g, float 
     const struct transition *p = row->p;
     const int32_t n = p->chain->tokens, mask = p->chain->mask;
     const double own = slope_of_x(row, g), a = p->chain->absorb;
-    const double to_mask = (row->x == mask ? own : (double)g[mask]) * inverse(row->sum);
+    const double to_mask = (row->x == mask ? own : (double)g[mask]) * inverse_of(row->sum);
     const bool frozen = row->x != mask && !row->cavity; /* x0 is known */
     double total = 0;
     for (int32_t y = 0; y < n && !frozen; y++)
         total += y == row->x ? own : (double)g[y] * (row->log_p[y] > -INFINITY);
-    double d_mask = a * p->stay * inverse(p->masked);
+    double d_mask = a * p->stay * inverse_of(p->masked);
     double dsigma = -a * total + (row->x == mask ? own : (double)g[mask]) * d_mask;
     if (!row->cavity) /* v has 1 / P[x][x0] in it */
         dsigma -= row->x == mask ? d_mask * total : -a * (double)g[mask];
@@ -258,9 +177,9 @@ static double flat_dsigma(const struct flat_row *row, const struct flat_slopes *
         return sum;
     int32_t x = row->x, another = x == 0;
     if (x == chain->mask)
-        return sum - transition_slope(p, x, 0) * inverse(p->masked) * (s->total + s->mask);
-    double same = transition_slope(p, x, x) * inverse(p->same);
-    double other = n > 1 ? transition_slope(p, x, another) * inverse(p->other) : 0;
+        return sum - transition_slope(p, x, 0) * inverse_of(p->masked) * (s->total + s->mask);
+    double same = transition_slope(p, x, x) * inverse_of(p->same);
+    double other = n > 1 ? transition_slope(p, x, another) * inverse_of(p->other) : 0;
     double w_sum = other * (row->sum - row->own_v) + same * row->own_v;
     sum -= p->stay * other * s->reached + p->other * w_sum * s->inverse;
     return s->mask != 0 ? sum - s->mask * w_sum / row->sum : sum;
@@ -307,14 +226,14 @@ static double backward_table(const struct transition *p, const float *log_p, int
     for (int32_t y = 0; y < n; y++)
         total += y == x ? 0 : (double)g[y];
     for (int32_t y = 0; y < n; y++)
-        h[y] = (y != x ? (double)g[y] : cavity ? -total : 0) * inverse(u[y]);
+        h[y] = (y != x ? (double)g[y] : cavity ? -total : 0) * inverse_of(u[y]);
     for (int32_t y = 0; y < n; y++)
         dsigma += h[y] * slope[y];
     transition_apply_transposed(p, h, moved);
     for (int32_t y = 0; y < n; y++) {
         double each = v[y] * moved[y];
         if (!cavity && each != 0)
-            dsigma -= each * transition_slope(p, x, y) * inverse(transition_at(p, x, y));
+            dsigma -= each * transition_slope(p, x, y) * inverse_of(transition_at(p, x, y));
         out[y] = y < chain->tokens ? (float)each : 0;
     }
     return dsigma;

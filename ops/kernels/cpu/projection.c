@@ -1,26 +1,8 @@
 /* The projection of scores to what some law could have; ops/projection.c has the mathematics. Sums
  * over states are in double; each row is one thread's. */
-#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/cpu/law_row.h"
 
 #include "ops/kernels/projection.h"
-
-/* Tokens at a mask: scaled to the sum that all laws have. */
-static void project_masked(const struct transition *p, const float *row, float *out)
-{
-    const struct chain *chain = p->chain;
-    float most = -INFINITY;
-    double sum = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t y = 0; y < chain->tokens; y++)
-        most = row[y] > most ? row[y] : most;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t y = 0; y < chain->tokens; y++)
-        sum += exp((double)row[y] - most); /* guided scores are as large as asked for */
-    float shift = (float)(log(sum) - transition_log_unmasked(p));
-#pragma omp simd
-    for (int64_t y = 0; y < chain->tokens; y++)
-        out[y] = row[y] - most - shift;
-}
 
 /* What one factor C makes of the entries y != x: the sum of the scores that stay above r / C, and
  * how many do not. FLOOR = log(r / C). */

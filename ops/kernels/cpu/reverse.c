@@ -1,10 +1,8 @@
 /* Reverse steps and their weights; ops/reverse.c says of what. A position is
  * one thread's; its score row is read once for the sums, and a block of it again where it moves. */
-#include "ops/kernels/cpu/law.h"
+#include "ops/kernels/cpu/step_row.h"
 
 #include "ops/kernels/attrs.h"
-
-enum step { STEP_TWEEDIE, STEP_EULER, STEP_EULER_LINEAR, STEP_DENOISE };
 
 static double delta_at(const struct kernel_call *call, int64_t row)
 {
@@ -12,22 +10,15 @@ static double delta_at(const struct kernel_call *call, int64_t row)
     return delta > 0 ? delta : 0;
 }
 
-static struct chain_law step_law(const struct kernel_call *call, enum step step, int64_t row,
-                                 int32_t x, struct score_sums sums)
+/* The times of a step at row ROW; a difference where it has two. */
+static double step_time(const struct kernel_call *call, enum step step, int64_t row)
 {
-    const struct chain *chain = call->chain;
-    switch (step) {
-    case STEP_TWEEDIE:
-        return law_tweedie(chain, x, delta_at(call, row), sums,
-                           call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK);
-    case STEP_EULER:
-        return law_euler(chain, x, time_at(&call->in[2], row), sums);
-    case STEP_EULER_LINEAR:
-        return law_euler_linear(chain, x, time_at(&call->in[2], row), sums);
-    case STEP_DENOISE:
-        break;
-    }
-    return law_decoder(chain, x, time_at(&call->in[2], row), sums);
+    return step == STEP_TWEEDIE ? delta_at(call, row) : time_at(&call->in[2], row);
+}
+
+static bool step_excludes(const struct kernel_call *call, enum step step)
+{
+    return step == STEP_TWEEDIE && call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK;
 }
 
 /* Whether the law of a step has exp(-D Q) s in it, which groups of positions make together. */
@@ -68,23 +59,7 @@ static void step_transition(const struct kernel_call *call, enum step step, int6
 {
     if (step == STEP_EULER || step == STEP_EULER_LINEAR)
         return;
-    double time = step == STEP_TWEEDIE ? delta_at(call, row) : time_at(&call->in[2], row);
-    next_transition(call, row, time, p);
-}
-
-static int32_t step_draw(const struct kernel_call *call, enum step step, int64_t row, int32_t x,
-                         const float *log_score, double u, double *clamped)
-{
-    const struct chain *chain = call->chain;
-    struct weight_row weights = row_of_law(log_score, chain->tokens, law_at_each(chain, x));
-    struct block_sums sums;
-    struct score_sums scores = sum_scores(&weights, &sums);
-    weights.law = step_law(call, step, row, x, scores);
-    sums_to_weights(&weights, &sums);
-    if (step == STEP_DENOISE)
-        make_positive(chain, time_at(&call->in[2], row), scores.others, &weights, &sums);
-    *clamped = sums.clamped;
-    return draw_row(&weights, &sums, u);
+    next_transition(call, row, step_time(call, step, row), p);
 }
 
 static int32_t table_step_draw(const double *array, const struct chain *chain, int32_t x, double u,
@@ -117,7 +92,8 @@ static void step_one(const struct kernel_call *call, enum step step, uint32_t ke
     if (weights)
         out[at] = table_step_draw(weights, chain, x, u, &clamped);
     else
-        out[at] = step_draw(call, step, row, x, log_score, u, &clamped);
+        out[at] = step_draw(chain, step, step_time(call, step, row), step_excludes(call, step), x,
+                            log_score, u, &clamped);
     if (call->out_count > 1 && clamped > 0) {
         double *count = (double *)call->out[1].data + row;
 #pragma omp atomic
@@ -241,7 +217,9 @@ static void flat_weights(const struct kernel_call *call, enum step step, struct 
         struct block_sums sums;
         struct weight_row weights =
             row_of_law(log_score + p * states, chain->tokens, law_at_each(chain, x[p]));
-        struct chain_law law = step_law(call, step, row, x[p], sum_scores(&weights, &sums));
+        struct chain_law law =
+            step_law(chain, step, step_time(call, step, row), step_excludes(call, step), x[p],
+                     sum_scores(&weights, &sums));
         double factor =
             step == STEP_TWEEDIE ? exp(transition_back_rate(chain) * delta_at(call, row)) : 1;
         raw_weights(&law, log_score + p * states, states, factor, out + p * states);

@@ -1,0 +1,139 @@
+/* The vocabulary head and the draw of a reverse step in one op, over chunks of rows. Shapes and
+ * mathematics: ops/head_draw.c. Each row of a chunk of logits becomes what the step takes, in
+ * place, by the rows of the separate ops, and a token. */
+#include "ops/kernels/cpu/law_row.h"
+#include "ops/kernels/cpu/product.h"
+#include "ops/kernels/cpu/score_row.h"
+#include "ops/kernels/cpu/step_row.h"
+
+#include "ops/kernels/attrs.h"
+#include "ops/kernels/head_room.h"
+
+enum { IN_X = 2, IN_SIGMA, IN_U, IN_TO, IN_BIAS };
+
+struct draws {
+    const struct kernel_call *call;
+    const struct chain *chain;
+    int64_t step;
+    bool scores, scaled;
+    int64_t length; /* of a row of the first axis of x */
+    float *logits;  /* of a chunk */
+};
+
+/* Z of a mask, at noise P, becomes what the step takes. */
+static void make_row(const struct draws *t, const struct transition *p, float *z)
+{
+    const struct chain *chain = t->chain;
+    const int32_t mask = chain->mask;
+    if (t->scores)
+        score_output_row(p, t->scaled, z, mask, z);
+    if (!t->scores || t->step == DRAW_ANCESTRAL)
+        law_output_row(p, mask, z, z);
+    else if (t->step != DRAW_BASE && !chain->raw)
+        project_masked(p, z, z);
+    if (!t->scores && t->step != DRAW_ANCESTRAL) {
+        struct flat_row row = flat_open(p, z, mask, false);
+        score_flat(&row, z);
+    }
+    z[mask] = t->step == DRAW_ANCESTRAL ? -INFINITY : 0;
+}
+
+static int32_t draw_mask(const struct draws *t, int64_t row, const float *z, double u,
+                         double *clamped)
+{
+    const struct chain *chain = t->chain;
+    const struct kernel_call *call = t->call;
+    const double sigma = time_at(&call->in[IN_SIGMA], row);
+    const double to = call_has(call, IN_TO) ? time_at(&call->in[IN_TO], row) : 0;
+    const double end = to < sigma ? to : sigma;
+    switch (t->step) {
+    case DRAW_TWEEDIE:
+        return step_draw(chain, STEP_TWEEDIE, sigma - end, false, chain->mask, z, u, clamped);
+    case DRAW_EULER:
+        return step_draw(chain, STEP_EULER, to, false, chain->mask, z, u, clamped);
+    case DRAW_EULER_LINEAR:
+        return step_draw(chain, STEP_EULER_LINEAR, to, false, chain->mask, z, u, clamped);
+    case DRAW_DENOISE:
+        return step_draw(chain, STEP_DENOISE, sigma, false, chain->mask, z, u, clamped);
+    case DRAW_BASE:
+        return base_token(chain, sigma, z, u);
+    default:
+        break;
+    }
+    struct step_transitions p = {transition_flat(chain, sigma), transition_flat(chain, end),
+                                 transition_flat(chain, sigma - end)};
+    return ancestral_draw(z, &p, chain->mask, false, u);
+}
+
+/* Numbers to draw by that are none. */
+static int64_t count_lawless(const float *z, int64_t n)
+{
+    int64_t found = 0;
+    for (int64_t y = 0; y < n; y++)
+        found += z[y] < INFINITY ? 0 : 1;
+    return found;
+}
+
+/* Row R, by its logits. Counts are whole numbers, so that threads may add them in any order. */
+static void draw_row_of(const struct draws *t, int64_t r, float *z)
+{
+    const struct kernel_call *call = t->call;
+    const int32_t *x = call->in[IN_X].data;
+    const int64_t row = r / t->length;
+    double clamped = 0;
+    ((int32_t *)call->out[0].data)[r] = x[r];
+    if (chain_frozen(t->chain, x[r]))
+        return;
+    struct transition p = transition_flat(t->chain, time_at(&call->in[IN_SIGMA], row));
+    make_row(t, &p, z);
+    int64_t lawless = call->lawless ? count_lawless(z, t->chain->states) : 0;
+    double u = ((const double *)call->in[IN_U].data)[r];
+    ((int32_t *)call->out[0].data)[r] = draw_mask(t, row, z, u, &clamped);
+    if (lawless)
+#pragma omp atomic
+        *call->lawless += lawless;
+    if (call->out_count > 1 && clamped > 0) {
+        double *count = (double *)call->out[1].data + row;
+#pragma omp atomic
+        *count += clamped;
+    }
+}
+
+static void draw_chunk(const struct draws *t, int64_t first, int64_t rows)
+{
+    const struct tensor *in = t->call->in;
+    const int64_t states = t->chain->states, dim = in[0].dim[in[0].rank - 1];
+    const bool out_in = t->call->attr[HEAD_DRAW_LAYOUT].integer == LAYOUT_OUT_IN;
+    const float *bias = call_has(t->call, IN_BIAS) ? in[IN_BIAS].data : NULL;
+    struct blas_matrix h = {(const float *)in[0].data + first * dim, dim, false};
+    struct blas_matrix weight = {in[1].data, out_in ? dim : states, out_in};
+    product(rows, states, dim, h, weight, (struct addend){.bias = bias}, t->logits,
+            t->call->threads);
+#pragma omp parallel for schedule(static)                                                          \
+    num_threads(t->call->threads) if (rows * states > LAW_PARALLEL)
+    for (int64_t r = 0; r < rows; r++)
+        draw_row_of(t, first + r, t->logits + r * states);
+}
+
+static void head_draw(const struct kernel_call *call)
+{
+    const struct positions at = positions_of(&call->in[IN_X]);
+    const struct draws t = {.call = call,
+                            .chain = call->chain,
+                            .step = call->attr[HEAD_DRAW_STEP].integer,
+                            .scores = call->attr[HEAD_DRAW_FORM].integer == FORM_SCORE,
+                            .scaled = call->attr[HEAD_DRAW_SCALE].flag,
+                            .length = at.length,
+                            .logits = call->workspace};
+    const int64_t chunk = head_chunk(at.count, call->chain->states);
+    for (int64_t row = 0; call->out_count > 1 && row < at.rows; row++)
+        ((double *)call->out[1].data)[row] = 0;
+    for (int64_t first = 0; first < at.count; first += chunk)
+        draw_chunk(&t, first, at.count - first < chunk ? at.count - first : chunk);
+}
+
+KERNEL_LIST(head_draw) = {
+    {"head_draw", "fftdd**>td", head_draw},
+    {"head_draw", "fftdd**>t", head_draw},
+    {0},
+};

@@ -1,0 +1,200 @@
+/* fuse: a vocabulary head and the draw of a reverse step, as text, and that what comes out draws
+ * what went in, on double references. */
+#include "tests/passes/fixture.h"
+
+#include "ops/reference.h"
+#include "ops/rules.h"
+#include "passes/fuse.h"
+
+#include <math.h>
+
+TestSuite(fuse_draw, .init = open_fixture, .fini = close_fixture);
+
+#define HEAD_OF(SIGMA)                                                                             \
+    "graph p\nprocess main absorb 3 " SIGMA "\n"                                                   \
+    "state w parameter f32 [4, 2] zero\n"                                                          \
+    "state b parameter f32 [4] zero\n"                                                             \
+    "%1: f32 [5, 3, 2] = input\n"                                                                  \
+    "%2: f32 [4, 2] = state w\n"                                                                   \
+    "%3: f32 [4] = state b\n"                                                                      \
+    "%4: token main [5, 3] = input\n"                                                              \
+    "%5: f64 [5] = input\n"                                                                        \
+    "%6: f64 [5] = input\n"                                                                        \
+    "%7: f64 [5, 3] = input\n"
+#define HEAD HEAD_OF("2 * t")
+#define INPUTS "input x %4\ninput h %1\ninput sigma %5\ninput to %6\ninput u %7\n"
+#define LOGITS "%8: f32 [5, 3, 4] = linear %1, %2, %3 {out=4}\n"
+#define SCALED                                                                                     \
+    LOGITS "%9: f32 [5, 3, 4] = score_output %8, %4, %5 {scale_by_sigma=true} process main\n"
+#define SCORE SCALED "%10: f32 [5, 3, 4] = project_score %9, %4, %5 process main\n"
+#define LAW LOGITS "%9: f32 [5, 3, 4] = x0_output %8, %4, %5 process main\n"
+#define LAW_SCORE LAW "%10: f32 [5, 3, 4] = posterior_score %9, %4, %5 process main\n"
+#define IMPLIED SCALED "%10: f32 [5, 3, 4] = score_posterior %9, %4, %5 process main\n"
+#define STREAM "process main stream 0x00000007\n"
+
+static bool supply(void *context, const struct graph *graph, uint32_t value,
+                   const struct ref_tensor *out)
+{
+    const struct type *type = graph_type(graph, value);
+    (void)context;
+    for (int64_t i = 0; i < ref_size(out); i++) {
+        double x = sin(1.7 * (double)i + (double)type->rank + (double)type->dim[0].size);
+        if (type->dtype == DT_TOKEN)
+            x = i % 4 ? 3 : (double)(i % 3);
+        else if (type->dtype == DT_F64 && type->rank == 2)
+            x = 0.5 + 0.5 * x;
+        else if (type->dtype == DT_F64) /* less where it is the end of a step */
+            x = (graph->inputs[3].value == value ? 0.2 : 0.9) + 0.1 * x;
+        out->data[i] = x;
+    }
+    return true;
+}
+
+static const struct ref_tensor *outputs(const struct graph *g)
+{
+    struct reference_io io = {.supply = supply};
+    struct ref_tensor *values = arena_new_array(arena, struct ref_tensor, g->value_count);
+    cr_assert(reference_run(g, &io, arena, values));
+    return values;
+}
+
+/* IN becomes OUT, nothing more can be done with that, and both draw the same. */
+static void becomes(const char *in, const char *out)
+{
+    expect_pass(pass_fuse, in, out);
+    expect_pass(pass_fuse, out, out);
+    struct graph *before = read_graph(in), *after = read_graph(out);
+    const struct ref_tensor *a = outputs(before), *b = outputs(after);
+    for (uint32_t i = 0; i < before->output_count; i++) {
+        const struct ref_tensor *x = &a[before->outputs[i].value];
+        const struct ref_tensor *y = &b[after->outputs[i].value];
+        cr_assert_arr_eq(x->data, y->data, (size_t)ref_size(x) * sizeof *x->data, "%s", in);
+    }
+}
+
+static void stays(const char *text)
+{
+    expect_pass(pass_fuse, text, graph_print(arena, read_graph(text)));
+}
+
+Test(fuse_draw, by_scores)
+{
+    becomes(HEAD SCORE
+            "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6, _, %7 " STREAM INPUTS
+            "output x %11\noutput clamped %12\n",
+            HEAD "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{scale_by_sigma=true} process main\n" INPUTS "output x %8\noutput clamped %9\n");
+    becomes(HEAD SCORE "%11: token main [5, 3] = euler %4, %10, %6, _, %7 " STREAM INPUTS
+                       "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{step=euler, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
+    becomes(HEAD SCORE
+            "%11: token main [5, 3], %12: f64 [5] = euler_linear %4, %10, %6, _, %7 " STREAM INPUTS
+            "output x %11\noutput clamped %12\n",
+            HEAD "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{step=euler_linear, scale_by_sigma=true} process main\n" INPUTS
+                 "output x %8\noutput clamped %9\n");
+    becomes(HEAD SCORE "%11: token main [5, 3] = denoise %4, %10, %5, _, %7 " STREAM INPUTS
+                       "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
+                 "{step=denoise, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
+}
+
+Test(fuse_draw, by_scores_of_a_law)
+{
+    becomes(HEAD LAW_SCORE
+            "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6, _, %7 " STREAM INPUTS
+            "output x %11\noutput clamped %12\n",
+            HEAD "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{form=law} process main\n" INPUTS "output x %8\noutput clamped %9\n");
+    becomes(HEAD LAW_SCORE "%11: token main [5, 3] = denoise %4, %10, %5, _, %7 " STREAM INPUTS
+                           "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
+                 "{form=law, step=denoise} process main\n" INPUTS "output x %8\n");
+}
+
+Test(fuse_draw, by_laws)
+{
+    becomes(HEAD LAW "%11: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 " STREAM INPUTS
+                     "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{form=law, step=ancestral} process main\n" INPUTS "output x %8\n");
+    becomes(HEAD IMPLIED "%11: token main [5, 3] = ancestral %4, %10, %5, %6, _, %7 " STREAM INPUTS
+                         "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{step=ancestral, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
+}
+
+Test(fuse_draw, where_sampling_starts)
+{
+    becomes(HEAD SCALED "%11: token main [5, 3] = base_draw %4, %5, %9, %7 " STREAM INPUTS
+                        "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
+                 "{step=base, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
+    becomes(HEAD LAW_SCORE "%11: token main [5, 3] = base_draw %4, %5, %10, %7 " STREAM INPUTS
+                           "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
+                 "{form=law, step=base} process main\n" INPUTS "output x %8\n");
+}
+
+/* Scores as the network gives them, where the process says so. */
+Test(fuse_draw, without_projection)
+{
+    becomes(HEAD_OF("raw 2 * t") SCALED
+            "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %9, %5, %6, _, %7 " STREAM INPUTS
+            "output x %11\noutput clamped %12\n",
+            HEAD_OF("raw 2 * t") "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, "
+                                 "%7, %6, %3 "
+                                 "{scale_by_sigma=true} process main\n" INPUTS
+                                 "output x %8\noutput clamped %9\n");
+}
+
+Test(fuse_draw, not_what_the_op_does_not_do)
+{
+    /* numbers of its own, positions that are kept, no mask */
+    stays(HEAD SCORE "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6 " STREAM INPUTS
+                     "output x %11\noutput clamped %12\n");
+    stays(HEAD SCORE "%11: bool [5, 3] = const {value=1}\n"
+                     "%12: token main [5, 3] = denoise %4, %10, %5, %11, %7 " STREAM INPUTS
+                     "output x %12\n");
+    stays(HEAD SCORE "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6, _, %7 "
+                     "{exclude=mask} " STREAM INPUTS "output x %11\noutput clamped %12\n");
+    stays(HEAD LAW
+          "%11: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 {head=cavity} " STREAM INPUTS
+          "output x %11\n");
+    /* scores of the network itself, of which the process says that they are projected */
+    stays(HEAD SCALED
+          "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %9, %5, %6, _, %7 " STREAM INPUTS
+          "output x %11\noutput clamped %12\n");
+    /* at other noise */
+    stays(HEAD SCORE "%11: token main [5, 3] = denoise %4, %10, %6, _, %7 " STREAM INPUTS
+                     "output x %11\n");
+    /* a law that is cut */
+    stays(HEAD LAW "%10: f32 [5, 3, 4] = restrict %9 {top_k=2}\n"
+                   "%11: token main [5, 3] = ancestral %4, %10, %5, %6, _, %7 " STREAM INPUTS
+                   "output x %11\n");
+}
+
+Test(fuse_draw, not_what_is_wanted)
+{
+    stays(HEAD LAW "%11: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 " STREAM INPUTS
+                   "output x %11\noutput law %9\n");
+    stays(HEAD LAW "%11: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 " STREAM INPUTS
+                   "output x %11\noutput raw %8\n");
+}
+
+/* Under a chain that moves every token. */
+Test(fuse_draw, not_under_every_chain)
+{
+    stays("graph p\nprocess main uniform 4 2 * t\n"
+          "state w parameter f32 [4, 2] zero\n"
+          "%1: f32 [5, 2] = input\n"
+          "%2: f32 [4, 2] = state w\n"
+          "%3: token main [5] = input\n"
+          "%4: f64 [5] = input\n"
+          "%5: f64 [5] = input\n"
+          "%6: f32 [5, 4] = linear %1, %2, _ {out=4, bias=false}\n"
+          "%7: f32 [5, 4] = x0_output %6, %3, %4 process main\n"
+          "%8: token main [5] = ancestral %3, %7, %4, %4, _, %5 " STREAM
+          "input h %1\ninput x %3\ninput sigma %4\ninput u %5\noutput x %8\n");
+}
