@@ -181,6 +181,7 @@ static const struct op_case packed_cases[] = {
     {"f32[3,7,27]", "heads=3", NULL},
     {"f32[2,67,24]", "heads=4 causal=true rope=1e4", NULL},
     {"f32[1,131,102]", "heads=1 rope=10", NULL},
+    {"f32[1,301,12]", "heads=2 causal=true rope=100", NULL},
     {0},
 };
 
@@ -261,6 +262,7 @@ static const struct op_case packed_backward_cases[] = {
     {"f32[2,3,21] f32[2,3,7] f32[2,1,3] f32[2,3,7]", "heads=1 causal=true", NULL},
     {"f32[3,7,27] f32[3,7,9] f32[3,3,7] f32[3,7,9]", "heads=3", NULL},
     {"f32[2,67,24] f32[2,67,8] f32[2,4,67] f32[2,67,8]", "heads=4 causal=true rope=1e4", NULL},
+    {"f32[1,301,12] f32[1,301,4] f32[1,2,301] f32[1,301,4]", "heads=2 rope=100", NULL},
     {0},
 };
 

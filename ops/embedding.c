@@ -1,5 +1,6 @@
 /* embedding, its backward op, and one_hot. Called through the table in ops/table.c. */
 #include "ops/kernels/attrs.h"
+#include "ops/kernels/product_room.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
 
@@ -159,6 +160,13 @@ static void embedding_cost(const struct op_call *call, struct op_cost *out)
     out->bytes = 4 * (x + y + (dense ? (double)type_count(&call->in[1]) : y));
 }
 
+static int64_t embedding_workspace(const struct op_call *call)
+{
+    const struct type *x = &call->in[0], *table = &call->in[1];
+    int64_t rows = table->dim[0].size;
+    return soft(x) ? product_room_bytes(type_count(x) / rows, table->dim[1].size, rows) : 0;
+}
+
 static void embedding_reference(const struct ref_call *call)
 {
     const struct ref_tensor *x = &call->in[0], *table = &call->in[1], *y = &call->out[0];
@@ -199,6 +207,7 @@ const struct op op_embedding = {
     .shape = embedding_shape,
     .grad = embedding_grad,
     .cost = embedding_cost,
+    .workspace = embedding_workspace,
     .reference = embedding_reference,
     .cases = embedding_cases,
 };

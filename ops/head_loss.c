@@ -90,8 +90,9 @@ void head_cost(const struct op_call *call, int64_t layout, bool gradients, struc
 
 int64_t head_workspace(const struct op_call *call, int64_t layout, bool gradients)
 {
-    int64_t states = head_states(call, layout);
-    return head_logits_bytes(rows_of(call), states) + (gradients ? head_sums_bytes(states) : 0);
+    int64_t rows = rows_of(call), states = head_states(call, layout);
+    return head_logits_bytes(rows, states) + (gradients ? head_sums_bytes(states) : 0) +
+           head_product_bytes(rows, states, last(&call->in[0]), gradients);
 }
 
 struct head head_open(const struct ref_call *call, int64_t layout, uint32_t bias, bool gradients)

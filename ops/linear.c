@@ -1,5 +1,6 @@
 /* linear and its weight gradient. Called through the table in ops/table.c. */
 #include "ops/kernels/attrs.h"
+#include "ops/kernels/product_room.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
 
@@ -139,6 +140,12 @@ static void linear_cost(const struct op_call *call, struct op_cost *out)
         4 * (weight + (double)type_count(&call->in[0]) + (double)type_count(&call->out[0]));
 }
 
+static int64_t linear_workspace(const struct op_call *call)
+{
+    const struct type *x = &call->in[0];
+    return product_room_bytes(type_count(x) / last(x), last(&call->out[0]), last(x));
+}
+
 static void linear_reference(const struct ref_call *call)
 {
     const struct ref_tensor *x = &call->in[0], *w = &call->in[1], *y = &call->out[0];
@@ -177,6 +184,7 @@ const struct op op_linear = {
     .shape = linear_shape,
     .grad = linear_grad,
     .cost = linear_cost,
+    .workspace = linear_workspace,
     .reference = linear_reference,
     .cases = linear_cases,
 };
@@ -231,6 +239,12 @@ static void weight_grad_cost(const struct op_call *call, struct op_cost *out)
     out->bytes = 4 * (x + dy + (double)type_count(&call->out[0]));
 }
 
+static int64_t weight_grad_workspace(const struct op_call *call)
+{
+    const struct type *x = &call->in[0], *dw = &call->out[0];
+    return product_room_bytes(dw->dim[0].size, dw->dim[1].size, type_count(x) / last(x));
+}
+
 static void weight_grad_reference(const struct ref_call *call)
 {
     const struct ref_tensor *x = &call->in[0], *dy = &call->in[1], *dw = &call->out[0];
@@ -264,6 +278,7 @@ const struct op op_linear_weight_grad = {
     .shape = weight_grad_shape,
     .grad = weight_grad_grad,
     .cost = weight_grad_cost,
+    .workspace = weight_grad_workspace,
     .reference = weight_grad_reference,
     .cases = weight_grad_cases,
 };

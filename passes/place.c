@@ -92,9 +92,13 @@ static int compare_ranked(const void *a, const void *b)
     return x->item < y->item ? -1 : x->item > y->item;
 }
 
-enum priority { BY_SIZE, BY_DURATION, BY_PROGRAM, BY_AREA, BY_LOAD, PRIORITIES };
-static const char *const priority_names[] = {"by size", "by duration", "in program order",
-                                             "by size times duration", "by load"};
+enum priority { BY_SIZE, BY_DURATION, BY_PROGRAM, BY_AREA, BY_LOAD, BY_LOAD_AND_SIZE, PRIORITIES };
+static const char *const priority_names[] = {"by size",
+                                             "by duration",
+                                             "in program order",
+                                             "by size times duration",
+                                             "by load and duration",
+                                             "by load and size"};
 
 /* Per step: bytes of the buffers that are alive at it. */
 static int64_t *step_loads(const struct placer *p, struct arena *arena)
@@ -136,6 +140,8 @@ static void rank_items(const struct placer *p, enum priority how, struct ranked 
             rank[i] = (struct ranked){i, size * time, size};
         else if (how == BY_LOAD)
             rank[i] = (struct ranked){i, life_load(p->load, b), time};
+        else if (how == BY_LOAD_AND_SIZE)
+            rank[i] = (struct ranked){i, life_load(p->load, b), size};
     }
     qsort(rank, p->count, sizeof *rank, compare_ranked);
     for (uint32_t i = 0; i < p->count; i++)

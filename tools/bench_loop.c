@@ -148,6 +148,7 @@ static bool measure(struct job *j, double limit)
     for (uint32_t i = 0; i < j->count; i++)
         executor_measure(j->programs[i].loaded, j->times[i]);
     j->machine.threads = j->s.engine.threads;
+    machine_warn(j->s.diags);
     machine_measure(&j->machine);
     while (j->runs < MOST_RUNS && (j->runs < LEAST_RUNS || total < limit)) {
         if (!run_once(j, (uint32_t)((j->runs + 1) * j->batch), &j->took[j->runs]))

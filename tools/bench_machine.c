@@ -107,6 +107,26 @@ static void measure_stream(struct machine *m)
     free(a);
 }
 
+void machine_warn(struct diags *diags)
+{
+    bool portable;
+    const char *better, *name = blas_name(&portable);
+    int number = blas_advice(&better);
+    if (!portable)
+        return;
+    diag_warning(
+        diags, (struct span){0},
+        "BLIS, whose matrix products are what speed is held against, runs its `%s` kernels: "
+        "about three times slower than those for a processor that it knows",
+        name);
+    if (number >= 0)
+        diag_hint(diags, "set BLIS_ARCH_TYPE=%d (%s), which this processor can run", number,
+                  better);
+    else
+        diag_hint(diags, "set BLIS_ARCH_TYPE to the number of kernels that this processor can run, "
+                         "if BLIS has any");
+}
+
 void machine_measure(struct machine *m)
 {
     measure_products(m);

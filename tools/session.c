@@ -1,7 +1,6 @@
 /* Opens models and machines for the commands. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "tools/session.h"
-#include "ops/kernels/cpu/host_blas.h"
 #include "ops/ops.h"
 #include "tools/document.h"
 
@@ -141,31 +140,15 @@ static long usable_cores(void)
     return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* What runs, but slower than this machine could. */
-static void warn_of_speed(struct session *s, long asked, long cores)
+static void warn_of_threads(struct session *s, long asked, long cores)
 {
-    bool portable;
-    const char *better, *name = blas_name(&portable);
-    if (asked > cores && cores > 0) {
-        diag_warning(s->diags, (struct span){0},
-                     "OMP_NUM_THREADS=%ld is more than the %ld core%s here: threads that wait for "
-                     "one another make everything slower",
-                     asked, cores, cores == 1 ? "" : "s");
-        diag_hint(s->diags, "set OMP_NUM_THREADS=%ld, or leave it out", cores);
-    }
-    if (!portable)
+    if (asked <= cores || cores <= 0)
         return;
     diag_warning(s->diags, (struct span){0},
-                 "BLIS runs its `%s` kernels, which are about three times slower than those for a "
-                 "processor that it knows",
-                 name);
-    int number = blas_advice(&better);
-    if (number >= 0)
-        diag_hint(s->diags, "set BLIS_ARCH_TYPE=%d (%s), which this processor can run", number,
-                  better);
-    else
-        diag_hint(s->diags, "set BLIS_ARCH_TYPE to the number of kernels that this processor can "
-                            "run, if BLIS has any");
+                 "OMP_NUM_THREADS=%ld is more than the %ld core%s here: threads that wait for "
+                 "one another make everything slower",
+                 asked, cores, cores == 1 ? "" : "s");
+    diag_hint(s->diags, "set OMP_NUM_THREADS=%ld, or leave it out", cores);
 }
 
 bool session_machine(struct session *s)
@@ -181,7 +164,7 @@ bool session_machine(struct session *s)
         diag_hint(s->diags, "this machine has %s and below: v4, v3, v2, plain", kernel_isa(NULL));
         return false;
     }
-    warn_of_speed(s, asked, cores);
+    warn_of_threads(s, asked, cores);
     return true;
 }
 

@@ -7,28 +7,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Tiles of queries by keys. Panels of any instruction set fit ATTENTION_PAD columns. */
+/* Tiles of queries by keys. Lengths are cut in even parts, those of queries in whole rows of the
+ * micro kernel; panels of any instruction set fit ATTENTION_PAD columns. Many keys at a time: what
+ * is done once for a block of them, such as rotating a query, is done less often. Rows of scores
+ * lie ATTENTION_STEP floats apart, so that those of one key lie in different sets of a cache. */
 #define ATTENTION_SLOTS 64 /* more do not work at once */
+#define ATTENTION_KEYS 256
 #define ATTENTION_QUERIES 64
-#define ATTENTION_KEYS 64
+#define ATTENTION_ROWS 8 /* of the micro kernel, at most */
 #define ATTENTION_PAD 32
+#define ATTENTION_STEP (ATTENTION_KEYS + 16)
 
-/* What a slot holds: packed panels of a head, tiles, numbers a query. */
+/* What a slot holds: panels of a block of keys, and of a tile of queries, with all columns of a
+ * head; a strip; rows of scores; numbers a query. */
 struct attention_room {
-    int64_t panels, tiles, rows;
+    int64_t keys, queries, scores, rows;
 };
-#define ATTENTION_FORWARD ((struct attention_room){2, 1, 2})
-#define ATTENTION_BACKWARD ((struct attention_room){5, 2, 1})
+#define ATTENTION_FORWARD ((struct attention_room){3, 0, ATTENTION_ROWS, 2})
+#define ATTENTION_BACKWARD                                                                         \
+    ((struct attention_room){4, 2, 2 * (ATTENTION_QUERIES + ATTENTION_ROWS), 1})
 
 static inline int64_t attention_up(int64_t n, int64_t to)
 {
     return (n + to - 1) / to * to;
 }
 
-/* A panel of a head of D columns. */
-static inline int64_t attention_panel(int64_t d)
+/* Columns of a head of D, and keys: either may be those of a panel. */
+static inline int64_t attention_key_panel(int64_t d)
 {
     return attention_up(d, ATTENTION_PAD) * ATTENTION_KEYS;
+}
+
+static inline int64_t attention_query_panel(int64_t d)
+{
+    return attention_up(d, ATTENTION_PAD) * (ATTENTION_QUERIES + ATTENTION_ROWS);
+}
+
+static inline int64_t attention_strip(int64_t d)
+{
+    return attention_up(ATTENTION_ROWS * d, 16);
 }
 
 /* A cosine and a sine for each position and pair of columns. */
@@ -37,12 +54,11 @@ static inline int64_t attention_angles(int64_t positions, int64_t d)
     return attention_up(positions * d, 16);
 }
 
-/* Where rows are rotated two panels more. */
-static inline int64_t attention_slot(struct attention_room room, int64_t queries, int64_t d,
-                                     bool turned)
+static inline int64_t attention_slot(struct attention_room room, int64_t queries, int64_t d)
 {
-    return (room.panels + (turned ? 2 : 0)) * attention_panel(d) +
-           room.tiles * ATTENTION_QUERIES * ATTENTION_KEYS + room.rows * attention_up(queries, 16);
+    return room.keys * attention_key_panel(d) + room.queries * attention_query_panel(d) +
+           attention_strip(d) + room.scores * ATTENTION_STEP +
+           room.rows * attention_up(queries, 16);
 }
 
 /* Bytes for TASKS pairs of a row and a head. */
@@ -50,8 +66,8 @@ static inline int64_t attention_room_bytes(struct attention_room room, int64_t t
                                            int64_t queries, int64_t d, bool turned)
 {
     int64_t slots = tasks < ATTENTION_SLOTS ? tasks : ATTENTION_SLOTS;
-    return 4 * (slots * attention_slot(room, queries, d, turned) +
-                (turned ? attention_angles(queries, d) : 0));
+    return 4 *
+           (slots * attention_slot(room, queries, d) + (turned ? attention_angles(queries, d) : 0));
 }
 
 #endif

@@ -19,7 +19,7 @@ struct kernel_call {
     const union attr *attr;
     const struct chain *chain; /* ops that name a process */
     void *workspace;           /* as many bytes as the op's workspace rule asked for, 64-aligned */
-    int threads;               /* for num_threads() and the BLAS gate */
+    int threads;               /* for num_threads() */
     /* Who draws and when (ops with OP_RANDOM); see graph/base/random.h. */
     struct random_key key;
     uint32_t iteration;

@@ -1,17 +1,22 @@
 /* Kernels of attention, on three tensors or on one, and of rope. A (row, head) pair is one thread's
- * work: it goes through the keys in blocks, packs each block once, and runs all queries over it in
- * tiles, so that the scores of one tile are all that ever exists of the square of the length.
+ * work: it goes through the keys in blocks, packs each block once, and runs all queries over it, so
+ * that the scores of one tile are all that ever exists of the square of the length.
  *
- * Forward, for each query: the largest score so far and the sum of exponentials relative to it;
- * when a block raises the largest score, what was summed is scaled down. Backward: the scores
- * again, five products a tile. All products are the micro kernel's (gemm_small.h). */
+ * Forward, for as many queries as the micro kernel takes: their scores, the largest so far and the
+ * sum of exponentials relative to it; when a block raises the largest score, what was summed is
+ * scaled down. Backward: the scores again, five products a tile. Queries are scaled by 1 / sqrt d
+ * (and rotated, as keys are, where that is asked for) as they are packed. All products are the
+ * micro kernel's (micro.h). */
 #include "ops/kernels/attention_room.h"
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/gemm_small.h"
+#include "ops/kernels/cpu/micro.h"
 #include "ops/kernels/kernel.h"
 
 #define KEYS ATTENTION_KEYS
 #define QUERIES ATTENTION_QUERIES
+
+_Static_assert(KEYS >= QUERIES + ATTENTION_ROWS && TILE_ROWS <= ATTENTION_ROWS,
+               "rows of a tile of queries fit where those of a block of keys do");
 
 /* A matrix of D columns of one head: STRIDE floats from row to row. */
 struct rows {
@@ -101,49 +106,73 @@ static struct head head_at(const struct kernel_call *call, int64_t task)
     return at;
 }
 
-/* Rows FROM .. of a matrix of keys or queries, as they lie and transposed. */
-static struct strided rows_of(struct rows x, int64_t from)
-{
-    return (struct strided){x.data + from * x.stride, x.stride, 1};
-}
-static struct strided transposed(struct strided a)
-{
-    return (struct strided){a.data, a.cs, a.rs};
-}
-
-/* Rotates pairs of columns, COLUMN and COLUMN + HALF, by the angles of one position; in place or
- * not. WAY -1 rotates back. */
-static void turn_row(const float *x, const float *angle, int64_t half, float way, float *y)
+/* y = x times SCALE, its pairs of columns COLUMN and COLUMN + HALF rotated by the angles of one
+ * position; in place or not. WAY -1 rotates back. */
+static void turn_row(const float *x, const float *angle, int64_t half, float way, float scale,
+                     float *y)
 {
     const float *cosine = angle, *sine = angle + half;
 #pragma omp simd
     for (int64_t c = 0; c < half; c++) {
-        float a = x[c], b = x[half + c], s = way * sine[c];
+        float a = x[c] * scale, b = x[half + c] * scale, s = way * sine[c];
         y[c] = a * cosine[c] - b * s;
         y[half + c] = b * cosine[c] + a * s;
     }
 }
 
-/* COUNT rows from FROM on: where they lie, or rotated, in TO. */
-static struct strided turned_rows(const struct head *at, struct rows x, int64_t from, int64_t count,
-                                  float *to)
+static void row_multiply(const float *x, int64_t n, float factor, float *y)
 {
-    if (!at->angles)
-        return rows_of(x, from);
-    for (int64_t i = 0; i < count; i++)
-        turn_row(x.data + (from + i) * x.stride, at->angles + (from + i) * at->d, at->d / 2, 1,
-                 to + i * at->d);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * factor;
+}
+
+/* Rows of one head lie far apart: nothing but this fetches them before they are read. */
+#define AHEAD 8
+
+static void prefetch_row(const float *row, int64_t n)
+{
+    for (int64_t c = 0; c < n; c += 64 / (int64_t)sizeof *row)
+        __builtin_prefetch(row + c);
+}
+
+/* COUNT rows of keys or queries from FROM on, times SCALE and rotated, one after the other in
+ * TO. */
+static struct strided take_rows(const struct head *at, struct rows x, int64_t from, int64_t count,
+                                float scale, float *to)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const float *row = x.data + (from + i) * x.stride;
+        prefetch_row(row + AHEAD * x.stride, at->d);
+        if (at->angles)
+            turn_row(row, at->angles + (from + i) * at->d, at->d / 2, 1, scale, to + i * at->d);
+        else
+            row_multiply(row, at->d, scale, to + i * at->d);
+    }
     return (struct strided){to, at->d, 1};
 }
 
 static void turn_back(const struct head *at, struct rows x, int64_t from, int64_t count)
 {
     for (int64_t i = from; at->angles && i < from + count; i++)
-        turn_row(x.data + i * x.stride, at->angles + i * at->d, at->d / 2, -1,
+        turn_row(x.data + i * x.stride, at->angles + i * at->d, at->d / 2, -1, 1,
                  x.data + i * x.stride);
 }
 
-/* A block of keys and a tile of queries. */
+/* Rows FROM .. of a matrix, as they lie. */
+static struct strided rows_of(struct rows x, int64_t from)
+{
+    return (struct strided){x.data + from * x.stride, x.stride, 1};
+}
+
+/* N in even parts of at most MOST, but for rounding up to whole UNITs. */
+static int64_t part_of(int64_t n, int64_t most, int64_t unit)
+{
+    int64_t parts = (n + most - 1) / most;
+    return parts ? round_up((n + parts - 1) / parts, unit) : unit;
+}
+
+/* A block of keys, and a tile of queries: some of them, or a group, as many as one strip has. */
 struct tile {
     int64_t k, keys;    /* first key, how many */
     int64_t q, queries; /* first query, how many */
@@ -153,44 +182,46 @@ struct tile {
 static int64_t seen(const struct head *at, const struct tile *t, int64_t i)
 {
     int64_t keys = t->q + i + at->ahead + 1 - t->k;
-    return keys < 0 ? 0 : keys < t->keys ? keys : t->keys;
+    return keys < 0 ? 0 : least(keys, t->keys);
 }
 
-/* The first query, in whole tiles, that sees key K. */
+/* The first query that sees key K. */
 static int64_t first_query(const struct head *at, int64_t k)
 {
-    int64_t q = k - at->ahead;
-    return q > 0 ? q / QUERIES * QUERIES : 0;
+    return k > at->ahead ? k - at->ahead : 0;
 }
 
-static int64_t least(int64_t a, int64_t b)
+/* c = the rows of a strip times panels of KEYS columns, row I of it at c + I * ATTENTION_STEP. */
+static void strip_scores(const float *strip, int64_t rows, int64_t depth, const float *panels,
+                         int64_t keys, float *c)
 {
-    return a < b ? a : b;
-}
-
-/* s[0 .. count) and its padding up to whole vectors: scaled, unseen keys at -INFINITY. */
-static vec row_scale(float *s, int64_t count, int64_t width, float scale)
-{
-    for (int64_t j = count; j < width; j++)
-        s[j] = -INFINITY;
-    vec most = vec_all(-INFINITY);
-    for (int64_t j = 0; j < width; j += VEC_LANES) {
-        vec x = vec_load(s + j) * scale;
-        vec_store(s + j, x);
-        most = vec_max(most, x);
+    for (int64_t j = 0; j < keys; j += TILE_COLS) {
+        vec acc[TILE_ROWS][TILE_VECS];
+        strip_multiply(strip, panels + j * depth, depth, acc);
+        tile_store(acc, rows, TILE_COLS, c + j, ATTENTION_STEP, (struct addend){0});
     }
-    return most;
 }
 
-/* One row of scores becomes exponentials; *MOST and *SUM move on, and the factor by which
- * everything summed before shrinks is returned. */
-static float row_softmax(float *s, int64_t count, int64_t width, float scale, float *most,
-                         float *sum)
+/* --- forward -------------------------------------------------------------------------------- */
+
+/* s[0 .. count) become exponentials, and zeros follow up to WIDTH; *MOST and *SUM move on, and the
+ * factor by which everything summed before shrinks is returned. */
+static float row_softmax(float *s, int64_t count, int64_t width, float *most, float *sum)
 {
-    float old = *most, now = vec_most(row_scale(s, count, width, scale));
+    int64_t whole = round_up(count, VEC_LANES);
+    if (whole < width)
+        memset(s + whole, 0, (size_t)(width - whole) * sizeof *s);
+    if (count == 0)
+        return 1;
+    for (int64_t j = count; j < whole; j++)
+        s[j] = -INFINITY;
+    vec largest = vec_load(s), total = {0};
+    for (int64_t j = VEC_LANES; j < whole; j += VEC_LANES)
+        largest = vec_max(largest, vec_load(s + j));
+    float old = *most, now = vec_most(largest);
     now = now > old ? now : old;
-    vec total = {0}, less = vec_all(now);
-    for (int64_t j = 0; j < width; j += VEC_LANES) {
+    vec less = vec_all(now);
+    for (int64_t j = 0; j < whole; j += VEC_LANES) {
         vec p = vec_exp(vec_load(s + j) - less);
         vec_store(s + j, p);
         total += p;
@@ -201,131 +232,162 @@ static float row_softmax(float *s, int64_t count, int64_t width, float scale, fl
     return shrink;
 }
 
-static void row_multiply(float *x, int64_t n, float factor)
+/* The scratch of a head, forward. */
+struct forward {
+    float *keys, *values; /* panels of a block */
+    float *rows, *strip, *scores, *most, *sum;
+};
+
+static struct forward forward_scratch(const struct head *at)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        x[i] *= factor;
+    int64_t panel = attention_key_panel(at->d);
+    struct forward w = {.keys = at->slot, .values = at->slot + panel};
+    w.rows = w.values + panel;
+    w.strip = w.rows + panel;
+    w.scores = w.strip + attention_strip(at->d);
+    w.most = w.scores + ATTENTION_ROWS * ATTENTION_STEP;
+    w.sum = w.most + round_up(at->m, 16);
+    return w;
 }
 
-static void forward_tile(const struct head *at, const struct tile *t, struct strided q,
-                         const float *keys, const float *values, float *s, float *most, float *sum)
+static void forward_group(const struct head *at, const struct tile *t, const struct forward *w)
 {
+    int64_t keys = seen(at, t, t->queries - 1);
     float *y = at->y.data + t->q * at->y.stride;
-    int64_t width = round_up(t->keys, VEC_LANES);
-    panels_multiply(q, t->queries, at->d, keys, t->keys, s, KEYS, 0);
+    if (keys == 0 && t->k > 0)
+        return;
+    struct strided q = take_rows(at, at->q, t->q, t->queries, at->scale, w->rows);
+    strip_pack(q, t->queries, at->d, w->strip);
+    strip_scores(w->strip, t->queries, at->d, w->keys, keys, w->scores);
     for (int64_t i = 0; i < t->queries; i++) {
-        int64_t count = seen(at, t, i);
-        if (count == 0) {
-            memset(s + i * KEYS, 0, (size_t)width * sizeof *s);
-            continue;
-        }
-        float shrink =
-            row_softmax(s + i * KEYS, count, width, at->scale, most + t->q + i, sum + t->q + i);
+        float shrink = row_softmax(w->scores + i * ATTENTION_STEP, seen(at, t, i), keys,
+                                   w->most + t->q + i, w->sum + t->q + i);
         if (t->k > 0 && shrink != 1)
-            row_multiply(y + i * at->y.stride, at->d, shrink);
+            row_multiply(y + i * at->y.stride, at->d, shrink, y + i * at->y.stride);
     }
-    struct strided p = {s, KEYS, 1};
-    panels_multiply(p, t->queries, t->keys, values, at->d, y, at->y.stride, t->k > 0);
+    struct strided p = {w->scores, ATTENTION_STEP, 1};
+    panels_multiply(p, t->queries, keys, w->values, t->keys * TILE_COLS, at->d, y, at->y.stride,
+                    (struct addend){.keep = t->k > 0});
 }
 
 static void forward_head(const struct head *at)
 {
-    int64_t panel = attention_panel(at->d);
-    float *keys = at->slot, *values = keys + panel, *s = values + panel;
-    float *most = s + QUERIES * KEYS, *sum = most + round_up(at->m, 16);
-    float *turned_q = sum + round_up(at->m, 16), *turned_k = turned_q + panel;
+    const struct forward w = forward_scratch(at);
+    int64_t part = part_of(at->n, KEYS, 1);
     for (int64_t i = 0; i < at->m; i++) {
-        most[i] = -INFINITY;
-        sum[i] = 0;
+        w.most[i] = -INFINITY;
+        w.sum[i] = 0;
     }
-    for (int64_t k = 0; k < at->n; k += KEYS) {
-        struct tile t = {.k = k, .keys = least(KEYS, at->n - k)};
-        panels_pack(transposed(turned_rows(at, at->k, k, t.keys, turned_k)), at->d, t.keys, keys);
-        panels_pack(rows_of(at->v, k), t.keys, at->d, values);
-        for (t.q = first_query(at, k); t.q < at->m; t.q += QUERIES) {
-            t.queries = least(QUERIES, at->m - t.q);
-            struct strided q = turned_rows(at, at->q, t.q, t.queries, turned_q);
-            forward_tile(at, &t, q, keys, values, s, most, sum);
+    for (int64_t k = 0; k < at->n; k += part) {
+        struct tile t = {.k = k, .keys = least(part, at->n - k)};
+        struct strided keys = take_rows(at, at->k, k, t.keys, 1, w.rows);
+        panels_pack(transposed(keys), at->d, t.keys, w.keys);
+        panels_pack(rows_of(at->v, k), t.keys, at->d, w.values);
+        for (t.q = 0; t.q < at->m; t.q += TILE_ROWS) {
+            t.queries = least(TILE_ROWS, at->m - t.q);
+            forward_group(at, &t, &w);
         }
     }
     for (int64_t i = 0; i < at->m; i++) {
-        at->lse[i] = most[i] + logf(sum[i]);
-        row_multiply(at->y.data + i * at->y.stride, at->d, 1 / sum[i]);
+        float *y = at->y.data + i * at->y.stride;
+        at->lse[i] = w.most[i] + logf(w.sum[i]);
+        row_multiply(y, at->d, 1 / w.sum[i], y);
     }
 }
 
-static int64_t task_count(const struct kernel_call *call)
-{
-    return call->in[0].dim[0] * call->attr[ATTENTION_HEADS].integer;
-}
+/* --- backward ------------------------------------------------------------------------------- */
 
-/* Slots go to threads in runs of tasks; which slot a task gets changes no result. Angles, where
- * there are any, come before the slots. */
-static void each_head(const struct kernel_call *call, struct attention_room room,
-                      void (*run)(const struct head *))
-{
-    int64_t tasks = task_count(call);
-    int64_t slots = least(tasks, least(call->threads, ATTENTION_SLOTS));
-#pragma omp parallel for schedule(static) num_threads((int)slots)
-    for (int64_t slot = 0; slot < slots; slot++)
-        for (int64_t t = tasks * slot / slots; t < tasks * (slot + 1) / slots; t++) {
-            struct head at = head_at(call, t);
-            bool turned = at.angles != NULL;
-            at.slot = (float *)call->workspace + (turned ? attention_angles(at.n, at.d) : 0) +
-                      slot * attention_slot(room, at.m, at.d, turned);
-            run(&at);
-        }
-}
-
-static void attention_run(const struct kernel_call *call)
-{
-    each_head(call, ATTENTION_FORWARD, forward_head);
-}
-
-/* What the backward pass keeps of a block of keys, packed for the products it enters. */
-struct packed {
-    float *kt, *vt, *k; /* keys and values transposed, keys */
-    float *q, *dy;      /* of the tile of queries */
+/* The scratch of a head, backward. Panels of a block of keys: keys and values transposed, and keys
+ * times 1 / sqrt d; of a tile of queries: queries and dy. */
+struct backward {
+    float *kt, *vt, *k, *q, *dy;
+    float *rows, *strip;
     float *p, *ds;
     float *delta; /* dy . y of each query */
 };
 
-/* p = exp(s - lse), ds = p (dp - delta) / sqrt d, over the scores and dp in place. */
-static void backward_row(float *p, float *ds, int64_t count, int64_t width, float scale, float lse,
-                         float delta)
+static struct backward backward_scratch(const struct head *at)
 {
-    row_scale(p, count, width, scale);
-    for (int64_t j = 0; j < width; j += VEC_LANES) {
+    int64_t panel = attention_key_panel(at->d), some = attention_query_panel(at->d);
+    int64_t scores = (QUERIES + ATTENTION_ROWS) * ATTENTION_STEP;
+    struct backward w = {.kt = at->slot};
+    w.vt = w.kt + panel;
+    w.k = w.vt + panel;
+    w.rows = w.k + panel;
+    w.q = w.rows + panel;
+    w.dy = w.q + some;
+    w.strip = w.dy + some;
+    w.p = w.strip + attention_strip(at->d);
+    w.ds = w.p + scores;
+    w.delta = w.ds + scores;
+    return w;
+}
+
+/* p = exp(s - lse) and ds = p (dp - delta), over s and dp in place; zeros from COUNT to WIDTH. */
+static void backward_row(float *p, float *ds, int64_t count, int64_t width, float lse, float delta)
+{
+    for (int64_t j = 0; j < count; j += VEC_LANES) {
         vec x = vec_exp(vec_load(p + j) - lse);
         vec_store(p + j, x);
-        vec_store(ds + j, x * (vec_load(ds + j) - delta) * scale);
+        vec_store(ds + j, x * (vec_load(ds + j) - delta));
+    }
+    if (count < width) {
+        memset(p + count, 0, (size_t)(width - count) * sizeof *p);
+        memset(ds + count, 0, (size_t)(width - count) * sizeof *ds);
     }
 }
 
-static void backward_tile(const struct head *at, const struct tile *t, struct strided q,
-                          const struct packed *w)
+/* Both squares of a group of queries, ROW of the tile on. Q holds its rows, rotated and scaled. */
+static void backward_group(const struct head *at, const struct tile *t, struct strided q,
+                           int64_t row, const struct backward *w)
 {
-    struct strided dy = rows_of(at->dy, t->q);
-    const float *lse = at->lse + t->q;
-    float *dq = at->dq.data + t->q * at->dq.stride;
-    float *dk = at->dk.data + t->k * at->dk.stride;
-    float *dv = at->dv.data + t->k * at->dv.stride;
-    int64_t width = round_up(t->keys, VEC_LANES);
-    panels_multiply(q, t->queries, at->d, w->kt, t->keys, w->p, KEYS, 0);
-    panels_multiply(dy, t->queries, at->d, w->vt, t->keys, w->ds, KEYS, 0);
-    for (int64_t i = 0; i < t->queries; i++) {
-        for (int64_t j = t->keys; j < width; j++)
-            w->ds[i * KEYS + j] = 0;
-        backward_row(w->p + i * KEYS, w->ds + i * KEYS, seen(at, t, i), width, at->scale, lse[i],
-                     w->delta[t->q + i]);
-    }
-    struct strided p = {w->p, KEYS, 1}, ds = {w->ds, KEYS, 1};
+    int64_t rows = least(TILE_ROWS, t->queries - row), keys = seen(at, t, row + rows - 1);
+    float *p = w->p + row * ATTENTION_STEP, *ds = w->ds + row * ATTENTION_STEP;
+    strip_pack(matrix_at(q, row, 0), rows, at->d, w->strip);
+    strip_scores(w->strip, rows, at->d, w->kt, keys, p);
+    strip_pack(rows_of(at->dy, t->q + row), rows, at->d, w->strip);
+    strip_scores(w->strip, rows, at->d, w->vt, keys, ds);
+    for (int64_t i = 0; i < rows; i++)
+        backward_row(p + i * ATTENTION_STEP, ds + i * ATTENTION_STEP, seen(at, t, row + i), t->keys,
+                     at->lse[t->q + row + i], w->delta[t->q + row + i]);
+}
+
+/* dq of a group of queries, of the keys that its last one sees. */
+static void backward_queries(const struct head *at, const struct tile *t, int64_t row,
+                             const struct backward *w)
+{
+    int64_t rows = least(TILE_ROWS, t->queries - row);
+    struct strided ds = {w->ds + row * ATTENTION_STEP, ATTENTION_STEP, 1};
+    panels_multiply(ds, rows, seen(at, t, row + rows - 1), w->k, t->keys * TILE_COLS, at->d,
+                    at->dq.data + (t->q + row) * at->dq.stride, at->dq.stride,
+                    (struct addend){.keep = t->k > 0});
+}
+
+/* dx += square^T PANELS for a group of keys from KEY on, over the queries that see its first. */
+static void backward_keys(const struct head *at, const struct tile *t, int64_t key,
+                          const float *square, const float *panels, struct rows dx)
+{
+    int64_t from = first_query(at, t->k + key) - t->q;
+    from = from > 0 ? least(from, t->queries) : 0;
+    struct strided a = {square + from * ATTENTION_STEP + key, 1, ATTENTION_STEP};
+    panels_multiply(a, least(TILE_ROWS, t->keys - key), t->queries - from,
+                    panels + from * TILE_COLS, t->queries * TILE_COLS, at->d,
+                    dx.data + (t->k + key) * dx.stride, dx.stride, (struct addend){.keep = true});
+}
+
+static void backward_tile(const struct head *at, const struct tile *t, const struct backward *w)
+{
+    struct strided q = take_rows(at, at->q, t->q, t->queries, at->scale, w->rows);
     panels_pack(q, t->queries, at->d, w->q);
-    panels_pack(dy, t->queries, at->d, w->dy);
-    panels_multiply(transposed(p), t->keys, t->queries, w->dy, at->d, dv, at->dv.stride, 1);
-    panels_multiply(transposed(ds), t->keys, t->queries, w->q, at->d, dk, at->dk.stride, 1);
-    panels_multiply(ds, t->queries, t->keys, w->k, at->d, dq, at->dq.stride, 1);
+    panels_pack(rows_of(at->dy, t->q), t->queries, at->d, w->dy);
+    for (int64_t row = 0; row < t->queries; row += TILE_ROWS) {
+        backward_group(at, t, q, row, w);
+        backward_queries(at, t, row, w);
+    }
+    for (int64_t key = 0; key < t->keys; key += TILE_ROWS) {
+        backward_keys(at, t, key, w->p, w->dy, at->dv);
+        backward_keys(at, t, key, w->ds, w->q, at->dk);
+    }
 }
 
 static void head_zero(struct rows x, int64_t rows, int64_t d)
@@ -348,31 +410,54 @@ static void backward_delta(const struct head *at, float *delta)
 
 static void backward_head(const struct head *at)
 {
-    int64_t panel = attention_panel(at->d);
-    float *slot = at->slot;
-    struct packed w = {
-        slot, slot + panel, slot + 2 * panel, slot + 3 * panel, slot + 4 * panel, slot + 5 * panel,
-        NULL, NULL};
-    w.ds = w.p + QUERIES * KEYS;
-    w.delta = w.ds + QUERIES * KEYS;
-    float *turned_q = w.delta + round_up(at->m, 16), *turned_k = turned_q + panel;
+    const struct backward w = backward_scratch(at);
+    int64_t keys = part_of(at->n, KEYS, 1), queries = part_of(at->m, QUERIES, TILE_ROWS);
     backward_delta(at, w.delta);
-    head_zero(at->dq, at->m, at->d);
     head_zero(at->dk, at->n, at->d);
     head_zero(at->dv, at->n, at->d);
-    for (int64_t k = 0; k < at->n; k += KEYS) {
-        struct tile t = {.k = k, .keys = least(KEYS, at->n - k)};
-        struct strided key = turned_rows(at, at->k, k, t.keys, turned_k);
+    for (int64_t k = 0; k < at->n; k += keys) {
+        struct tile t = {.k = k, .keys = least(keys, at->n - k)};
+        struct strided key = take_rows(at, at->k, k, t.keys, 1, w.rows);
         panels_pack(transposed(key), at->d, t.keys, w.kt);
         panels_pack(transposed(rows_of(at->v, k)), at->d, t.keys, w.vt);
+        key = take_rows(at, at->k, k, t.keys, at->scale, w.rows);
         panels_pack(key, t.keys, at->d, w.k);
-        for (t.q = first_query(at, k); t.q < at->m; t.q += QUERIES) {
-            t.queries = least(QUERIES, at->m - t.q);
-            backward_tile(at, &t, turned_rows(at, at->q, t.q, t.queries, turned_q), &w);
+        for (t.q = 0; t.q < at->m; t.q += queries) {
+            t.queries = least(queries, at->m - t.q);
+            if (k == 0 || t.q + t.queries > first_query(at, k))
+                backward_tile(at, &t, &w);
         }
         turn_back(at, at->dk, k, t.keys);
     }
     turn_back(at, at->dq, 0, at->m);
+}
+
+static int64_t task_count(const struct kernel_call *call)
+{
+    return call->in[0].dim[0] * call->attr[ATTENTION_HEADS].integer;
+}
+
+/* Slots go to threads in runs of tasks; which slot a task gets changes no result. Angles, where
+ * there are any, come before the slots. */
+static void each_head(const struct kernel_call *call, struct attention_room room,
+                      void (*run)(const struct head *))
+{
+    int64_t tasks = task_count(call);
+    int64_t slots = least(tasks, least(call->threads, ATTENTION_SLOTS));
+#pragma omp parallel for schedule(static) num_threads((int)slots)
+    for (int64_t slot = 0; slot < slots; slot++)
+        for (int64_t t = tasks * slot / slots; t < tasks * (slot + 1) / slots; t++) {
+            struct head at = head_at(call, t);
+            bool turned = at.angles != NULL;
+            at.slot = (float *)call->workspace + (turned ? attention_angles(at.n, at.d) : 0) +
+                      slot * attention_slot(room, at.m, at.d);
+            run(&at);
+        }
+}
+
+static void attention_run(const struct kernel_call *call)
+{
+    each_head(call, ATTENTION_FORWARD, forward_head);
 }
 
 static void attention_backward_run(const struct kernel_call *call)
@@ -431,7 +516,7 @@ static void rope_run(const struct kernel_call *call)
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (rows * dim > 1 << 14)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < dim; c += d)
-            turn_row(x + r * dim + c, table + r % length * d, d / 2, way, y + r * dim + c);
+            turn_row(x + r * dim + c, table + r % length * d, d / 2, way, 1, y + r * dim + c);
 }
 
 KERNEL_LIST(attention) = {

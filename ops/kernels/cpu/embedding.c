@@ -2,7 +2,7 @@
  * look-ups, and on the way back sums whose order is that of the ids, whatever the threads: each
  * thread owns columns of the table, not ids. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/host_blas.h"
+#include "ops/kernels/cpu/product.h"
 #include "ops/kernels/cpu/vector.h"
 #include "ops/kernels/kernel.h"
 
@@ -28,9 +28,9 @@ static void soft_run(const struct kernel_call *call)
 {
     const struct tensor *x = &call->in[0], *table = &call->in[1];
     int64_t rows = table->dim[0], size = table->dim[1];
-    struct blas_matrix a = {x->data, rows, false}, b = {table->data, size, false};
-    blas_sgemm(tensor_size(x) / rows, size, rows, 1, a, b, 0, call->out[0].data, size,
-               call->threads);
+    product(tensor_size(x) / rows, size, rows, (struct strided){x->data, rows, 1},
+            (struct strided){table->data, size, 1}, (struct addend){0}, call->out[0].data,
+            call->workspace, call->threads);
 }
 
 #define BLOCK 64 /* columns of the table that one thread sums at a time: 256 bytes of each row */

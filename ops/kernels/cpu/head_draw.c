@@ -18,6 +18,7 @@ struct draws {
     bool scores, scaled;
     int64_t length; /* of a row of the first axis of x */
     float *logits;  /* of a chunk */
+    void *room;     /* of its product */
 };
 
 /* Z of a mask, at noise P, becomes what the step takes. */
@@ -105,10 +106,10 @@ static void draw_chunk(const struct draws *t, int64_t first, int64_t rows)
     const int64_t states = t->chain->states, dim = in[0].dim[in[0].rank - 1];
     const bool out_in = t->call->attr[HEAD_DRAW_LAYOUT].integer == LAYOUT_OUT_IN;
     const float *bias = call_has(t->call, IN_BIAS) ? in[IN_BIAS].data : NULL;
-    struct blas_matrix h = {(const float *)in[0].data + first * dim, dim, false};
-    struct blas_matrix weight = {in[1].data, out_in ? dim : states, out_in};
-    product(rows, states, dim, h, weight, (struct addend){.bias = bias}, t->logits,
-            t->call->threads);
+    struct strided h = {(const float *)in[0].data + first * dim, dim, 1};
+    struct strided weight = {in[1].data, out_in ? dim : states, 1};
+    product(rows, states, dim, h, out_in ? transposed(weight) : weight,
+            (struct addend){.bias = bias}, t->logits, t->room, t->call->threads);
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(t->call->threads) if (rows * states > LAW_PARALLEL)
     for (int64_t r = 0; r < rows; r++)
@@ -124,7 +125,9 @@ static void head_draw(const struct kernel_call *call)
                             .scores = call->attr[HEAD_DRAW_FORM].integer == FORM_SCORE,
                             .scaled = call->attr[HEAD_DRAW_SCALE].flag,
                             .length = at.length,
-                            .logits = call->workspace};
+                            .logits = call->workspace,
+                            .room = (char *)call->workspace +
+                                    head_logits_bytes(at.count, call->chain->states)};
     const int64_t chunk = head_chunk(at.count, call->chain->states);
     for (int64_t row = 0; call->out_count > 1 && row < at.rows; row++)
         ((double *)call->out[1].data)[row] = 0;

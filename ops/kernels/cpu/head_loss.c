@@ -14,7 +14,7 @@ struct head {
     const struct kernel_call *call;
     int64_t rows, dim, states;
     const float *h, *bias;
-    struct blas_matrix weight;   /* [states, dim] */
+    struct strided weight;       /* [states, dim], stored either way */
     const int32_t *target;       /* of each row: the clean token */
     const int32_t *x;            /* the noisy one; NULL: the loss is a plain cross entropy */
     const struct tensor *sigma;  /* of each row of x's first axis */
@@ -24,15 +24,9 @@ struct head {
     const double *dloss;         /* NULL: no gradients */
     float *dh, *dweight, *dbias; /* the last may be NULL */
     float *logits;               /* of a chunk */
+    void *room;                  /* of products */
     double *column;              /* sums of the bias gradient */
 };
-
-/* H transposed, for any H. */
-static struct blas_matrix turned(struct blas_matrix a)
-{
-    a.transpose = !a.transpose;
-    return a;
-}
 
 /* --- one row ------------------------------------------------------------------------------ */
 
@@ -137,20 +131,20 @@ static void run_products(const struct head *t, int64_t first, int64_t rows)
 {
     const int threads = t->call->threads;
     const struct addend keep = {.keep = first > 0}, none = {0};
-    struct blas_matrix z = {t->logits, t->states, false};
-    struct blas_matrix h = {t->h + first * t->dim, t->dim, false};
-    product(rows, t->dim, t->states, z, t->weight, none, t->dh + first * t->dim, threads);
-    if (t->weight.transpose)
-        product(t->dim, t->states, rows, turned(h), z, keep, t->dweight, threads);
+    struct strided z = {t->logits, t->states, 1};
+    struct strided h = {t->h + first * t->dim, t->dim, 1};
+    product(rows, t->dim, t->states, z, t->weight, none, t->dh + first * t->dim, t->room, threads);
+    if (t->weight.cs == 1)
+        product(t->states, t->dim, rows, transposed(z), h, keep, t->dweight, t->room, threads);
     else
-        product(t->states, t->dim, rows, turned(z), h, keep, t->dweight, threads);
+        product(t->dim, t->states, rows, transposed(h), z, keep, t->dweight, t->room, threads);
 }
 
 static void run_chunk(const struct head *t, int64_t first, int64_t rows)
 {
-    struct blas_matrix h = {t->h + first * t->dim, t->dim, false};
-    product(rows, t->states, t->dim, h, turned(t->weight), (struct addend){.bias = t->bias},
-            t->logits, t->call->threads);
+    struct strided h = {t->h + first * t->dim, t->dim, 1};
+    product(rows, t->states, t->dim, h, transposed(t->weight), (struct addend){.bias = t->bias},
+            t->logits, t->room, t->call->threads);
     run_rows(t, first, rows);
     if (!t->dloss)
         return;
@@ -174,6 +168,13 @@ static void run_head(const struct head *t)
 
 /* --- kernels ------------------------------------------------------------------------------ */
 
+/* Logits from AT on, and then the room of products. */
+static void set_room(struct head *t, char *at)
+{
+    t->logits = (float *)(void *)at;
+    t->room = at + head_logits_bytes(t->rows, t->states);
+}
+
 /* What all share. BIAS: which input it is. */
 static struct head head_of(const struct kernel_call *call, uint32_t bias, int64_t layout)
 {
@@ -185,9 +186,10 @@ static struct head head_of(const struct kernel_call *call, uint32_t bias, int64_
                      .states = weight->dim[out_in ? 0 : 1],
                      .h = h->data,
                      .target = call->in[2].data,
-                     .loss = call->out[0].data,
-                     .logits = call->workspace};
-    t.weight = (struct blas_matrix){weight->data, out_in ? t.dim : t.states, !out_in};
+                     .loss = call->out[0].data};
+    struct strided stored = {weight->data, out_in ? t.dim : t.states, 1};
+    t.weight = out_in ? stored : transposed(stored);
+    set_room(&t, call->workspace);
     if (call_has(call, bias))
         t.bias = call->in[bias].data;
     return t;
@@ -211,7 +213,7 @@ static void add_gradients(struct head *t, const struct tensor *dloss)
     t->dweight = call->out[2].data;
     t->dbias = t->bias ? call->out[3].data : NULL;
     t->column = call->workspace;
-    t->logits = (float *)(void *)((char *)call->workspace + head_sums_bytes(t->states));
+    set_room(t, (char *)call->workspace + head_sums_bytes(t->states));
 }
 
 static void head_entropy(const struct kernel_call *call)

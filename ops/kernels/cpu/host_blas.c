@@ -1,4 +1,4 @@
-/* The gate to BLIS 0.9: called by the kernels of linear, and by reports for the name of what runs.
+/* The gate to BLIS 0.9: called by `sedge bench`, for how fast products are and what runs them.
  *
  * Three things are decided here. Each call carries its own thread count, since BLIS runs one thread
  * unless told. The small/skinny (`sup`) path is off: it reads past its operands. And where BLIS

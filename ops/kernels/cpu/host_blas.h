@@ -1,5 +1,6 @@
-/* The gate to BLIS: single-precision products of row-major matrices. The only way in, so that
- * threads, detection and BLIS's unsafe paths are decided in one place. */
+/* The gate to BLIS: single-precision products of row-major matrices, as a measure of the machine
+ * for `sedge bench`. Kernels make their own products (product.h). The only way in, so that threads,
+ * detection and BLIS's unsafe paths are decided in one place. */
 #ifndef SEDGE_CPU_HOST_BLAS_H
 #define SEDGE_CPU_HOST_BLAS_H
 
@@ -13,7 +14,7 @@ struct blas_matrix {
 };
 
 /* C[m, n] = alpha A[m, k] B[k, n] + beta C, rows of C LDC apart; with beta 0 C is not read. The
- * bits do not depend on THREADS. Slow where m is below 32: gemm_small.h is for those. */
+ * bits do not depend on THREADS. Slow where m is below 32. */
 void blas_sgemm(int64_t m, int64_t n, int64_t k, float alpha, struct blas_matrix a,
                 struct blas_matrix b, float beta, float *c, int64_t ldc, int threads);
 

@@ -1,0 +1,180 @@
+/* Products of matrices.
+ *
+ * B is packed once for all rows, in blocks of at most PRODUCT_ROOM, by all threads together. Then
+ * tiles of C are shared out: whoever makes one packs its rows of A, a depth of DEPTH at a time,
+ * and holds them in its second-level cache while panels of B go by, each from the first level.
+ * Packing costs that of B once and that of A once for each tile of a row; C is read and written
+ * once for each DEPTH. So each element of C is summed in blocks of depth that follow from K
+ * alone, and tiles may follow the number of threads.
+ *
+ * Where there are few rows packing B would be most of the work: each thread packs a panel for
+ * itself and goes through it while it is in the first-level cache. */
+#include "ops/kernels/cpu/product.h"
+
+#include "ops/kernels/product_room.h"
+
+/* A panel of B leaves some of 32 KiB to what streams past it. */
+#if defined(__AVX512F__)
+#define DEPTH 192
+#else
+#define DEPTH 384
+#endif
+/* Strips of A are at most a quarter MiB. A multiple of any TILE_ROWS. */
+#define BLOCK_ROWS 168
+#define COLS_LEAST (4 * TILE_COLS)
+#define GROUP_COLS (8 * TILE_COLS) /* packed at a time: some lines of the cache of each row */
+#define THIN_COLS (2 * TILE_COLS)
+
+/* The depth in even parts of at most DEPTH. */
+static int64_t depth_part(int64_t k)
+{
+    int64_t parts = (k + DEPTH - 1) / DEPTH;
+    return parts ? (k + parts - 1) / parts : 0;
+}
+
+/* A product, and the part of it that is being made: B from row P and column J on. */
+struct work {
+    int64_t m, n, k;
+    struct strided a, b;
+    struct addend add;
+    float *c, *room;
+    int threads;
+    int64_t part;     /* depth_part of k */
+    int64_t p, depth; /* a multiple of PART, or what is left */
+    int64_t j, cols;
+    int64_t rows, width, down, tiles; /* of a tile; tiles in a column, and in all */
+};
+
+/* Where the panel of columns J on begins, of the part of the depth that begins at P; both from the
+ * block's own corner. Parts follow each other, each of all its panels. */
+static float *packed(const struct work *w, int64_t p, int64_t j)
+{
+    return w->room + p * round_up(w->cols, TILE_COLS) + j * least(w->part, w->depth - p);
+}
+
+static void pack_block(const struct work *w)
+{
+    int64_t parts = (w->depth + w->part - 1) / w->part;
+    int64_t groups = (w->cols + GROUP_COLS - 1) / GROUP_COLS;
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < parts * groups; t++) {
+        int64_t p = t / groups * w->part, j = t % groups * GROUP_COLS;
+        panels_pack(matrix_at(w->b, w->p + p, w->j + j), least(w->part, w->depth - p),
+                    least(w->cols - j, GROUP_COLS), packed(w, p, j));
+    }
+}
+
+/* Rows I on and columns J on (of the block) of C, for the part of the depth from P on. */
+static void run_part(const struct work *w, int64_t i, int64_t j, int64_t p, float *strips)
+{
+    int64_t rows = least(w->m - i, w->rows), end = least(w->cols, j + w->width);
+    int64_t depth = least(w->part, w->depth - p);
+    struct addend add = addend_at(w->add, w->j + j);
+    add.keep = add.keep || w->p + p > 0;
+    strips_pack(matrix_at(w->a, i, w->p + p), rows, depth, strips);
+    for (int64_t from = j; j < end; j += TILE_COLS) {
+        const float *panel = packed(w, p, j);
+        float *c = w->c + i * w->n + w->j + j;
+        for (int64_t s = 0; s < rows; s += TILE_ROWS) {
+            vec acc[TILE_ROWS][TILE_VECS];
+            strip_multiply(strips + s * depth, panel, depth, acc);
+            tile_store(acc, least(rows - s, TILE_ROWS), least(end - j, TILE_COLS), c + s * w->n,
+                       w->n, addend_at(add, j - from));
+        }
+    }
+}
+
+static void run_block(const struct work *w)
+{
+#pragma omp for schedule(dynamic)
+    for (int64_t t = 0; t < w->tiles; t++) {
+        _Alignas(64) float strips[BLOCK_ROWS * DEPTH];
+        for (int64_t p = 0; p < w->depth; p += w->part)
+            run_part(w, t % w->down * w->rows, t / w->down * w->width, p, strips);
+    }
+}
+
+/* Tiles as tall as strips may be, and as wide as the block, unless there would be too few of them
+ * to keep all threads at work to the end. */
+static void set_tiles(struct work *w)
+{
+    int64_t down = (w->m + BLOCK_ROWS - 1) / BLOCK_ROWS, across = 1;
+    while (down * across % w->threads && down * across < 8 * w->threads &&
+           w->cols >= 2 * across * COLS_LEAST)
+        across++;
+    w->rows = round_up((w->m + down - 1) / down, TILE_ROWS);
+    w->width = round_up((w->cols + across - 1) / across, TILE_COLS);
+    w->down = (w->m + w->rows - 1) / w->rows;
+    w->tiles = w->down * ((w->cols + w->width - 1) / w->width);
+}
+
+/* The sizes of a block of B: all of it, or as many parts of the depth as leave it wide. */
+static void block_sizes(const struct work *w, int64_t *depth, int64_t *cols)
+{
+    const int64_t most = PRODUCT_ROOM / 4;
+    int64_t wide = round_up(least(w->n, 1024), TILE_COLS);
+    int64_t parts = most / (w->part * wide);
+    *depth = w->k * round_up(w->n, TILE_COLS) <= most ? w->k : least(w->k, parts * w->part);
+    *cols = least(w->n, most / *depth / TILE_COLS * TILE_COLS);
+}
+
+static void run_wide(struct work w)
+{
+    int64_t depth, cols;
+    block_sizes(&w, &depth, &cols);
+#pragma omp parallel num_threads(w.threads) firstprivate(w)
+    for (w.p = 0; w.p < w.k; w.p += depth)
+        for (w.j = 0; w.j < w.n; w.j += cols) {
+            w.depth = least(depth, w.k - w.p);
+            w.cols = least(cols, w.n - w.j);
+            set_tiles(&w);
+            pack_block(&w);
+            run_block(&w);
+        }
+}
+
+/* --- few rows ------------------------------------------------------------------------------- */
+
+static void thin_panels(const struct work *w, int64_t j)
+{
+    float panels[THIN_COLS * DEPTH];
+    int64_t cols = least(w->n - j, THIN_COLS);
+    struct addend add = w->add;
+    for (int64_t p = 0; p < w->k; p += w->part, add.keep = true) {
+        int64_t depth = least(w->part, w->k - p);
+        panels_pack(matrix_at(w->b, p, j), depth, cols, panels);
+        panels_multiply(matrix_at(w->a, 0, p), w->m, depth, panels, depth * TILE_COLS, cols,
+                        w->c + j, w->n, addend_at(add, j));
+    }
+}
+
+static void run_thin(const struct work *w)
+{
+    int64_t tasks = (w->n + THIN_COLS - 1) / THIN_COLS;
+#pragma omp parallel for schedule(static) num_threads(w->threads) if (w->m * w->n * w->k > 1 << 16)
+    for (int64_t t = 0; t < tasks; t++)
+        thin_panels(w, t * THIN_COLS);
+}
+
+/* Of an empty sum: what it is added to. */
+static void run_empty(const struct work *w)
+{
+    for (int64_t i = 0; i < w->m && !w->add.keep; i++)
+        for (int64_t j = 0; j < w->n; j++)
+            w->c[i * w->n + j] = w->add.bias ? w->add.bias[j] : 0;
+}
+
+void product(int64_t m, int64_t n, int64_t k, struct strided a, struct strided b, struct addend add,
+             float *c, void *room, int threads)
+{
+    struct work w = {.m = m, .n = n, .k = k, .a = a, .b = b, .add = add, .c = c};
+    w.room = room;
+    w.threads = threads;
+    w.part = depth_part(k);
+    if (k == 0)
+        run_empty(&w);
+    else if (m < PRODUCT_THIN)
+        run_thin(&w);
+    else
+        run_wide(w);
+}
