@@ -7,8 +7,9 @@
  * once for each DEPTH. So each element of C is summed in blocks of depth that follow from K
  * alone, and tiles may follow the number of threads.
  *
- * Where there are few rows packing B would be most of the work: each thread packs a panel for
- * itself and goes through it while it is in the first-level cache. */
+ * Where there are few rows packing B would be most of the work: each thread packs some panels for
+ * itself and goes through them while they are in a near cache. One row or two read B where it lies,
+ * at the speed of memory. */
 #include "ops/kernels/cpu/product.h"
 
 #include "ops/kernels/product_room.h"
@@ -23,7 +24,13 @@
 #define BLOCK_ROWS 168
 #define COLS_LEAST (4 * TILE_COLS)
 #define GROUP_COLS (8 * TILE_COLS) /* packed at a time: some lines of the cache of each row */
-#define THIN_COLS (2 * TILE_COLS)
+
+/* Few rows: columns of a task, and those packed at a time. */
+#define THIN_COLS 128
+#define PANEL_COLS (2 * TILE_COLS)
+/* One row or two: floats of a column that are fetched ahead. */
+#define FEW_ROWS 2
+#define COLUMN_AHEAD 128
 
 /* The depth in even parts of at most DEPTH. */
 static int64_t depth_part(int64_t k)
@@ -133,12 +140,105 @@ static void run_wide(struct work w)
         }
 }
 
+/* --- one row or two: reading B is all the work, so it is used up where it is read ----------- */
+
+/* acc = ROWS rows of A times TILE_COLS columns of B that lie contiguous, transposed in registers. */
+static inline __attribute__((always_inline)) void columns_multiply(struct strided a, int rows,
+                                                                   int64_t depth, struct strided b,
+                                                                   vec acc[TILE_ROWS][TILE_VECS])
+{
+    vec sum[FEW_ROWS][TILE_VECS] = {0};
+    int64_t k = 0;
+    for (; k + VEC_LANES <= depth; k += VEC_LANES)
+        for (int v = 0; v < TILE_VECS; v++) {
+            vec r[VEC_LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < VEC_LANES; i++) {
+                const float *from = b.data + (v * VEC_LANES + i) * b.cs + k;
+                __builtin_prefetch(from + COLUMN_AHEAD);
+                r[i] = vec_load(from);
+            }
+            square_transpose(r);
+#pragma GCC unroll 16
+            for (int i = 0; i < VEC_LANES; i++)
+                for (int row = 0; row < rows; row++)
+                    sum[row][v] += vec_all(a.data[row * a.rs + (k + i) * a.cs]) * r[i];
+        }
+    for (; k < depth; k++)
+        for (int v = 0; v < TILE_VECS; v++) {
+            vec r;
+            for (int i = 0; i < VEC_LANES; i++)
+                r[i] = b.data[(v * VEC_LANES + i) * b.cs + k];
+            for (int row = 0; row < rows; row++)
+                sum[row][v] += vec_all(a.data[row * a.rs + k * a.cs]) * r;
+        }
+    memcpy(acc, sum, (size_t)rows * sizeof sum[0]);
+}
+
+/* Of a part of the depth, the columns from J on. */
+static void few_columns(const struct work *w, struct strided a, struct strided b, int64_t depth,
+                        int64_t j, struct addend add)
+{
+    vec acc[TILE_ROWS][TILE_VECS] = {0};
+    if (w->m == 1)
+        columns_multiply(a, 1, depth, b, acc);
+    else
+        columns_multiply(a, 2, depth, b, acc);
+    tile_store(acc, w->m, TILE_COLS, w->c + j, w->n, add);
+}
+
+/* SUM += one row of A, DEPTH of it, times COLS columns of B whose rows lie contiguous. */
+static void row_multiply(struct strided a, int64_t depth, struct strided b, int64_t cols,
+                         float *sum)
+{
+    int64_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+        const float *b0 = b.data + k * b.rs, *b1 = b0 + b.rs, *b2 = b1 + b.rs, *b3 = b2 + b.rs;
+        const float *x = a.data + k * a.cs;
+        float x0 = x[0], x1 = x[a.cs], x2 = x[2 * a.cs], x3 = x[3 * a.cs];
+#pragma omp simd
+        for (int64_t c = 0; c < cols; c++)
+            sum[c] = x3 * b3[c] + (x2 * b2[c] + (x1 * b1[c] + (x0 * b0[c] + sum[c])));
+    }
+    for (; k < depth; k++) {
+        const float *row = b.data + k * b.rs, x = a.data[k * a.cs];
+#pragma omp simd
+        for (int64_t c = 0; c < cols; c++)
+            sum[c] += x * row[c];
+    }
+}
+
+static void few_rows(const struct work *w, struct strided a, struct strided b, int64_t depth,
+                     int64_t j, int64_t cols, struct addend add)
+{
+    for (int64_t i = 0; i < w->m; i++) {
+        float sum[THIN_COLS] = {0}, *c = w->c + i * w->n + j;
+        const float *old = add.keep ? c : add.bias;
+        row_multiply(matrix_at(a, i, 0), depth, b, cols, sum);
+        for (int64_t x = 0; x < cols; x++)
+            c[x] = (old ? old[x] : 0) + sum[x];
+    }
+}
+
+/* Columns J on, COLS of them. */
+static void run_few(const struct work *w, int64_t j, int64_t cols)
+{
+    struct addend add = addend_at(w->add, j);
+    for (int64_t p = 0; p < w->k; p += w->part, add.keep = true) {
+        int64_t depth = least(w->part, w->k - p);
+        struct strided a = matrix_at(w->a, 0, p), b = matrix_at(w->b, p, j);
+        if (w->b.cs != 1)
+            few_columns(w, a, b, depth, j, add);
+        else
+            few_rows(w, a, b, depth, j, cols, add);
+    }
+}
+
 /* --- few rows ------------------------------------------------------------------------------- */
 
-static void thin_panels(const struct work *w, int64_t j)
+static void thin_panels(const struct work *w, int64_t j, int64_t cols)
 {
-    float panels[THIN_COLS * DEPTH];
-    int64_t cols = least(w->n - j, THIN_COLS);
+    float panels[PANEL_COLS * DEPTH];
     struct addend add = w->add;
     for (int64_t p = 0; p < w->k; p += w->part, add.keep = true) {
         int64_t depth = least(w->part, w->k - p);
@@ -148,12 +248,26 @@ static void thin_panels(const struct work *w, int64_t j)
     }
 }
 
+/* Columns J on of a thin product, THIN_COLS of them. */
+static void thin_columns(const struct work *w, int64_t j)
+{
+    int64_t end = least(w->n, j + THIN_COLS);
+    if (w->m <= FEW_ROWS && w->b.cs == 1) {
+        run_few(w, j, end - j);
+        return;
+    }
+    for (; w->m <= FEW_ROWS && w->b.rs == 1 && j + TILE_COLS <= end; j += TILE_COLS)
+        run_few(w, j, TILE_COLS);
+    for (; j < end; j += PANEL_COLS)
+        thin_panels(w, j, least(end - j, PANEL_COLS));
+}
+
 static void run_thin(const struct work *w)
 {
     int64_t tasks = (w->n + THIN_COLS - 1) / THIN_COLS;
 #pragma omp parallel for schedule(static) num_threads(w->threads) if (w->m * w->n * w->k > 1 << 16)
     for (int64_t t = 0; t < tasks; t++)
-        thin_panels(w, t * THIN_COLS);
+        thin_columns(w, t * THIN_COLS);
 }
 
 /* Of an empty sum: what it is added to. */
