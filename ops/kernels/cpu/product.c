@@ -142,7 +142,8 @@ static void run_wide(struct work w)
 
 /* --- one row or two: reading B is all the work, so it is used up where it is read ----------- */
 
-/* acc = ROWS rows of A times TILE_COLS columns of B that lie contiguous, transposed in registers. */
+/* acc = ROWS rows of A times TILE_COLS columns of B that lie contiguous, transposed in
+ * registers. */
 static inline __attribute__((always_inline)) void columns_multiply(struct strided a, int rows,
                                                                    int64_t depth, struct strided b,
                                                                    vec acc[TILE_ROWS][TILE_VECS])
