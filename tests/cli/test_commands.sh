@@ -245,6 +245,10 @@ small='preset=tiny vocab=20 length=16 batch=2'
     says '  moments '
     says '  averages '
     hides 'program update'
+    run 0 plan quickstart train.accumulate=2
+    says 'program update:'
+    says 'shared by both programs'
+    says '  gradients '
     run 0 plan sedd-absorb step $small
     says 'program step (batch <= 2'
     hides 'program update'
