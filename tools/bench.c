@@ -21,7 +21,10 @@ static const struct option_spec options[] = {
     {"estimators", 0, OPTION_FLAG, NULL,
      "of a run: how many network calls each estimator of the bound needs", NULL},
     {"sampling", 0, OPTION_FLAG, NULL,
-     "of each program that loops call: the share of its time in the network", NULL},
+     "of each program that loops call: the share of its time in the network, of which a draw that "
+     "is "
+     "one step with the head is part (--fuse off: it is not)",
+     NULL},
     {"steps", 's', OPTION_TEXT, "N",
      "with --sampling: tokens a second of the whole loop, of N steps", NULL},
     {"sampler", 0, OPTION_TEXT, "NAME", "with --steps: loop of the model (tweedie)", NULL},
@@ -56,8 +59,7 @@ static void count_work(struct job *j)
     const struct plan *p = j->t.plan;
     for (uint32_t i = 0; i < p->step_count; i++)
         if (!p->steps[i].epoch)
-            j->model_flop +=
-                p->steps[i].model * j->t.times[i].rows / (double)j->t.measured;
+            j->model_flop += p->steps[i].model * j->t.times[i].rows / (double)j->t.measured;
 }
 
 /* --- running ------------------------------------------------------------------------------ */

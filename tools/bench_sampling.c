@@ -30,13 +30,19 @@ struct job {
 
 /* --- which steps are the network's ---------------------------------------------------------- */
 
-static bool is_layer(const char *op)
+/* The last map of a network, with the draw in it. */
+static bool is_head(const char *op)
 {
-    return strcmp(op, "linear") == 0 || strcmp(op, "attention") == 0;
+    return strcmp(op, "head_draw") == 0;
 }
 
-/* Steps that a layer depends on, without those that ask the chain. Returns whether there are
- * any. */
+static bool is_layer(const char *op)
+{
+    return strcmp(op, "linear") == 0 || strcmp(op, "attention") == 0 || is_head(op);
+}
+
+/* Steps that a layer depends on, without those that ask the chain, of which a fused head is most of
+ * all its map. Returns whether there are any. */
 static bool mark_network(struct arena *arena, struct sampling *p)
 {
     bool *needed = arena_new_array(arena, bool, p->plan->tensor_count), any = false;
@@ -48,7 +54,7 @@ static bool mark_network(struct arena *arena, struct sampling *p)
             leads |= needed[s->out[k]];
         for (uint32_t k = 0; leads && k < s->in_count; k++)
             needed[s->in[k]] = s->in[k] != 0;
-        p->network[i] = leads && !s->chain;
+        p->network[i] = leads && (!s->chain || is_head(s->op));
         any |= p->network[i];
     }
     return any;
