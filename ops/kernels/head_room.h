@@ -15,7 +15,7 @@
 
 #define HEAD_ROWS 512
 #define HEAD_ROWS_LEAST 192
-#define HEAD_BYTES (128 << 20)
+#define HEAD_BYTES (50 << 20)
 
 /* The most rows in a chunk. */
 static inline int64_t head_rows_most(int64_t states)

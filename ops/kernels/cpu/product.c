@@ -22,11 +22,13 @@
 #endif
 /* Strips of A are at most a quarter MiB. A multiple of any TILE_ROWS. */
 #define BLOCK_ROWS 168
+#define TILES_A_THREAD 4
+#define ROWS_LEAST 48 /* of a tile, and columns */
 #define COLS_LEAST (4 * TILE_COLS)
 #define GROUP_COLS (8 * TILE_COLS) /* packed at a time: some lines of the cache of each row */
 
 /* Few rows: columns of a task, and those packed at a time. */
-#define THIN_COLS 128
+#define THIN_COLS 64
 #define PANEL_COLS (2 * TILE_COLS)
 /* One row or two: floats of a column that are fetched ahead. */
 #define FEW_ROWS 2
@@ -84,6 +86,8 @@ static void run_part(const struct work *w, int64_t i, int64_t j, int64_t p, floa
         float *c = w->c + i * w->n + w->j + j;
         for (int64_t s = 0; s < rows; s += TILE_ROWS) {
             vec acc[TILE_ROWS][TILE_VECS];
+            for (int64_t r = s; add.keep && r < least(rows, s + TILE_ROWS); r++)
+                __builtin_prefetch(c + r * w->n, 1);
             strip_multiply(strips + s * depth, panel, depth, acc);
             tile_store(acc, least(rows - s, TILE_ROWS), least(end - j, TILE_COLS), c + s * w->n,
                        w->n, addend_at(add, j - from));
@@ -101,12 +105,17 @@ static void run_block(const struct work *w)
     }
 }
 
-/* Tiles as tall as strips may be, and as wide as the block, unless there would be too few of them
- * to keep all threads at work to the end. */
+/* Tiles as wide as the block, since each packs its rows of A again for columns of its own, and so
+ * many down that no thread waits long for the last; cut across only where rows are too few. */
 static void set_tiles(struct work *w)
 {
+    const int64_t wanted = TILES_A_THREAD * w->threads, most = w->m / ROWS_LEAST;
     int64_t down = (w->m + BLOCK_ROWS - 1) / BLOCK_ROWS, across = 1;
-    while (down * across % w->threads && down * across < 8 * w->threads &&
+    if (down < wanted && down < most)
+        down = least(wanted, most);
+    if (round_up(down, w->threads) <= most)
+        down = round_up(down, w->threads);
+    while (down * across % w->threads && down * across < 2 * wanted &&
            w->cols >= 2 * across * COLS_LEAST)
         across++;
     w->rows = round_up((w->m + down - 1) / down, TILE_ROWS);
@@ -115,14 +124,15 @@ static void set_tiles(struct work *w)
     w->tiles = w->down * ((w->cols + w->width - 1) / w->width);
 }
 
-/* The sizes of a block of B: all of it, or as many parts of the depth as leave it wide. */
+/* The sizes of a block of B: all columns where that leaves a part of the depth at least, since rows
+ * of A are packed again for each block of columns. Even blocks: a narrow one is slow. */
 static void block_sizes(const struct work *w, int64_t *depth, int64_t *cols)
 {
-    const int64_t most = PRODUCT_ROOM / 4;
-    int64_t wide = round_up(least(w->n, 1024), TILE_COLS);
+    const int64_t most = PRODUCT_ROOM / 4, wide = round_up(w->n, TILE_COLS);
     int64_t parts = most / (w->part * wide);
-    *depth = w->k * round_up(w->n, TILE_COLS) <= most ? w->k : least(w->k, parts * w->part);
-    *cols = least(w->n, most / *depth / TILE_COLS * TILE_COLS);
+    *depth = least(w->k, (parts > 1 ? parts : 1) * w->part);
+    int64_t fit = most / *depth / TILE_COLS * TILE_COLS, blocks = (w->n + fit - 1) / fit;
+    *cols = round_up((w->n + blocks - 1) / blocks, TILE_COLS);
 }
 
 static void run_wide(struct work w)
