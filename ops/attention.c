@@ -102,9 +102,9 @@ static void attention_cost(const struct op_call *call, struct op_cost *out)
 
 static int64_t scratch(const struct op_call *call, struct attention_room room)
 {
-    const struct type *q = &call->in[0];
+    const struct type *q = &call->in[0], *k = &call->in[1];
     int64_t heads = call->attr[ATTENTION_HEADS].integer;
-    return attention_room_bytes(room, q->dim[0].size * heads, q->dim[1].size,
+    return attention_room_bytes(room, q->dim[0].size * heads, q->dim[1].size, k->dim[1].size,
                                 q->dim[2].size / heads, false);
 }
 

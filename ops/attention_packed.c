@@ -97,7 +97,7 @@ static int64_t scratch(const struct op_call *call, struct attention_room room)
 {
     const struct type *qkv = &call->in[0];
     int64_t heads = call->attr[ATTENTION_HEADS].integer;
-    return attention_room_bytes(room, qkv->dim[0].size * heads, qkv->dim[1].size,
+    return attention_room_bytes(room, qkv->dim[0].size * heads, qkv->dim[1].size, qkv->dim[1].size,
                                 qkv->dim[2].size / 3 / heads, call->attr[ATTENTION_ROPE].real != 0);
 }
 

@@ -233,9 +233,8 @@ static const struct op_attr adamw_ema_attrs[] = {
 static void adamw_ema_reference(const struct ref_call *call)
 {
     double n = call->in[7].data[0];
-    double decay = isfinite(call->in[5].data[0])
-                       ? fmin(call->attr[ADAMW_EMA].real, (1 + n) / (10 + n))
-                       : 1;
+    double decay =
+        isfinite(call->in[5].data[0]) ? fmin(call->attr[ADAMW_EMA].real, (1 + n) / (10 + n)) : 1;
     adamw_reference(call);
     for (int64_t i = 0; i < ref_size(&call->in[0]); i++) {
         double s = call->in[3].data[i];

@@ -14,7 +14,7 @@ struct update_options {
 };
 
 struct compile_options {
-    bool gradients;         /* of `minimize`, stored in state rows grad/NAME */
+    bool gradients; /* of `minimize`, stored in state rows grad/NAME */
     /* The update joins the program: it consumes the gradients, which are values of the program then
      * and no rows. NULL: it is a program of its own (update_graph), as it must be where gradients
      * accumulate. */

@@ -10,6 +10,7 @@
 /* Of the hill climb, when no priority reaches the bound; fewer where a turn looks at many pairs. */
 #define CLIMB_TURNS 200
 #define CLIMB_PAIRS 20000000
+#define PROMOTIONS 8 /* of each priority, before that */
 
 struct placer {
     struct storage *s;
@@ -161,6 +162,30 @@ static uint32_t find_top(const struct placer *p, const uint32_t *sequence)
     return top;
 }
 
+static void move_item(uint32_t *sequence, uint32_t from, uint32_t to)
+{
+    uint32_t item = sequence[from];
+    if (to <= from)
+        memmove(&sequence[to + 1], &sequence[to], (from - to) * sizeof *sequence);
+    else
+        memmove(&sequence[from], &sequence[from + 1], (to - from) * sizeof *sequence);
+    sequence[to] = item;
+}
+
+/* Moves what ended highest in the last try to the front, again and again. Leaves the best sequence
+ * in BEST, if any is better than all before. */
+static bool promote(struct placer *p, uint32_t *sequence, uint32_t *best)
+{
+    int64_t first = p->best_bytes;
+    for (int turn = 0; turn < PROMOTIONS && p->best_bytes > p->s->bound; turn++) {
+        move_item(sequence, find_top(p, sequence), 0);
+        int64_t before = p->best_bytes;
+        if (place_all(p, sequence) < before)
+            memcpy(best, sequence, p->count * sizeof *best);
+    }
+    return p->best_bytes < first;
+}
+
 /* Seeded, so that a plan is the same each time: moves one buffer further to the front of the
  * sequence, in turn the one that is in the way and any. */
 static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
@@ -173,16 +198,13 @@ static void climb(struct placer *p, uint32_t *sequence, int64_t bytes)
         uint32_t any = (uint32_t)((seed >> 33) % p->count);
         uint32_t from = turn % 2 ? any : find_top(p, sequence);
         uint32_t to = (uint32_t)((seed >> 20) % (from + 1));
-        uint32_t item = sequence[from];
-        memmove(&sequence[to + 1], &sequence[to], (from - to) * sizeof *sequence);
-        sequence[to] = item;
+        move_item(sequence, from, to);
         int64_t now = place_all(p, sequence);
         if (now <= bytes) {
             bytes = now;
             continue;
         }
-        memmove(&sequence[to], &sequence[to + 1], (from - to) * sizeof *sequence);
-        sequence[from] = item;
+        move_item(sequence, to, from);
     }
 }
 
@@ -212,6 +234,12 @@ bool pass_place(struct compile *c)
             s->placement = priority_names[how];
             memcpy(best, sequence, p.count * sizeof *best);
         }
+    }
+    for (int how = 0; how < PRIORITIES && p.best_bytes > s->bound; how++) {
+        rank_items(&p, (enum priority)how, rank, sequence);
+        place_all(&p, sequence);
+        if (promote(&p, sequence, best))
+            s->placement = "the highest first, time and again";
     }
     if (p.best_bytes > s->bound) {
         int64_t before = p.best_bytes;

@@ -470,9 +470,9 @@ static void select_rows(struct selection *s, uint32_t at)
     struct graph *g = s->g;
     const struct node end = g->nodes[s->end], like = {.origin = end.origin};
     bool some = s->idle.stays && g->axis_count + 1 < PLAN_AXES_MAX && find_parts(s, at);
-    uint32_t uniform = s->idle.uniform ? uniform_numbers(s) : VALUE_NONE;
     if (!some)
         memset(s->parts, 0, g->node_count * sizeof *s->parts);
+    uint32_t uniform = s->idle.uniform ? uniform_numbers(s) : VALUE_NONE;
     find_rows(s, uniform, some);
     move_nodes(s, at);
     uint32_t first = move_end(s, uniform), part = g->values[first].node;

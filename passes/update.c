@@ -223,6 +223,13 @@ static void copy_output(struct graph *g, const struct gradient *list, uint32_t c
             g->outputs[i].value = cast(g, v, graph_type(g, v)->dtype);
 }
 
+/* A gradient that is a parameter, as that of a b by a is b, is the one that was found: a copy. */
+static void copy_gradient(struct graph *g, struct gradient *of)
+{
+    if (g->values[value_base(g, of->value)].state)
+        of->value = cast(g, of->value, graph_type(g, of->value)->dtype);
+}
+
 static void append(struct graph *g, uint32_t node)
 {
     g->order = arena_grow(g->arena, g->order, g->order_count, &g->order_capacity, sizeof *g->order);
@@ -258,6 +265,9 @@ static void join(struct updater *u, struct gradient *list, uint32_t count)
         for (uint32_t k = 0; k < outputs; k++)
             if (g->values[g->outputs[k].value].node == old[i])
                 copy_output(g, list, count, k);
+        for (uint32_t k = 0; k < count; k++)
+            if (g->values[list[k].value].node == old[i])
+                copy_gradient(g, &list[k]);
         for (uint32_t k = 0; k < count; k++)
             if (list[k].place == i)
                 take(u, &list[k]);

@@ -16,7 +16,7 @@ struct training {
     struct random_key key;
     int32_t *x0, *label;
     double keep, lr, number; /* scalars that a step is given: of accumulation, rate, its number */
-    double started; /* on the monotonic clock, less what was trained before */
+    double started;          /* on the monotonic clock, less what was trained before */
 };
 
 double train_lr(const struct train_config *config, int64_t step, double progress)

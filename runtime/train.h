@@ -35,11 +35,12 @@ struct train_report {
 
 enum train_end {
     TRAIN_DONE,
-    TRAIN_STOPPED,    /* asked to; saved, unless nothing was done yet */
+    TRAIN_STOPPED, /* asked to; saved, unless nothing was done yet */
     /* Loss or gradient; reported, and that step changed nothing: without clipping, nothing whose
-     * own gradient was not finite. */
+     * own gradient was not finite. The report names an op by a second run of the step, which then
+     * begins where those that were finite have gone. */
     TRAIN_NOT_FINITE,
-    TRAIN_FAILED,     /* a hook did; reported */
+    TRAIN_FAILED, /* a hook did; reported */
 };
 
 /* What the caller supplies. Those that return bool return false after reporting. */
@@ -59,7 +60,7 @@ struct trainer {
     struct loaded *gradient;
     /* Inputs lr, step; output grad_norm. NULL: the gradient plan has these, and updates as well. */
     struct loaded *update;
-    int64_t *step;           /* the row cursor/step: updates done */
+    int64_t *step; /* the row cursor/step: updates done */
 };
 
 /* The learning rate of step STEP (from 1) at PROGRESS: up to its highest over WARMUP steps, then by

@@ -22,8 +22,7 @@ static const struct option_spec options[] = {
      "of a run: how many network calls each estimator of the bound needs", NULL},
     {"sampling", 0, OPTION_FLAG, NULL,
      "of each program that loops call: the share of its time in the network, of which a draw that "
-     "is "
-     "one step with the head is part (--fuse off: it is not)",
+     "is one step with the head is part (--fuse off: it is not)",
      NULL},
     {"steps", 's', OPTION_TEXT, "N",
      "with --sampling: tokens a second of the whole loop, of N steps", NULL},

@@ -14,9 +14,9 @@ struct training {
     struct update_options update;
     struct plan *plan; /* gradients and update */
     struct trainer trainer;
-    int64_t batch, length, tokens;  /* TOKENS: of the alphabet without mask */
-    int64_t step, measured;         /* done; of these, measured */
-    struct step_time *times; /* of measured steps */
+    int64_t batch, length, tokens; /* TOKENS: of the alphabet without mask */
+    int64_t step, measured;        /* done; of these, measured */
+    struct step_time *times;       /* of measured steps */
     double compile_ms;
 };
 /* Opens the model of the command line; false after reporting. Close the state when done. */

@@ -32,10 +32,13 @@ static inline int64_t attention_up(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-/* Columns of a head of D, and keys: either may be those of a panel. */
-static inline int64_t attention_key_panel(int64_t d)
+/* Columns of a head of D, and up to KEYS keys: either may be those of a panel. It also has room for
+ * the rows of a tile of queries. */
+static inline int64_t attention_key_panel(int64_t d, int64_t keys)
 {
-    return attention_up(d, ATTENTION_PAD) * ATTENTION_KEYS;
+    int64_t least = ATTENTION_QUERIES + ATTENTION_ROWS;
+    int64_t some = attention_up(keys > least ? keys : least, ATTENTION_PAD);
+    return attention_up(d, ATTENTION_PAD) * (some < ATTENTION_KEYS ? some : ATTENTION_KEYS);
 }
 
 static inline int64_t attention_query_panel(int64_t d)
@@ -54,20 +57,21 @@ static inline int64_t attention_angles(int64_t positions, int64_t d)
     return attention_up(positions * d, 16);
 }
 
-static inline int64_t attention_slot(struct attention_room room, int64_t queries, int64_t d)
+static inline int64_t attention_slot(struct attention_room room, int64_t queries, int64_t keys,
+                                     int64_t d)
 {
-    return room.keys * attention_key_panel(d) + room.queries * attention_query_panel(d) +
+    return room.keys * attention_key_panel(d, keys) + room.queries * attention_query_panel(d) +
            attention_strip(d) + room.scores * ATTENTION_STEP +
            room.rows * attention_up(queries, 16);
 }
 
 /* Bytes for TASKS pairs of a row and a head. */
 static inline int64_t attention_room_bytes(struct attention_room room, int64_t tasks,
-                                           int64_t queries, int64_t d, bool turned)
+                                           int64_t queries, int64_t keys, int64_t d, bool turned)
 {
     int64_t slots = tasks < ATTENTION_SLOTS ? tasks : ATTENTION_SLOTS;
-    return 4 *
-           (slots * attention_slot(room, queries, d) + (turned ? attention_angles(queries, d) : 0));
+    return 4 * (slots * attention_slot(room, queries, keys, d) +
+                (turned ? attention_angles(queries, d) : 0));
 }
 
 #endif

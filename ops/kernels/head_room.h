@@ -1,6 +1,6 @@
-/* The workspace of the fused heads (head_loss): sums over rows of the bias gradient, where there
- * are gradients, the logits of a chunk of rows, and what products of it need. Rule and kernel share
- * it.
+/* The workspace of the fused heads (head_loss, head_draw): sums over rows of the bias gradient,
+ * where there are gradients, the logits of a chunk of rows, and what products of it need. Rule and
+ * kernel share it.
  *
  * A chunk has HEAD_ROWS rows, so that matrix products of it are as fast as whole ones, and what
  * they pack of the weight (and add to its gradient) is small beside their work; fewer where the

@@ -2,8 +2,8 @@
  *
  * Kernels see tensors of run-time size (short axes already cut), attributes and the chain as data;
  * they know nothing of graphs. They do not allocate, keep no globals, take no locks, and write
- * only their results and the workspace. Shapes decide tiles, threads never do: each reduction has
- * a fixed order, so that the bits do not depend on the number of threads. */
+ * only their results and the workspace. Shapes decide what is summed in which order, threads never
+ * do: the bits do not depend on the number of threads. */
 #ifndef SEDGE_KERNEL_H
 #define SEDGE_KERNEL_H
 

@@ -53,7 +53,7 @@ static void run(const char *isa, const char *op, const union attr *attr, struct 
 static void hold(const float *x, const float *w, int64_t step, int64_t next, const float *bias,
                  const float *y, int64_t m, int64_t n, int64_t k)
 {
-    for (int64_t t = 0; t < 400; t++) {
+    for (int64_t t = 0; t < 400 && m; t++) {
         int64_t i = t == 0 ? 0 : t * 7919 % m, j = t == 0 ? n - 1 : t * 104729 % n;
         double sum = bias ? (double)bias[j] : 0, size = 1;
         for (int64_t p = 0; p < k; p++) {
@@ -96,8 +96,9 @@ static void try_linear(const char *isa, int64_t m, int64_t n, int64_t k, bool ou
 
 Test(product, linear_across_blocks)
 {
-    static const int64_t sizes[][3] = {{1, 1, 1},       {31, 67, 385},  {32, 33, 769},
-                                       {173, 129, 401}, {337, 257, 97}, {40, 1031, 2111}};
+    static const int64_t sizes[][3] = {{1, 1, 1},        {31, 67, 385},  {32, 33, 769},
+                                       {173, 129, 401},  {337, 257, 97}, {40, 1031, 2111},
+                                       {33, 12301, 385}, {0, 70, 70}};
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes && kernel_isa(sets[s]); i++)
             for (int out_in = 0; out_in < 2; out_in++)
@@ -123,7 +124,8 @@ static void try_gradient(const char *isa, int64_t m, int64_t n, int64_t k)
 
 Test(product, weight_gradient_across_blocks)
 {
-    static const int64_t sizes[][3] = {{1, 1, 1}, {31, 70, 401}, {173, 129, 785}, {40, 1031, 2111}};
+    static const int64_t sizes[][3] = {{1, 1, 1},        {31, 70, 401},    {173, 129, 785},
+                                       {40, 1031, 2111}, {33, 12301, 385}, {70, 70, 0}};
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes && kernel_isa(sets[s]); i++)
             try_gradient(sets[s], sizes[i][0], sizes[i][1], sizes[i][2]);

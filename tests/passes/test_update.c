@@ -33,6 +33,38 @@ static char *updated(double clip, double ema)
     return graph_print(arena, g);
 }
 
+/* The gradient of a b by a is b itself: both updates read what was found. */
+Test(update_pass, a_gradient_that_is_a_parameter_is_copied)
+{
+    for (int clip = 0; clip < 2; clip++) {
+        struct update_options u = {0.9, 0.99, 1e-8, 0, clip, 1, 0};
+        struct graph *g = run_pass(pass_update,
+                                   "graph t\n"
+                                   "state a parameter f32 [3] normal 1\n"
+                                   "state b parameter f32 [3] normal 1\n"
+                                   "state grad/a gradient f32 [3] zero of a\n"
+                                   "state grad/b gradient f32 [3] zero of b\n"
+                                   "%1: f32 [3] = state a\n"
+                                   "%2: f32 [3] = state b\n"
+                                   "%3: f32 [3] = mul %1, %2\n"
+                                   "%4: f32 [] = sum %3\n"
+                                   "%5: f32 [3] -> grad/a v1 = store %2\n"
+                                   "%6: f32 [3] -> grad/b v1 = store %1\n"
+                                   "output loss %4\n"
+                                   "minimize %4\n",
+                                   (struct compile_options){.update = &u});
+        uint32_t updates = 0;
+        for (uint32_t i = 0; i < g->order_count; i++) {
+            const struct node *n = &g->nodes[g->order[i]];
+            if (strcmp(n->op->name, "adamw") != 0)
+                continue;
+            cr_expect_eq(g->values[n->in[3]].state, 0, "the gradient is a row");
+            updates++;
+        }
+        cr_assert_eq(updates, 2);
+    }
+}
+
 /* The store is gone. The norm waits for nothing but the gradient, the update for the norm. */
 Test(update_pass, clipped)
 {

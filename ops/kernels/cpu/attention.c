@@ -240,7 +240,7 @@ struct forward {
 
 static struct forward forward_scratch(const struct head *at)
 {
-    int64_t panel = attention_key_panel(at->d);
+    int64_t panel = attention_key_panel(at->d, at->n);
     struct forward w = {.keys = at->slot, .values = at->slot + panel};
     w.rows = w.values + panel;
     w.strip = w.rows + panel;
@@ -308,7 +308,7 @@ struct backward {
 
 static struct backward backward_scratch(const struct head *at)
 {
-    int64_t panel = attention_key_panel(at->d), some = attention_query_panel(at->d);
+    int64_t panel = attention_key_panel(at->d, at->n), some = attention_query_panel(at->d);
     int64_t scores = (QUERIES + ATTENTION_ROWS) * ATTENTION_STEP;
     struct backward w = {.kt = at->slot};
     w.vt = w.kt + panel;
@@ -444,13 +444,15 @@ static void each_head(const struct kernel_call *call, struct attention_room room
 {
     int64_t tasks = task_count(call);
     int64_t slots = least(tasks, least(call->threads, ATTENTION_SLOTS));
+    if (tasks == 0)
+        return;
 #pragma omp parallel for schedule(static) num_threads((int)slots)
     for (int64_t slot = 0; slot < slots; slot++)
         for (int64_t t = tasks * slot / slots; t < tasks * (slot + 1) / slots; t++) {
             struct head at = head_at(call, t);
             bool turned = at.angles != NULL;
             at.slot = (float *)call->workspace + (turned ? attention_angles(at.n, at.d) : 0) +
-                      slot * attention_slot(room, at.m, at.d);
+                      slot * attention_slot(room, at.m, at.n, at.d);
             run(&at);
         }
 }

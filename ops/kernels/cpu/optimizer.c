@@ -156,8 +156,8 @@ static void run_adamw(const struct kernel_call *call)
 }
 
 KERNEL_LIST(optimizer) = {
-    {"sum_squares", "f+>d", run_sum_squares}, {"clip_scale", "d>dd", run_clip_scale},
-    {"clip_scale", "d_>dd", run_clip_scale},  {"clip_scale", "dd>dd", run_clip_scale},
-    {"accumulate", "ffd>f", run_accumulate},  {"adamw", "ffffddd>fff", run_adamw},
+    {"sum_squares", "f+>d", run_sum_squares},  {"clip_scale", "d>dd", run_clip_scale},
+    {"clip_scale", "d_>dd", run_clip_scale},   {"clip_scale", "dd>dd", run_clip_scale},
+    {"accumulate", "ffd>f", run_accumulate},   {"adamw", "ffffddd>fff", run_adamw},
     {"adamw_ema", "fffffddd>ffff", run_adamw}, {0},
 };

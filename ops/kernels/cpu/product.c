@@ -22,17 +22,17 @@
 #endif
 /* Strips of A are at most a quarter MiB. A multiple of any TILE_ROWS. */
 #define BLOCK_ROWS 168
+/* A tile is no smaller, and there are no more for each thread than keep it from waiting. */
 #define TILES_A_THREAD 4
-#define ROWS_LEAST 48 /* of a tile, and columns */
+#define ROWS_LEAST 48
 #define COLS_LEAST (4 * TILE_COLS)
 #define GROUP_COLS (8 * TILE_COLS) /* packed at a time: some lines of the cache of each row */
 
 /* Few rows: columns of a task, and those packed at a time. */
 #define THIN_COLS 64
 #define PANEL_COLS (2 * TILE_COLS)
-/* One row or two: floats of a column that are fetched ahead. */
-#define FEW_ROWS 2
-#define COLUMN_AHEAD 128
+#define FEW_ROWS 2       /* are not worth packing for */
+#define COLUMN_AHEAD 128 /* floats of a column that are fetched ahead */
 
 /* The depth in even parts of at most DEPTH. */
 static int64_t depth_part(int64_t k)
@@ -199,8 +199,8 @@ static void few_columns(const struct work *w, struct strided a, struct strided b
 }
 
 /* SUM += one row of A, DEPTH of it, times COLS columns of B whose rows lie contiguous. */
-static void row_multiply(struct strided a, int64_t depth, struct strided b, int64_t cols,
-                         float *sum)
+static void row_by_matrix(struct strided a, int64_t depth, struct strided b, int64_t cols,
+                          float *sum)
 {
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
@@ -225,7 +225,7 @@ static void few_rows(const struct work *w, struct strided a, struct strided b, i
     for (int64_t i = 0; i < w->m; i++) {
         float sum[THIN_COLS] = {0}, *c = w->c + i * w->n + j;
         const float *old = add.keep ? c : add.bias;
-        row_multiply(matrix_at(a, i, 0), depth, b, cols, sum);
+        row_by_matrix(matrix_at(a, i, 0), depth, b, cols, sum);
         for (int64_t x = 0; x < cols; x++)
             c[x] = (old ? old[x] : 0) + sum[x];
     }
@@ -292,6 +292,8 @@ static void run_empty(const struct work *w)
 void product(int64_t m, int64_t n, int64_t k, struct strided a, struct strided b, struct addend add,
              float *c, void *room, int threads)
 {
+    if (m == 0 || n == 0)
+        return;
     struct work w = {.m = m, .n = n, .k = k, .a = a, .b = b, .add = add, .c = c};
     w.room = room;
     w.threads = threads;

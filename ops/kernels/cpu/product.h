@@ -1,5 +1,5 @@
-/* Products of matrices, for the kernels that make them: linear.c, head_loss.c, embedding.c.
- * Compiled for each instruction set, in product.c. */
+/* Products of matrices, for the kernels that make them: linear.c, embedding.c and the
+ * fused heads. Compiled for each instruction set, in product.c. */
 #ifndef SEDGE_CPU_PRODUCT_H
 #define SEDGE_CPU_PRODUCT_H
 
