@@ -254,8 +254,8 @@ holds 'as many as it says' \
 wide='vocab=64 dim=256 heads=4 layers=2 length=256 batch=32'
 # shellcheck disable=SC2086
 interrupt TERM 75 bench sedd-uniform $wide --seconds 3600
-# One step that takes minutes, and both signals: Ctrl-C is remembered, the second kills.
-"$SEDGE" eval base eval.batch=1000000 eval.sequences=1000000 params.dim=16 >"$top/out" \
+# Large steps for hours, and both signals: Ctrl-C is remembered, the second kills.
+"$SEDGE" eval base eval.batch=1000000 eval.sequences=1000000 eval.times=1000000 >"$top/out" \
     2>"$top/err" </dev/null &
 child=$!
 until_caught $child
