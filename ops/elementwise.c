@@ -1,5 +1,6 @@
 /* Elementwise ops of one input. The result has the shape and dtype of the input; `cast` changes the
  * dtype. Gradient rules read: dx = dy * (derivative at x, from x or from y = f(x)). */
+#include "graph/base/check.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -335,14 +336,23 @@ static bool cast_shape(struct op_call *call)
     return true;
 }
 
+uint32_t emit_cast(struct graph *graph, uint32_t x, enum dtype to, const struct node *like)
+{
+    int64_t choice = 0, choices = sizeof cast_dtype / sizeof *cast_dtype;
+    while (choice < choices && cast_dtype[choice] != to)
+        choice++;
+    BUG_ON(choice == choices);
+    union attr attr[] = {[CAST_TO] = {.integer = choice}};
+    return graph_emit(graph, &op_cast, &x, 1, attr, like);
+}
+
 static void cast_grad(struct grad_call *call)
 {
     enum dtype from = graph_type(call->graph, call->node->in[0])->dtype;
     enum dtype to = graph_type(call->graph, call->node->out[0])->dtype;
     if (!dtype_real(from) || !dtype_real(to))
         return;
-    union attr attr[] = {[CAST_TO] = {.integer = from == DT_F64}};
-    call->din[0] = graph_emit(call->graph, &op_cast, call->dout, 1, attr, call->node);
+    call->din[0] = emit_cast(call->graph, call->dout[0], from, call->node);
 }
 
 static double to_int(double x)

@@ -37,6 +37,8 @@ uint32_t emit2(struct graph *graph, const struct op *op, uint32_t a, uint32_t b,
                const struct node *like);
 uint32_t emit3(struct graph *graph, const struct op *op, uint32_t a, uint32_t b, uint32_t c,
                const struct node *like);
+/* X as another dtype: f32, f64, i32 or bool. */
+uint32_t emit_cast(struct graph *graph, uint32_t x, enum dtype to, const struct node *like);
 /* A scalar, and a tensor of one number. */
 uint32_t emit_const(struct graph *graph, enum dtype dtype, double value, const struct node *like);
 uint32_t emit_full(struct graph *graph, const struct type *type, double value,

@@ -43,9 +43,7 @@ static bool score_output_shape(struct op_call *call)
 /* d sigma = - (sum of d raw) d log E / d sigma, where d log E / d sigma = -1 / expm1(-sigma). */
 static uint32_t scale_grad(struct graph *graph, uint32_t draw, const struct node *node)
 {
-    union attr to[] = {[CAST_TO] = {.integer = 1}}; /* f64 */
-    uint32_t sum = emit_row_sums(graph, draw, node);
-    sum = graph_emit(graph, &op_cast, &sum, 1, to, node);
+    uint32_t sum = emit_cast(graph, emit_row_sums(graph, draw, node), DT_F64, node);
     uint32_t back = emit1(graph, &op_neg, node->in[2], node);
     return emit2(graph, &op_div, sum, emit1(graph, &op_expm1, back, node), node);
 }

@@ -5,6 +5,7 @@
  * the input. Gradients of parameters go to state rows grad/NAME. */
 #include "graph/base/check.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 #include "passes/compile.h"
 
 #include <string.h>
@@ -37,10 +38,8 @@ static uint32_t fit(struct graph *g, uint32_t grad, uint32_t value, const struct
         bool shrink = type_count(graph_type(g, grad)) >= type_count(&want);
         grad = graph_emit(g, shrink ? &op_sum_to : &op_broadcast_to, &grad, 1, &attr, like);
     }
-    if (graph_type(g, grad)->dtype != want.dtype) {
-        union attr attr = {.integer = want.dtype == DT_F32 ? 0 : 1}; /* choices of cast: f32, f64 */
-        grad = graph_emit(g, &op_cast, &grad, 1, &attr, like);
-    }
+    if (graph_type(g, grad)->dtype != want.dtype)
+        grad = emit_cast(g, grad, want.dtype, like);
     return grad;
 }
 

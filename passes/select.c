@@ -374,9 +374,8 @@ static uint32_t find_owner(const struct selection *s, const struct node *like)
 /* The sequences that have any of FLAGS. */
 static uint32_t find_which(struct graph *g, uint32_t flags, const struct node *like)
 {
-    union attr real[] = {[CAST_TO] = {.integer = DT_F64}};
     union attr along[] = {[REDUCE_AXIS] = {.integer = 1}, [REDUCE_KEEP] = {.flag = false}};
-    uint32_t count = graph_emit(g, &op_cast, &flags, 1, real, like);
+    uint32_t count = emit_cast(g, flags, DT_F64, like);
     while (graph_type(g, count)->rank > 1)
         count = graph_emit(g, &op_sum, &count, 1, along, like);
     return emit1(g, &op_nonzero, emit2(g, &op_less, emit_const(g, DT_F64, 0, like), count, like),

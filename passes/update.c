@@ -8,6 +8,7 @@
  * each is consumed as soon as it is made and nothing reads the parameter as it was any more. */
 #include "graph/base/check.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 #include "passes/compile.h"
 
 #include "ops/kernels/attrs.h"
@@ -201,17 +202,11 @@ static void find_places(const struct updater *u, struct gradient *list, uint32_t
     }
 }
 
-static uint32_t cast(struct graph *g, uint32_t v, enum dtype to)
-{
-    union attr attr = {.integer = to == DT_F32 ? 0 : 1}; /* choices of cast: f32, f64 */
-    return graph_emit(g, &op_cast, &v, 1, &attr, NULL);
-}
-
 /* The loss in double: the update looks at it, as a step with a bad loss changes nothing. */
 static uint32_t loss_value(struct graph *g)
 {
     uint32_t v = g->minimize;
-    return graph_type(g, v)->dtype == DT_F64 ? v : cast(g, v, DT_F64);
+    return graph_type(g, v)->dtype == DT_F64 ? v : emit_cast(g, v, DT_F64, NULL);
 }
 
 /* A parameter that the program returns is the one that it found: a copy. */
@@ -220,14 +215,14 @@ static void copy_output(struct graph *g, const struct gradient *list, uint32_t c
     uint32_t v = g->outputs[i].value, row = g->values[value_base(g, v)].state;
     for (uint32_t k = 0; k < count; k++)
         if (list[k].row + 1 == row)
-            g->outputs[i].value = cast(g, v, graph_type(g, v)->dtype);
+            g->outputs[i].value = emit_cast(g, v, graph_type(g, v)->dtype, NULL);
 }
 
 /* A gradient that is a parameter, as that of a b by a is b, is the one that was found: a copy. */
 static void copy_gradient(struct graph *g, struct gradient *of)
 {
     if (g->values[value_base(g, of->value)].state)
-        of->value = cast(g, of->value, graph_type(g, of->value)->dtype);
+        of->value = emit_cast(g, of->value, graph_type(g, of->value)->dtype, NULL);
 }
 
 static void append(struct graph *g, uint32_t node)
