@@ -68,6 +68,22 @@ bool fuse_is_closed(const struct fuser *f, const uint32_t *nodes, uint32_t count
     return uses == f->uses[v];
 }
 
+bool fuse_makes_only(const struct fuser *f, const uint32_t *nodes, uint32_t count,
+                     const uint32_t *kept, uint32_t kept_count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct node *n = &f->g->nodes[nodes[i]];
+        for (uint32_t k = 0; k < n->out_count; k++) {
+            bool stays = false;
+            for (uint32_t j = 0; j < kept_count; j++)
+                stays |= kept[j] == n->out[k];
+            if (!stays && !fuse_is_closed(f, nodes, count, n->out[k]))
+                return false;
+        }
+    }
+    return true;
+}
+
 bool fuse_inputs_stay(const struct fuser *f, const uint32_t *in, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)

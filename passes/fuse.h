@@ -37,6 +37,10 @@ bool fuse_find_map(const struct fuser *f, uint32_t v, struct fuse_map *out);
 /* Whether all readers of V are among NODES. */
 bool fuse_is_closed(const struct fuser *f, const uint32_t *nodes, uint32_t count, uint32_t v);
 
+/* Whether of all that NODES make only the KEPT values are read outside of them. */
+bool fuse_makes_only(const struct fuser *f, const uint32_t *nodes, uint32_t count,
+                     const uint32_t *kept, uint32_t kept_count);
+
 /* Whether values (VALUE_NONE: none) are what they are at any time: what reads them may be moved. */
 bool fuse_inputs_stay(const struct fuser *f, const uint32_t *in, uint32_t count);
 

@@ -83,17 +83,6 @@ static bool find_between(struct draw_head *t, uint32_t process, uint32_t *logits
     return true;
 }
 
-static bool nothing_else_is_read(const struct draw_head *t)
-{
-    for (uint32_t i = 1; i < t->count; i++) {
-        const struct node *n = &t->f->g->nodes[t->nodes[i]];
-        for (uint32_t k = 0; k < n->out_count; k++)
-            if (!fuse_is_closed(t->f, t->nodes, t->count, n->out[k]))
-                return false;
-    }
-    return true;
-}
-
 static bool try_shape(struct fuser *f, const struct shape *shape, uint32_t node)
 {
     struct graph *g = f->g;
@@ -105,7 +94,8 @@ static bool try_shape(struct fuser *f, const struct shape *shape, uint32_t node)
         return false;
     t.nodes[t.count++] = t.map.node;
     const uint32_t in[INPUTS_MOST] = {t.map.h, t.map.weight, t.x, t.sigma, t.u, t.to, t.map.bias};
-    if (!nothing_else_is_read(&t) || !fuse_inputs_stay(f, in, INPUTS_MOST))
+    if (!fuse_makes_only(f, t.nodes, t.count, draw.out, draw.out_count) ||
+        !fuse_inputs_stay(f, in, INPUTS_MOST))
         return false;
     const union attr attr[] = {[HEAD_DRAW_LAYOUT] = {.integer = t.map.layout},
                                [HEAD_DRAW_FORM] = {.integer = shape->form},

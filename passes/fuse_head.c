@@ -179,21 +179,6 @@ static bool find_backward(struct head *t)
 
 /* --- the whole ---------------------------------------------------------------------------- */
 
-static bool nothing_else_is_read(const struct head *t)
-{
-    for (uint32_t i = 0; i < t->count; i++) {
-        const struct node *n = &t->f->g->nodes[t->nodes[i]];
-        for (uint32_t k = 0; k < n->out_count; k++) {
-            uint32_t v = n->out[k];
-            bool stays =
-                v == t->loss || (t->dloss && (v == t->dh || v == t->dweight || v == t->dbias));
-            if (!stays && !fuse_is_closed(t->f, t->nodes, t->count, v))
-                return false;
-        }
-    }
-    return true;
-}
-
 /* The inputs of the op, in its order; their number. */
 static uint32_t list_inputs(const struct head *t, uint32_t in[INPUTS_MOST])
 {
@@ -232,15 +217,17 @@ static bool try_shape(struct fuser *f, const struct shape *shape, uint32_t node)
 {
     struct head t = {.f = f, .shape = shape};
     uint32_t in[INPUTS_MOST];
-    if (!find_forward(&t, node) || !find_backward(&t) || !nothing_else_is_read(&t) ||
+    if (!find_forward(&t, node) || !find_backward(&t))
+        return false;
+    const uint32_t kept[] = {t.loss, t.dh, t.dweight, t.dbias};
+    const uint32_t results = t.dloss ? (t.map.bias ? 4 : 3) : 1;
+    if (!fuse_makes_only(f, t.nodes, t.count, kept, results) ||
         !fuse_inputs_stay(f, in, list_inputs(&t, in)))
         return false;
     /* What the losses count for must be known before they are. */
     if (t.dloss && !fuse_detach(f, t.dloss, t.nodes, t.count))
         return false;
-    uint32_t from[] = {t.loss, t.dh, t.dweight, t.dbias};
-    uint32_t made = emit_head(&t);
-    fuse_replace(f, made, from, t.dloss ? (t.map.bias ? 4 : 3) : 1, t.nodes, t.count);
+    fuse_replace(f, emit_head(&t), kept, results, t.nodes, t.count);
     return true;
 }
 

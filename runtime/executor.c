@@ -258,15 +258,17 @@ static bool makes_tokens(const struct loaded *l, const struct plan_step *s)
     return false;
 }
 
-/* Of the floats that step S draws tokens by, which parameters are not: a step that has a network's
- * last map in it counts its own. -infinity is the logarithm of an impossible token. */
+/* Of the floats that step S draws tokens by. One that reads parameters has a network's last map in
+ * it, and counts its own. -infinity is the logarithm of an impossible token. */
 static int64_t count_lawless(const struct loaded *l, const struct plan_step *s)
 {
     int64_t found = 0;
     for (uint32_t k = 0; makes_tokens(l, s) && k < s->in_count; k++) {
         const struct tensor *t = &l->tensors[s->in[k]];
-        if (!s->in[k] || t->dtype != DT_F32 || l->plan->tensors[s->in[k]].memory == MEMORY_STATE)
+        if (!s->in[k] || t->dtype != DT_F32)
             continue;
+        if (l->plan->tensors[s->in[k]].memory == MEMORY_STATE)
+            return 0;
         const float *v = t->data;
         int64_t n = tensor_size(t);
         for (int64_t i = 0; i < n; i++)

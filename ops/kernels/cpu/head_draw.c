@@ -14,7 +14,7 @@ enum { IN_X = 2, IN_SIGMA, IN_U, IN_TO, IN_BIAS };
 struct draws {
     const struct kernel_call *call;
     const struct chain *chain;
-    int64_t step;
+    enum draw_step step;
     bool scores, scaled;
     int64_t length; /* of a row of the first axis of x */
     float *logits;  /* of a chunk */
@@ -47,20 +47,13 @@ static int32_t draw_mask(const struct draws *t, int64_t row, const float *z, dou
     const double sigma = time_at(&call->in[IN_SIGMA], row);
     const double to = call_has(call, IN_TO) ? time_at(&call->in[IN_TO], row) : 0;
     const double end = to < sigma ? to : sigma;
-    switch (t->step) {
-    case DRAW_TWEEDIE:
-        return step_draw(chain, STEP_TWEEDIE, sigma - end, false, chain->mask, z, u, clamped);
-    case DRAW_EULER:
-        return step_draw(chain, STEP_EULER, to, false, chain->mask, z, u, clamped);
-    case DRAW_EULER_LINEAR:
-        return step_draw(chain, STEP_EULER_LINEAR, to, false, chain->mask, z, u, clamped);
-    case DRAW_DENOISE:
-        return step_draw(chain, STEP_DENOISE, sigma, false, chain->mask, z, u, clamped);
-    case DRAW_BASE:
+    const double time = t->step == DRAW_TWEEDIE   ? sigma - end
+                        : t->step == DRAW_DENOISE ? sigma
+                                                  : to;
+    if (t->step == DRAW_BASE)
         return base_token(chain, sigma, z, u);
-    default:
-        break;
-    }
+    if (t->step != DRAW_ANCESTRAL)
+        return step_draw(chain, t->step, time, false, chain->mask, z, u, clamped);
     struct step_transitions p = {transition_flat(chain, sigma), transition_flat(chain, end),
                                  transition_flat(chain, sigma - end)};
     return ancestral_draw(z, &p, chain->mask, false, u);
@@ -121,7 +114,7 @@ static void head_draw(const struct kernel_call *call)
     const struct positions at = positions_of(&call->in[IN_X]);
     const struct draws t = {.call = call,
                             .chain = call->chain,
-                            .step = call->attr[HEAD_DRAW_STEP].integer,
+                            .step = (enum draw_step)call->attr[HEAD_DRAW_STEP].integer,
                             .scores = call->attr[HEAD_DRAW_FORM].integer == FORM_SCORE,
                             .scaled = call->attr[HEAD_DRAW_SCALE].flag,
                             .length = at.length,

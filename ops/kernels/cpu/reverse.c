@@ -11,41 +11,41 @@ static double delta_at(const struct kernel_call *call, int64_t row)
 }
 
 /* The times of a step at row ROW; a difference where it has two. */
-static double step_time(const struct kernel_call *call, enum step step, int64_t row)
+static double step_time(const struct kernel_call *call, enum draw_step step, int64_t row)
 {
-    return step == STEP_TWEEDIE ? delta_at(call, row) : time_at(&call->in[2], row);
+    return step == DRAW_TWEEDIE ? delta_at(call, row) : time_at(&call->in[2], row);
 }
 
-static bool step_excludes(const struct kernel_call *call, enum step step)
+static bool step_excludes(const struct kernel_call *call, enum draw_step step)
 {
-    return step == STEP_TWEEDIE && call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK;
+    return step == DRAW_TWEEDIE && call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK;
 }
 
 /* Whether the law of a step has exp(-D Q) s in it, which groups of positions make together. */
-static bool step_goes_back(enum step step)
+static bool step_goes_back(enum draw_step step)
 {
-    return step == STEP_TWEEDIE || step == STEP_DENOISE;
+    return step == DRAW_TWEEDIE || step == DRAW_DENOISE;
 }
 
 /* The weights of one position of a table chain, in a row of slot SLOT, in whose group it is number
  * I. */
-static const double *step_table(const struct kernel_call *call, enum step step,
+static const double *step_table(const struct kernel_call *call, enum draw_step step,
                                 const struct transition *p, int64_t row, int64_t slot, int i,
                                 int32_t x, const float *log_score)
 {
     struct table_law law = step_goes_back(step) ? back_law(call, slot, i, log_score, x)
                                                 : table_law_at(call, slot, log_score, x);
     switch (step) {
-    case STEP_TWEEDIE:
+    case DRAW_TWEEDIE:
         table_tweedie(p, x, call->attr[STEP_EXCLUDE].integer == EXCLUDE_MASK, &law);
         break;
-    case STEP_EULER:
+    case DRAW_EULER:
         table_euler(call->chain, x, time_at(&call->in[2], row), &law);
         break;
-    case STEP_EULER_LINEAR:
+    case DRAW_EULER_LINEAR:
         table_euler_linear(call->chain, x, time_at(&call->in[2], row), &law);
         break;
-    case STEP_DENOISE:
+    default: /* DRAW_DENOISE */
         table_decoder(p, x, &law);
         break;
     }
@@ -54,10 +54,10 @@ static const double *step_table(const struct kernel_call *call, enum step step,
 
 /* P of a row where the step needs it: over the step, or all the way to clean data. Rows that follow
  * each other share it where their times are equal. */
-static void step_transition(const struct kernel_call *call, enum step step, int64_t row,
+static void step_transition(const struct kernel_call *call, enum draw_step step, int64_t row,
                             struct transition *p)
 {
-    if (step == STEP_EULER || step == STEP_EULER_LINEAR)
+    if (step == DRAW_EULER || step == DRAW_EULER_LINEAR)
         return;
     next_transition(call, row, step_time(call, step, row), p);
 }
@@ -81,8 +81,8 @@ static bool step_keeps(const struct kernel_call *call, uint32_t keep, int64_t at
 
 /* The step of position AT of row ROW; WEIGHTS are those of a table chain. Counts are whole numbers,
  * so that threads may add them in any order. */
-static void step_one(const struct kernel_call *call, enum step step, uint32_t keep, int64_t row,
-                     int64_t at, const double *weights)
+static void step_one(const struct kernel_call *call, enum draw_step step, uint32_t keep,
+                     int64_t row, int64_t at, const double *weights)
 {
     const struct chain *chain = call->chain;
     int64_t length = positions_of(&call->in[0]).length;
@@ -104,8 +104,9 @@ static void step_one(const struct kernel_call *call, enum step step, uint32_t ke
 /* Positions FIRST .. of row ROW of a table chain, COUNT of them, in slot SLOT: draws, or where KEEP
  * is STEP_WEIGHTS writes the weights themselves. */
 #define STEP_WEIGHTS UINT32_MAX
-static void step_group(const struct kernel_call *call, enum step step, const struct transition *p,
-                       uint32_t keep, int64_t row, int64_t slot, int64_t first, int64_t count)
+static void step_group(const struct kernel_call *call, enum draw_step step,
+                       const struct transition *p, uint32_t keep, int64_t row, int64_t slot,
+                       int64_t first, int64_t count)
 {
     const int64_t n = call->chain->states;
     const int32_t *x = call->in[0].data;
@@ -128,7 +129,7 @@ static void step_group(const struct kernel_call *call, enum step step, const str
     }
 }
 
-static void table_steps(const struct kernel_call *call, enum step step, uint32_t keep)
+static void table_steps(const struct kernel_call *call, enum draw_step step, uint32_t keep)
 {
     struct positions at = positions_of(&call->in[0]);
     struct transition p = {.sigma = 0};
@@ -145,7 +146,7 @@ static void table_steps(const struct kernel_call *call, enum step step, uint32_t
     }
 }
 
-static void step_all(const struct kernel_call *call, enum step step, uint32_t keep)
+static void step_all(const struct kernel_call *call, enum draw_step step, uint32_t keep)
 {
     const struct chain *chain = call->chain;
     struct positions at = positions_of(&call->in[0]);
@@ -169,22 +170,22 @@ static void step_all(const struct kernel_call *call, enum step step, uint32_t ke
 
 static void tweedie(const struct kernel_call *call)
 {
-    step_all(call, STEP_TWEEDIE, 4);
+    step_all(call, DRAW_TWEEDIE, 4);
 }
 
 static void euler(const struct kernel_call *call)
 {
-    step_all(call, STEP_EULER, 3);
+    step_all(call, DRAW_EULER, 3);
 }
 
 static void euler_linear(const struct kernel_call *call)
 {
-    step_all(call, STEP_EULER_LINEAR, 3);
+    step_all(call, DRAW_EULER_LINEAR, 3);
 }
 
 static void denoise(const struct kernel_call *call)
 {
-    step_all(call, STEP_DENOISE, 3);
+    step_all(call, DRAW_DENOISE, 3);
 }
 
 /* Weights before clamping, times FACTOR. */
@@ -203,7 +204,7 @@ static void raw_weights(const struct chain_law *law, const float *log_score, int
         out[law->mask] = factor * law->mask_weight;
 }
 
-static void flat_weights(const struct kernel_call *call, enum step step, struct positions at)
+static void flat_weights(const struct kernel_call *call, enum draw_step step, struct positions at)
 {
     const struct chain *chain = call->chain;
     const int32_t *x = call->in[0].data;
@@ -221,12 +222,12 @@ static void flat_weights(const struct kernel_call *call, enum step step, struct 
             step_law(chain, step, step_time(call, step, row), step_excludes(call, step), x[p],
                      sum_scores(&weights, &sums));
         double factor =
-            step == STEP_TWEEDIE ? exp(transition_back_rate(chain) * delta_at(call, row)) : 1;
+            step == DRAW_TWEEDIE ? exp(transition_back_rate(chain) * delta_at(call, row)) : 1;
         raw_weights(&law, log_score + p * states, states, factor, out + p * states);
     }
 }
 
-static void weights_all(const struct kernel_call *call, enum step step)
+static void weights_all(const struct kernel_call *call, enum draw_step step)
 {
     if (call->chain->kind == CHAIN_FLAT)
         flat_weights(call, step, positions_of(&call->in[0]));
@@ -236,12 +237,12 @@ static void weights_all(const struct kernel_call *call, enum step step)
 
 static void tweedie_weights(const struct kernel_call *call)
 {
-    weights_all(call, STEP_TWEEDIE);
+    weights_all(call, DRAW_TWEEDIE);
 }
 
 static void euler_weights(const struct kernel_call *call)
 {
-    weights_all(call, STEP_EULER_LINEAR);
+    weights_all(call, DRAW_EULER_LINEAR);
 }
 
 KERNEL_LIST(reverse) = {

@@ -3,29 +3,28 @@
 #ifndef SEDGE_CPU_STEP_ROW_H
 #define SEDGE_CPU_STEP_ROW_H
 
+#include "ops/kernels/attrs.h"
 #include "ops/kernels/cpu/law.h"
 #include "ops/kernels/sampler_law.h"
 
-enum step { STEP_TWEEDIE, STEP_EULER, STEP_EULER_LINEAR, STEP_DENOISE };
-
 /* TIME: by how much the noise falls (tweedie), the length of the step (Euler), or the noise. */
-static inline struct chain_law step_law(const struct chain *chain, enum step step, double time,
+static inline struct chain_law step_law(const struct chain *chain, enum draw_step step, double time,
                                         bool exclude_mask, int32_t x, struct score_sums sums)
 {
     switch (step) {
-    case STEP_TWEEDIE:
+    case DRAW_TWEEDIE:
         return law_tweedie(chain, x, time, sums, exclude_mask);
-    case STEP_EULER:
+    case DRAW_EULER:
         return law_euler(chain, x, time, sums);
-    case STEP_EULER_LINEAR:
+    case DRAW_EULER_LINEAR:
         return law_euler_linear(chain, x, time, sums);
-    case STEP_DENOISE:
+    default: /* DRAW_DENOISE */
         break;
     }
     return law_decoder(chain, x, time, sums);
 }
 
-static inline int32_t step_draw(const struct chain *chain, enum step step, double time,
+static inline int32_t step_draw(const struct chain *chain, enum draw_step step, double time,
                                 bool exclude_mask, int32_t x, const float *log_score, double u,
                                 double *clamped)
 {
@@ -34,7 +33,7 @@ static inline int32_t step_draw(const struct chain *chain, enum step step, doubl
     struct score_sums scores = sum_scores(&weights, &sums);
     weights.law = step_law(chain, step, time, exclude_mask, x, scores);
     sums_to_weights(&weights, &sums);
-    if (step == STEP_DENOISE)
+    if (step == DRAW_DENOISE)
         make_positive(chain, time, scores.others, &weights, &sums);
     *clamped = sums.clamped;
     return draw_row(&weights, &sums, u);
