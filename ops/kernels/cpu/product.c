@@ -31,8 +31,8 @@
 /* Few rows: columns of a task, and those packed at a time. */
 #define THIN_COLS 64
 #define PANEL_COLS (2 * TILE_COLS)
-#define FEW_ROWS 2       /* are not worth packing for */
-#define COLUMN_AHEAD 128 /* floats of a column that are fetched ahead */
+#define FEW_ROWS 2   /* are not worth packing for */
+#define FEW_COLS 512 /* of a row of B, at most: short reads far apart do not reach memory's speed */
 
 /* The depth in even parts of at most DEPTH. */
 static int64_t depth_part(int64_t k)
@@ -164,11 +164,8 @@ static inline __attribute__((always_inline)) void columns_multiply(struct stride
         for (int v = 0; v < TILE_VECS; v++) {
             vec r[VEC_LANES];
 #pragma GCC unroll 16
-            for (int i = 0; i < VEC_LANES; i++) {
-                const float *from = b.data + (v * VEC_LANES + i) * b.cs + k;
-                __builtin_prefetch(from + COLUMN_AHEAD);
-                r[i] = vec_load(from);
-            }
+            for (int i = 0; i < VEC_LANES; i++)
+                r[i] = vec_load(b.data + (v * VEC_LANES + i) * b.cs + k);
             square_transpose(r);
 #pragma GCC unroll 16
             for (int i = 0; i < VEC_LANES; i++)
@@ -198,36 +195,37 @@ static void few_columns(const struct work *w, struct strided a, struct strided b
     tile_store(acc, w->m, TILE_COLS, w->c + j, w->n, add);
 }
 
-/* SUM += one row of A, DEPTH of it, times COLS columns of B whose rows lie contiguous. */
-static void row_by_matrix(struct strided a, int64_t depth, struct strided b, int64_t cols,
-                          float *sum)
+/* SUM += four elements of a row of A, or the LEFT of them, times COLS columns of as many rows of B
+ * that lie contiguous. */
+static void add_rows(struct strided a, struct strided b, int64_t left, int64_t cols, float *sum)
 {
-    int64_t k = 0;
-    for (; k + 4 <= depth; k += 4) {
-        const float *b0 = b.data + k * b.rs, *b1 = b0 + b.rs, *b2 = b1 + b.rs, *b3 = b2 + b.rs;
-        const float *x = a.data + k * a.cs;
+    const float *b0 = b.data, *b1 = b0 + b.rs, *b2 = b1 + b.rs, *b3 = b2 + b.rs, *x = a.data;
+    if (left >= 4) {
         float x0 = x[0], x1 = x[a.cs], x2 = x[2 * a.cs], x3 = x[3 * a.cs];
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++)
             sum[c] = x3 * b3[c] + (x2 * b2[c] + (x1 * b1[c] + (x0 * b0[c] + sum[c])));
+        return;
     }
-    for (; k < depth; k++) {
-        const float *row = b.data + k * b.rs, x = a.data[k * a.cs];
+    for (; left > 0; left--, x += a.cs, b0 += b.rs) {
 #pragma omp simd
         for (int64_t c = 0; c < cols; c++)
-            sum[c] += x * row[c];
+            sum[c] += *x * b0[c];
     }
 }
 
 static void few_rows(const struct work *w, struct strided a, struct strided b, int64_t depth,
                      int64_t j, int64_t cols, struct addend add)
 {
+    float sum[FEW_ROWS][FEW_COLS] = {{0}};
+    for (int64_t k = 0; k < depth; k += 4)
+        for (int64_t i = 0; i < w->m; i++)
+            add_rows(matrix_at(a, i, k), matrix_at(b, k, 0), depth - k, cols, sum[i]);
     for (int64_t i = 0; i < w->m; i++) {
-        float sum[THIN_COLS] = {0}, *c = w->c + i * w->n + j;
+        float *c = w->c + i * w->n + j;
         const float *old = add.keep ? c : add.bias;
-        row_by_matrix(matrix_at(a, i, 0), depth, b, cols, sum);
         for (int64_t x = 0; x < cols; x++)
-            c[x] = (old ? old[x] : 0) + sum[x];
+            c[x] = (old ? old[x] : 0) + sum[i][x];
     }
 }
 
@@ -259,10 +257,10 @@ static void thin_panels(const struct work *w, int64_t j, int64_t cols)
     }
 }
 
-/* Columns J on of a thin product, THIN_COLS of them. */
-static void thin_columns(const struct work *w, int64_t j)
+/* Columns J on of a thin product, WIDTH of them. */
+static void thin_columns(const struct work *w, int64_t j, int64_t width)
 {
-    int64_t end = least(w->n, j + THIN_COLS);
+    int64_t end = least(w->n, j + width);
     if (w->m <= FEW_ROWS && w->b.cs == 1) {
         run_few(w, j, end - j);
         return;
@@ -275,10 +273,13 @@ static void thin_columns(const struct work *w, int64_t j)
 
 static void run_thin(const struct work *w)
 {
-    int64_t tasks = (w->n + THIN_COLS - 1) / THIN_COLS;
+    int64_t width = THIN_COLS;
+    if (w->m <= FEW_ROWS && w->b.cs == 1)
+        width = least(round_up((w->n + w->threads - 1) / w->threads, THIN_COLS), FEW_COLS);
+    int64_t tasks = (w->n + width - 1) / width;
 #pragma omp parallel for schedule(static) num_threads(w->threads) if (w->m * w->n * w->k > 1 << 16)
     for (int64_t t = 0; t < tasks; t++)
-        thin_columns(w, t * THIN_COLS);
+        thin_columns(w, t * width, width);
 }
 
 /* Of an empty sum: what it is added to. */
