@@ -7,6 +7,7 @@
 #include "ops/kernels/kernel.h"
 #include "ops/kernels/sampler_law.h"
 #include "ops/ops.h"
+#include "tests/support/rig.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static inline void fire(struct shot *s)
     for (uint32_t i = 0; i < s->out_count; i++)
         out[i] = s->out[i].dtype;
     const struct kernel *kernel =
-        kernel_find(kernel_isa(NULL), s->op->name, in, s->in_count, out, s->out_count);
+        kernel_find(rig_isa(), s->op->name, in, s->in_count, out, s->out_count);
     cr_assert_not_null(kernel, "no kernel of %s", s->op->name);
     struct kernel_call call = {.in_count = s->in_count,
                                .out_count = s->out_count,

@@ -11,13 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
+const char *rig_isa(void)
+{
+    const char *wanted = getenv("SEDGE_ISA");
+    const char *isa = kernel_isa(wanted && wanted[0] ? wanted : NULL);
+    cr_assert_not_null(isa, "SEDGE_ISA=%s: no such instruction set here", wanted);
+    return isa;
+}
+
 void rig_open(struct rig *rig)
 {
-    const char *isa = getenv("SEDGE_ISA");
     *rig = (struct rig){.arena = arena_new()};
     rig->diags = diags_new(rig->arena);
-    rig->engine.isa = kernel_isa(isa && isa[0] ? isa : NULL);
-    cr_assert_not_null(rig->engine.isa);
+    rig->engine.isa = rig_isa();
     rig->engine.threads = 1;
 }
 

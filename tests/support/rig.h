@@ -20,6 +20,9 @@ struct rig {
     uint32_t loaded_count;
 };
 
+/* The instruction set that tests run kernels of: what SEDGE_ISA asks for, else the best. */
+const char *rig_isa(void);
+
 /* Opens without a model: for graphs that are made by the test. */
 void rig_open(struct rig *rig);
 /* Reads the model at PATH. SETTINGS are `key=value` as on the command line, `preset=NAME` included;
