@@ -1,20 +1,63 @@
-/* The shipped models through the whole pipeline: what the plan promises at the sizes people use,
+/* Every shipped model through the whole pipeline: what the plan promises at the sizes people use,
  * and what it computes at a size where the double references can run everything. */
+#include "graph/base/check.h"
+#include "ops/kernels/transition.h"
 #include "passes/storage.h"
 #include "tests/support/rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <dirent.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char *const models[] = {
-    "models/sedd-absorb.yaml", "models/sedd-uniform.yaml", "models/mdlm.yaml",
-    "models/radd.yaml",        "models/udlm.yaml",         "models/mix.yaml",
-    "models/ordinal.yaml",     "models/labelled.yaml",     "models/guided.yaml",
+/* --- which models there are --------------------------------------------------------------- */
+
+#define MODELS 32
+
+/* Copied as they are from the process that lists them to those that run a test. */
+struct which {
+    char path[300], preset[20];
 };
-#define MODELS 9
-static const char *const presets[] = {"preset=tiny", "preset=mini", "preset=small"};
+
+/* A file in models/ is a model where it says a process; all others are parts of some. */
+static int is_model(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    char path[300], line[4096];
+    bool found = false;
+    if (!dot || strcmp(dot, ".yaml") != 0)
+        return false;
+    snprintf(path, sizeof path, "models/%s", entry->d_name);
+    FILE *file = fopen(path, "r");
+    BUG_ON(!file);
+    while (!found && fgets(line, sizeof line, file))
+        found = strncmp(line, "process", 7) == 0;
+    fclose(file);
+    return found;
+}
+
+/* One for each model, in the order of their names, and each of COUNT presets (NULL: none). */
+static struct criterion_test_params every_model(const char *const *presets, uint32_t count)
+{
+    static struct which cases[3 * MODELS];
+    struct dirent **entries;
+    uint32_t n = 0;
+    int files = scandir("models", &entries, is_model, alphasort);
+    BUG_ON(files <= 0 || files > MODELS || count > 3);
+    for (int i = 0; i < files; i++) {
+        for (uint32_t k = 0; k < count; k++) {
+            struct which *w = &cases[n++];
+            snprintf(w->path, sizeof w->path, "models/%s", entries[i]->d_name);
+            snprintf(w->preset, sizeof w->preset, "%s", presets ? presets[k] : "");
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return cr_make_param_array(struct which, cases, n);
+}
 
 /* --- plans at real sizes ------------------------------------------------------------------ */
 
@@ -107,18 +150,16 @@ static void check_update(struct rig *rig, const char *what)
  * exactly; nothing the models hold today misses it. */
 ParameterizedTestParameters(models, plans)
 {
-    static int cases[3 * MODELS];
-    for (int i = 0; i < 3 * MODELS; i++)
-        cases[i] = i;
-    return cr_make_param_array(int, cases, 3 * MODELS);
+    static const char *const presets[] = {"preset=tiny", "preset=mini", "preset=small"};
+    return every_model(presets, 3);
 }
 
-ParameterizedTest(int *which, models, plans)
+ParameterizedTest(struct which *which, models, plans)
 {
-    const char *settings[] = {presets[*which % 3], NULL};
+    const char *settings[] = {which->preset, NULL};
     struct rig rig;
-    rig_model(&rig, models[*which / 3], settings);
-    const char *what = arena_printf(rig.arena, "%s %s", models[*which / 3], settings[0]);
+    rig_model(&rig, which->path, settings);
+    const char *what = arena_printf(rig.arena, "%s %s", which->path, which->preset);
     cr_assert(rig.model->programs.count >= 7);
     for (uint32_t i = 0; i < rig.model->programs.count; i++)
         check_plan(&rig, what, rig.model->programs.items[i].name);
@@ -141,20 +182,17 @@ static double model_flop(struct rig *rig, bool unfused)
 /* What `sedge bench` counts as work does not depend on which steps are one. */
 ParameterizedTestParameters(models, work)
 {
-    static int cases[MODELS];
-    for (int i = 0; i < MODELS; i++)
-        cases[i] = i;
-    return cr_make_param_array(int, cases, MODELS);
+    return every_model(NULL, 1);
 }
 
-ParameterizedTest(int *which, models, work)
+ParameterizedTest(struct which *which, models, work)
 {
     static const char *const settings[] = {"preset=tiny", NULL};
     struct rig rig;
-    rig_model(&rig, models[*which], settings);
+    rig_model(&rig, which->path, settings);
     double fused = model_flop(&rig, false), unfused = model_flop(&rig, true);
     cr_expect(fused > 1e6 && fabs(fused / unfused - 1) < 1e-12, "%s: %g fused, %g unfused",
-              models[*which], fused, unfused);
+              which->path, fused, unfused);
     rig_close(&rig);
 }
 
@@ -162,17 +200,35 @@ ParameterizedTest(int *which, models, work)
 
 #define BATCH 3
 #define LENGTH 6
-#define VOCAB 5
+#define STATES 6 /* the most */
 
 #define SMALL "dim=16", "heads=2", "layers=2", "vocab=5", "length=6", "dropout=0"
 static const char *const small[] = {SMALL, "cond=8", NULL};
 static const char *const time_free[] = {SMALL, NULL};
 /* exp(-sigma Q) of a table loses a digit with every 2 of |Q| sigma: at 2 single precision is
  * left. */
-static const char *const table[] = {SMALL, "cond=8",
-                                    "process.noise={geometric: {min: 1.0e-4, max: 1}}", NULL};
-static const char *const *const settings_of[MODELS] = {small, small, small, time_free, small,
-                                                       small, table, small, small};
+#define LITTLE_NOISE "process.noise={geometric: {min: 1.0e-4, max: 1}}"
+static const char *const table[] = {SMALL, "cond=8", LITTLE_NOISE, NULL};
+/* Three symbols, as many as the matrix has, and sequences of four, as the model says. */
+static const char *const matrix[] = {"dim=16",    "heads=2", "layers=2",   "vocab=3",
+                                     "dropout=0", "cond=8",  LITTLE_NOISE, NULL};
+
+/* The settings for a model that is made small by others than most are. */
+static const char *const *settings_of(const char *path)
+{
+    static const struct {
+        const char *path;
+        const char *const *settings;
+    } others[] = {{"models/radd.yaml", time_free},
+                  {"models/ordinal.yaml", table},
+                  {"models/enumerated.yaml", matrix},
+                  {"models/three-states.yaml", matrix},
+                  {"models/four-states.yaml", matrix}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(others[i].path, path) == 0)
+            return others[i].settings;
+    return small;
+}
 
 #define VALUES 15
 #define PROGRAMS 24
@@ -181,19 +237,20 @@ struct fields {
     int32_t x0[BATCH * LENGTH], x[BATCH * LENGTH];
     double t[BATCH], s[BATCH], sigma[BATCH], none[BATCH];
     float weight[BATCH * LENGTH];
-    uint8_t fixed[BATCH * LENGTH], hidden[BATCH * LENGTH], allowed[BATCH * LENGTH * (VOCAB + 1)];
+    uint8_t fixed[BATCH * LENGTH], hidden[BATCH * LENGTH], allowed[BATCH * LENGTH * STATES];
     int32_t label[BATCH];
-    float all[BATCH * LENGTH * (VOCAB + 1)];
+    float all[BATCH * LENGTH * STATES];
 };
 
 /* Tokens that are partly masked or, where that can happen, changed; times in the middle of the
- * range. */
+ * range. They serve sequences that are shorter as well. */
 static void fill_fields(struct fields *f, const struct chain *chain)
 {
+    cr_assert(chain->states <= STATES);
     for (int i = 0; i < BATCH * LENGTH; i++) {
-        f->x0[i] = i * 7 % VOCAB;
-        bool masked = i % 2 || chain_carries_over(chain);
-        int32_t changed = masked ? chain->states - 1 : (f->x0[i] + 1) % VOCAB;
+        f->x0[i] = i * 7 % chain->tokens;
+        int32_t last = chain->states - 1, next = (f->x0[i] + 1) % chain->tokens;
+        int32_t changed = i % 2 || chain_rate(chain, next, f->x0[i]) == 0 ? last : next;
         f->x[i] = i % 3 ? f->x0[i] : changed;
         f->weight[i] = i % 5 ? 1 : 0.5f;
         f->fixed[i] = i % 4 == 1;
@@ -201,9 +258,9 @@ static void fill_fields(struct fields *f, const struct chain *chain)
     }
     for (int i = 0; i < BATCH * LENGTH * chain->states; i++) {
         int place = i / chain->states, y = i % chain->states;
-        f->allowed[i] = y == f->x[place] || y == VOCAB || (place + y) % 4;
+        f->allowed[i] = y == f->x[place] || y == chain->tokens || (place + y) % 4;
     }
-    for (int i = 0; i < BATCH * LENGTH * (VOCAB + 1); i++)
+    for (int i = 0; i < BATCH * LENGTH * STATES; i++)
         f->all[i] = (float)(i % 7) / 3 - 1;
     for (int i = 0; i < BATCH; i++) {
         f->t[i] = 0.3 + 0.2 * i;
@@ -267,14 +324,26 @@ static void run_trial(struct trial *t, const char *what)
     cr_assert_eq(gradients > 0, strcmp(t->program->name, "train") == 0);
 }
 
+/* Whether `train` has noise that can be given: a time, tokens, and a weight for each. */
+static bool takes_noise(const char *path)
+{
+    struct rig rig;
+    struct rig_program p = {"train", BATCH, NULL, NULL};
+    rig_model(&rig, path, settings_of(path));
+    const struct graph *g = rig_elaborate(&rig, &p);
+    bool takes = graph_find(g, "t") && graph_find(g, "x") && graph_find(g, "weight");
+    rig_close(&rig);
+    return takes;
+}
+
 /* Every program: the graph as elaborated, with its gradients and nothing else done to it, on double
  * references against the compiled plan on kernels. */
-static void check_programs(int which, const char *const *bind, int64_t limit, bool unfused)
+static void check_programs(const char *path, const char *const *bind, int64_t limit, bool unfused)
 {
     struct rig rig;
     struct fields f;
     struct trial trials[PROGRAMS] = {0};
-    rig_model(&rig, models[which], settings_of[which]);
+    rig_model(&rig, path, settings_of(path));
     fill_fields(&f, &rig.model->processes[0].chain);
     uint32_t count = rig.model->programs.count;
     cr_assert(count <= PROGRAMS);
@@ -313,8 +382,7 @@ static void check_programs(int which, const char *const *bind, int64_t limit, bo
     rig_fill(&rig, 0.3);
     for (uint32_t i = 0; i < count; i++) {
         trials[i].loaded = rig_load(&rig, plans[i]);
-        run_trial(&trials[i],
-                  unfused ? arena_printf(rig.arena, "%s unfused", models[which]) : models[which]);
+        run_trial(&trials[i], unfused ? arena_printf(rig.arena, "%s unfused", path) : path);
     }
     rig_quiet(&rig);
     rig_close(&rig);
@@ -322,36 +390,30 @@ static void check_programs(int which, const char *const *bind, int64_t limit, bo
 
 ParameterizedTestParameters(models, compute_what_the_references_do)
 {
-    static int cases[MODELS];
-    for (int i = 0; i < MODELS; i++)
-        cases[i] = i;
-    return cr_make_param_array(int, cases, MODELS);
+    return every_model(NULL, 1);
 }
 
 /* `train` on its own draws, and on noise that is given; every program fused, and each node a step
  * of its own. */
-ParameterizedTest(int *which, models, compute_what_the_references_do)
+ParameterizedTest(struct which *which, models, compute_what_the_references_do)
 {
     static const char *const bind[] = {"x0", "t", "x", "weight", NULL};
     for (int unfused = 0; unfused < 2; unfused++) {
-        check_programs(*which, NULL, 0, unfused);
-        if (settings_of[*which] != time_free) /* whose loss has no t */
-            check_programs(*which, bind, 0, unfused);
+        check_programs(which->path, NULL, 0, unfused);
+        if (takes_noise(which->path))
+            check_programs(which->path, bind, 0, unfused);
     }
 }
 
 ParameterizedTestParameters(models, compute_the_same_in_little_memory)
 {
-    static int cases[MODELS];
-    for (int i = 0; i < MODELS; i++)
-        cases[i] = i;
-    return cr_make_param_array(int, cases, MODELS);
+    return every_model(NULL, 1);
 }
 
 /* The least arena there is: what can be computed twice, is. */
-ParameterizedTest(int *which, models, compute_the_same_in_little_memory)
+ParameterizedTest(struct which *which, models, compute_the_same_in_little_memory)
 {
-    check_programs(*which, NULL, 1, false);
+    check_programs(which->path, NULL, 1, false);
 }
 
 /* --- the same bits in less memory ---------------------------------------------------------- */
@@ -387,18 +449,15 @@ static void run_train(struct rig *rig, const struct plan *plan, struct fields *f
 
 ParameterizedTestParameters(models, memory_changes_no_bit)
 {
-    static int cases[MODELS];
-    for (int i = 0; i < MODELS; i++)
-        cases[i] = i;
-    return cr_make_param_array(int, cases, MODELS);
+    return every_model(NULL, 1);
 }
 
-ParameterizedTest(int *which, models, memory_changes_no_bit)
+ParameterizedTest(struct which *which, models, memory_changes_no_bit)
 {
     struct rig rig, names;
     struct fields f;
     rig_open(&names);
-    rig_model(&rig, models[*which], deeper(&names, settings_of[*which]));
+    rig_model(&rig, which->path, deeper(&names, settings_of(which->path)));
     fill_fields(&f, &rig.model->processes[0].chain);
     struct rig_program p = {"train", BATCH, NULL, NULL};
     struct compile_options all = {.gradients = true, .grad_outputs = true}, least = all;
@@ -406,7 +465,7 @@ ParameterizedTest(int *which, models, memory_changes_no_bit)
     const struct plan *plans[] = {rig_compile(&rig, &p, &all), rig_compile(&rig, &p, &least)};
     int64_t most = plans[0]->arena_bytes, less = plans[1]->arena_bytes;
     cr_assert(less < most && plans[1]->certificate.again_flop > 0, "%s: %lld bytes, then %lld",
-              models[*which], (long long)most, (long long)less);
+              which->path, (long long)most, (long long)less);
     rig_state(&rig, &rig.model->states, 1);
     rig_fill(&rig, 0.3);
     uint32_t count = plans[0]->output_count;
@@ -418,8 +477,8 @@ ParameterizedTest(int *which, models, memory_changes_no_bit)
     for (uint32_t i = 0; i < count; i++) {
         size_t bytes = (size_t)plans[0]->tensors[plans[0]->outputs[i].tensor].bytes;
         cr_assert_str_eq(plans[0]->outputs[i].name, plans[1]->outputs[i].name);
-        cr_assert(memcmp(outputs[0][i], outputs[1][i], bytes) == 0, "%s: %s differs",
-                  models[*which], plans[0]->outputs[i].name);
+        cr_assert(memcmp(outputs[0][i], outputs[1][i], bytes) == 0, "%s: %s differs", which->path,
+                  plans[0]->outputs[i].name);
     }
     rig_quiet(&rig);
     rig_close(&rig);
