@@ -1,32 +1,46 @@
 /* The vocabulary head and the draw of a reverse step as one op: logits are made, drawn from and
  * forgotten a chunk of rows at a time, so that no more of them than a chunk is ever in memory.
- * Emitted by passes/fuse_draw.c, for chains that do nothing but mask.
+ * Emitted by passes/fuse_draw.c, for flat chains: the law of a table's step is a product with P,
+ * which is made for sequences, not for rows.
  *
- *   z = h W^T + b,   the law of a step at a mask, by z;   a token that is there stays
+ *   z = h W^T + b,   the law of a step at x, by z;   what cannot move stays
  *
- * By form, z is what score_output takes (`score`) or x0_output (`law`). By step, as the ops of
- * these names draw from what is made of it:
+ * By form, z is what score_output takes (`score`), x0_output (`law`) or cavity_output (`cavity`).
+ * By step, as the ops of these names draw from what is made of it:
  *   tweedie, euler, euler_linear, denoise
- *               scores: those of `score`, projected where the process says so, or those that the
- *               law comes to
- *   ancestral   a law: that of `law`, or the one that the scores imply
- *   base        base_draw, from scores that need no projection
+ *               scores: those of `score`, or those that the law comes to; projected where asked
+ *   ancestral   a law: that of the form, or under absorption the one that the scores imply
+ *   base        base_draw, from scores, where the forward chain ends in the mask
  * The arithmetic is that of the separate ops, row by row, and so are the tokens. */
+#include "ops/head_draw.h"
 #include "ops/chain.h"
 #include "ops/head_rows.h"
 #include "ops/kernels/attrs.h"
 #include "ops/ops.h"
-#include "ops/reverse.h"
 #include "ops/rules.h"
 #include "ops/sampler.h"
 
 #include "graph/base/check.h"
 
-#include <math.h>
 #include <stdlib.h>
 
+const struct draw_inputs draw_steps[DRAW_STEPS] = {
+    [DRAW_TWEEDIE] = {&op_tweedie, .from = 1, .sigma = 2, .to = 3, .keep = 4, .u = 5},
+    [DRAW_EULER] = {&op_euler, .from = 1, .to = 2, .keep = 3, .u = 4},
+    [DRAW_EULER_LINEAR] = {&op_euler_linear, .from = 1, .to = 2, .keep = 3, .u = 4},
+    [DRAW_DENOISE] = {&op_denoise, .from = 1, .sigma = 2, .keep = 3, .u = 4},
+    [DRAW_ANCESTRAL] = {&op_ancestral, .from = 1, .sigma = 2, .to = 3, .keep = 4, .u = 5},
+    [DRAW_BASE] = {&op_base_draw, .sigma = 1, .from = 2, .u = 3},
+};
+
+const struct draw_ops draw_forms[DRAW_FORMS] = {
+    [DRAW_BY_SCORE] = {{&op_score_output}, {&op_score_posterior, &op_score_output}},
+    [DRAW_BY_LAW] = {{&op_posterior_score, &op_x0_output}, {&op_x0_output}},
+    [DRAW_BY_CAVITY] = {{&op_cavity_score, &op_cavity_output}, {&op_cavity_output}},
+};
+
 static const char *const layouts[] = {"out_in", "in_out", NULL};
-static const char *const forms[] = {"score", "law", NULL};
+static const char *const forms[] = {"score", "law", "cavity", NULL};
 static const char *const steps[] = {"tweedie", "euler", "euler_linear", "denoise", "ancestral",
                                     "base",    NULL};
 static const char *const results[] = {"x", "clamped", NULL};
@@ -36,6 +50,7 @@ static const struct op_attr draw_attrs[] = {
     [HEAD_DRAW_FORM] = {"form", ATTR_CHOICE, "score", "what the logits are", forms},
     [HEAD_DRAW_STEP] = {"step", ATTR_CHOICE, "tweedie", "what is drawn", steps},
     [HEAD_DRAW_SCALE] = {"scale_by_sigma", ATTR_BOOL, "false", "as of score_output", NULL},
+    [HEAD_DRAW_PROJECT] = {"project", ATTR_BOOL, "false", "by project_score", NULL},
     {0},
 };
 
@@ -56,15 +71,18 @@ static const struct op_input draw_inputs[] = {
     {0},
 };
 
-static bool has_to(int64_t step)
-{
-    return step != DRAW_DENOISE && step != DRAW_BASE;
-}
-
 /* Whether weights may be negative: then a second result counts them, by row. */
 static bool has_count(int64_t step)
 {
     return step == DRAW_TWEEDIE || step == DRAW_EULER_LINEAR;
+}
+
+/* Whether the chain has such a step by such a head. */
+static bool has_step(const struct chain *chain, int64_t step, int64_t form)
+{
+    if (step == DRAW_ANCESTRAL && form == DRAW_BY_SCORE)
+        return chain_carries_over(chain);
+    return step == DRAW_BASE ? chain_leaks(chain) : chain->kind == CHAIN_FLAT;
 }
 
 static bool draw_shape(struct op_call *call)
@@ -76,8 +94,9 @@ static bool draw_shape(struct op_call *call)
         !chain_expect_times(call, IN_SIGMA, IN_X) || !chain_expect_keep(call, IN_U, IN_X) ||
         (op_has(call, IN_TO) && !chain_expect_times(call, IN_TO, IN_X)))
         return false;
-    if (head_states(call, layout) != chain->states || !chain_carries_over(chain) ||
-        op_has(call, IN_TO) != has_to(step))
+    if (head_states(call, layout) != chain->states ||
+        !has_step(chain, step, call->attr[HEAD_DRAW_FORM].integer) ||
+        op_has(call, IN_TO) != (draw_steps[step].to > 0))
         return op_error(call, "no step `%s` under this process: h %s, weight %s", steps[step],
                         rule_print(call, 0), rule_print(call, 1));
     call->out_count = has_count(step) ? 2 : 1;
@@ -100,124 +119,119 @@ static int64_t draw_workspace(const struct op_call *call)
 
 /* --- the reference ------------------------------------------------------------------------ */
 
-/* Z, over the N tokens, plus what makes their exponentials sum to that of LOG_TOTAL. */
-static void normalise(double *z, int32_t n, double log_total)
+/* A number or a row of them, as a tensor of one position. */
+static struct ref_tensor one(double *data)
 {
-    double most = -INFINITY, sum = 0;
-    for (int32_t y = 0; y < n; y++)
-        most = fmax(most, z[y]);
-    for (int32_t y = 0; y < n; y++)
-        sum += exp(z[y] - most);
-    for (int32_t y = 0; y < n; y++)
-        z[y] += log_total - most - log(sum);
+    return (struct ref_tensor){.rank = 1, .dim = {1}, .data = data};
+}
+static struct ref_tensor row_of(double *data, int64_t states)
+{
+    return (struct ref_tensor){.rank = 2, .dim = {1, states}, .data = data};
 }
 
-/* Logits at a mask, at the noise of P, become what the step takes. */
-static void make_row(const struct ref_call *call, const struct transition *p, double *z)
+/* A position: its tensors, of which Z goes from logits to what is drawn from. */
+struct position {
+    const struct ref_call *call;
+    double x, sigma, to, u;
+    double *z, *made; /* rows over the states: OP makes the latter of the former */
+};
+
+static void make(struct position *t, const struct op *op)
 {
-    const struct chain *chain = p->chain;
-    int64_t step = call->attr[HEAD_DRAW_STEP].integer;
-    bool scores = call->attr[HEAD_DRAW_FORM].integer == FORM_SCORE;
-    bool own = scores && (step == DRAW_BASE || (chain->raw && step != DRAW_ANCESTRAL));
-    if (own && call->attr[HEAD_DRAW_SCALE].flag)
-        for (int32_t y = 0; y < chain->tokens; y++)
-            z[y] -= log((double)chain->tokens) - transition_log_unmasked(p);
-    if (!own)
-        normalise(z, chain->tokens, step == DRAW_ANCESTRAL ? 0 : transition_log_unmasked(p));
-    z[chain->mask] = 0;
+    const int64_t states = t->call->chain->states;
+    const union attr attr[] = {[SCORE_OUTPUT_SCALE] = t->call->attr[HEAD_DRAW_SCALE]};
+    const struct ref_tensor in[] = {row_of(t->z, states), one(&t->x), one(&t->sigma)};
+    struct ref_tensor out = row_of(t->made, states);
+    const struct ref_call call = {.in_count = 3,
+                                  .out_count = 1,
+                                  .in = in,
+                                  .out = &out,
+                                  .attr = attr,
+                                  .chain = t->call->chain};
+    op->reference(&call);
+    double *made = t->made;
+    t->made = t->z;
+    t->z = made;
 }
 
-/* The weights of the ancestral step by its definition: masked until the end of the step, or not. */
-static void weigh_ancestral(const struct chain *chain, double from, double to, const double *log_p,
-                            double *weights)
+/* The token that is drawn; CLAMPED: how many weights were negative, where that is counted. */
+static double draw(struct position *t, int64_t step, bool cavity, double *clamped)
 {
-    struct transition t = transition_flat(chain, from), s = transition_flat(chain, fmin(from, to));
-    struct transition d = transition_flat(chain, from - fmin(from, to));
-    const int32_t mask = chain->mask;
-    weights[mask] = 0;
-    for (int32_t y = 0; y < chain->tokens; y++) {
-        double p = exp(log_p[y]) / transition_at(&t, mask, y);
-        weights[y] = transition_at(&d, mask, y) * transition_at(&s, y, y) * p;
-        weights[mask] += transition_at(&d, mask, mask) * transition_at(&s, mask, y) * p;
-    }
+    const struct draw_inputs *at = &draw_steps[step];
+    const union attr attr[] = {[ANCESTRAL_HEAD] = {.integer = cavity && step == DRAW_ANCESTRAL
+                                                                  ? ANCESTRAL_CAVITY
+                                                                  : ANCESTRAL_POSTERIOR}};
+    double y;
+    struct ref_tensor in[6] = {one(&t->x)}, out[] = {one(&y), one(clamped)};
+    in[at->from] = row_of(t->z, t->call->chain->states);
+    in[at->u] = one(&t->u);
+    if (at->sigma)
+        in[at->sigma] = one(&t->sigma);
+    if (at->to)
+        in[at->to] = one(&t->to);
+    const struct ref_call call = {.in_count = at->u + 1,
+                                  .out_count = has_count(step) ? 2 : 1,
+                                  .in = in,
+                                  .out = out,
+                                  .attr = attr,
+                                  .chain = t->call->chain};
+    at->op->reference(&call);
+    return y;
 }
 
-/* The weights of a mask in row ROW; returns how many were negative. */
-static double weigh(const struct ref_call *call, int64_t row, double *z, double *weights)
-{
-    const struct chain *chain = call->chain;
-    const double sigma = ref_time(&call->in[IN_SIGMA], row);
-    const double to = ref_has(call, IN_TO) ? ref_time(&call->in[IN_TO], row) : 0;
-    const int32_t x = chain->mask;
-    struct transition p = transition_flat(chain, sigma);
-    double negative = 0;
-    make_row(call, &p, z);
-    struct score_sums sums = ref_sums(chain, x, z);
-    struct chain_law law = law_base(chain, sigma, sums.others);
-    switch (call->attr[HEAD_DRAW_STEP].integer) {
-    case DRAW_DENOISE:
-        ref_decoder(&p, x, z, NULL, weights);
-        return 0;
-    case DRAW_ANCESTRAL:
-        weigh_ancestral(chain, sigma, to, z, weights);
-        return 0;
-    case DRAW_TWEEDIE:
-        law = law_tweedie(chain, x, fmax(0, sigma - to), sums, false);
-        break;
-    case DRAW_EULER:
-        law = law_euler(chain, x, to, sums);
-        break;
-    case DRAW_EULER_LINEAR:
-        law = law_euler_linear(chain, x, to, sums);
-        break;
-    default:
-        break;
-    }
-    for (int32_t y = 0; y < chain->states; y++) {
-        weights[y] = law_raw(&law, y, exp(z[y]));
-        negative += weights[y] < 0;
-    }
-    return negative;
-}
-
+/* Row by row what the ops that it stands for do. */
 static void draw_reference(const struct ref_call *call)
 {
-    const struct chain *chain = call->chain;
-    const struct ref_tensor *x = &call->in[IN_X];
-    struct chain_walk walk = ref_walk(x);
-    struct head t = head_open(call, call->attr[HEAD_DRAW_LAYOUT].integer, IN_BIAS, false);
-    double *weights = calloc((size_t)chain->states, sizeof *weights);
-    BUG_ON(!weights);
+    const struct chain_walk walk = ref_walk(&call->in[IN_X]);
+    const int64_t step = call->attr[HEAD_DRAW_STEP].integer;
+    const int64_t form = call->attr[HEAD_DRAW_FORM].integer;
+    const bool law = step == DRAW_ANCESTRAL;
+    const struct op *const *ops = law ? draw_forms[form].law : draw_forms[form].score;
+    struct head head = head_open(call, call->attr[HEAD_DRAW_LAYOUT].integer, IN_BIAS, false);
+    double *rows = calloc(2 * (size_t)head.states, sizeof *rows);
+    BUG_ON(!rows);
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
-        int64_t row = p / walk.length;
-        call->out[0].data[p] = x->data[p];
-        if (chain_frozen(chain, (int32_t)x->data[p]))
-            continue;
-        head_logits(&t, p);
-        double negative = weigh(call, row, t.z, weights);
-        call->out[0].data[p] =
-            ref_draw(weights, chain->states, chain->mask, call->in[IN_U].data[p]);
+        const int64_t row = p / walk.length;
+        struct position t = {.call = call,
+                             .x = call->in[IN_X].data[p],
+                             .sigma = ref_time(&call->in[IN_SIGMA], row),
+                             .to = ref_has(call, IN_TO) ? ref_time(&call->in[IN_TO], row) : 0,
+                             .u = call->in[IN_U].data[p],
+                             .z = rows,
+                             .made = rows + head.states};
+        double clamped = 0;
+        head_logits(&head, p);
+        memcpy(t.z, head.z, (size_t)head.states * sizeof *t.z);
+        for (int i = DRAW_OPS_MOST; i-- > 0;)
+            if (ops[i])
+                make(&t, ops[i]);
+        if (call->attr[HEAD_DRAW_PROJECT].flag)
+            make(&t, &op_project_score);
+        call->out[0].data[p] = draw(&t, step, form == DRAW_BY_CAVITY, &clamped);
         if (call->out_count > 1)
-            call->out[1].data[row] += negative;
+            call->out[1].data[row] += clamped;
     }
-    free(weights);
-    free(t.z);
+    free(rows);
+    free(head.z);
 }
 
 static const struct op_case draw_cases[] = {
-    {"f32[2,3,8] f32[6,8] token[2,3] f64[2] f64[2,3] f64[2] f32[6]", "scale_by_sigma=true",
-     "absorb 5"},
-    {"f32[3,1,1] f32[2,1] token[3,1] f64[] f64[3,1] f64[] _", NULL, "absorb 1"},
+    {"f32[2,3,8] f32[6,8] token[2,3] f64[2] f64[2,3] f64[2] f32[6]",
+     "project=true scale_by_sigma=true", "absorb 5"},
+    {"f32[3,1,1] f32[2,1] token[3,1] f64[] f64[3,1] f64[] _", "project=true", "absorb 1"},
     {"f32[2,7,5] f32[6,5] token[2,7] f64[2] f64[2,7] f64[] f32[6]", "scale_by_sigma=true",
      "raw absorb 5"},
     {"f32[11,3] f32[3,8] token[11] f64[11] f64[11] f64[11] f32[8]", "form=law layout=in_out",
      "absorb 7"},
-    {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] f64[3] _", "step=euler", "absorb 5"},
+    {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] f64[3] _", "step=euler project=true",
+     "absorb 5"},
     {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] f64[] _", "step=euler form=law", "absorb 5"},
-    {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] f64[3] _", "step=euler_linear", "absorb 5"},
+    {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] f64[3] _", "step=euler_linear project=true",
+     "absorb 5"},
     {"f32[13,4] f32[6,4] token[13] f64[13] f64[13] f64[] f32[6]", "step=euler_linear form=law",
      "absorb 5"},
-    {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] _ f32[6]", "step=denoise", "absorb 5"},
+    {"f32[3,5,4] f32[6,4] token[3,5] f64[3] f64[3,5] _ f32[6]", "step=denoise project=true",
+     "absorb 5"},
     {"f32[13,4] f32[6,4] token[13] f64[] f64[13] _ _", "step=denoise form=law", "absorb 5"},
     {"f32[3,7,4] f32[6,4] token[3,7] f64[3] f64[3,7] f64[3] f32[6]", "step=ancestral", "absorb 5"},
     {"f32[17,4] f32[6,4] token[17] f64[17] f64[17] f64[17] _", "step=ancestral form=law",
@@ -225,8 +239,32 @@ static const struct op_case draw_cases[] = {
     {"f32[3,7,4] f32[6,4] token[3,7] f64[3] f64[3,7] _ f32[6]", "step=base scale_by_sigma=true",
      "absorb 5"},
     {"f32[11,4] f32[6,4] token[11] f64[11] f64[11] _ _", "step=base form=law", "absorb 5"},
-    {"f32[3,347,2] f32[12,2] token[3,347] f64[3] f64[3,347] f64[3] _", NULL, "absorb 11"},
+    {"f32[3,347,2] f32[12,2] token[3,347] f64[3] f64[3,347] f64[3] _", "project=true", "absorb 11"},
     {"f32[2,5,3] f32[602,3] token[2,5] f64[2] f64[2,5] f64[2] _", "form=law", "absorb 601"},
+    {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] f64[3] f32[5]", "project=true", "uniform 5"},
+    {"f32[3,1,1] f32[2,1] token[3,1] f64[] f64[3,1] f64[] _", NULL, "raw uniform 2"},
+    {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] f64[] _", "step=euler project=true",
+     "uniform 5"},
+    {"f32[2,5,4] f32[4,7] token[2,5] f64[2] f64[2,5] f64[2] f32[7]",
+     "step=euler_linear form=law layout=in_out", "uniform 7"},
+    {"f32[3,5,4] f32[5,4] token[3,5] f64[3] f64[3,5] _ f32[5]",
+     "step=denoise form=cavity project=true", "uniform 5"},
+    {"f32[13,4] f32[5,4] token[13] f64[13] f64[13] f64[13] _", "step=ancestral form=cavity",
+     "uniform 5"},
+    {"f32[3,5,4] f32[5,4] token[3,5] f64[3] f64[3,5] f64[3] _", "step=ancestral form=law",
+     "uniform 5"},
+    {"f32[3,347,2] f32[11,2] token[3,347] f64[3] f64[3,347] f64[3] _", "project=true",
+     "uniform 11"},
+    {"f32[2,5,3] f32[601,3] token[2,5] f64[2] f64[2,5] f64[2] _", "form=cavity project=true",
+     "uniform 601"},
+    {"f32[3,5,4] f32[5,4] token[3,5] f64[3] f64[3,5] f64[3] _", "form=cavity project=true",
+     "mix 4 0.7 0.3 0"},
+    {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] _ f32[5]", "step=base form=cavity",
+     "mix 4 0.7 0.3 0"},
+    {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] _ _", "step=denoise project=true",
+     "mix 4 0.6 0.5 0.5"},
+    {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] f64[3] _", "step=ancestral form=cavity",
+     "mix 4 0.6 0.5 0.5"},
     {0},
 };
 

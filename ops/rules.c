@@ -163,6 +163,17 @@ uint32_t emit_expand(struct graph *graph, uint32_t x, uint32_t axis, const struc
     return graph_emit(graph, &op_expand, &x, 1, attr, like);
 }
 
+uint32_t emit_uniform(struct graph *graph, uint32_t tokens, const struct node *draw)
+{
+    const struct type *type = graph_type(graph, tokens);
+    const struct node like = {.origin = draw->origin, .stream = draw->stream};
+    union attr attr[] = {[UNIFORM_SHAPE] = rule_dims(graph, type->dim, type->rank),
+                         [UNIFORM_LOW] = {.real = 0},
+                         [UNIFORM_HIGH] = {.real = 1},
+                         [UNIFORM_STRATIFIED] = {.flag = false}};
+    return graph_emit(graph, &op_random_uniform, NULL, 0, attr, &like);
+}
+
 void cost_product(struct op_cost *cost, int64_t m, int64_t n, int64_t k)
 {
     BUG_ON(cost->product_count == OP_PRODUCTS_MAX);

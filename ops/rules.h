@@ -48,6 +48,8 @@ uint32_t emit_shaped(struct graph *graph, const struct op *op, uint32_t x, const
                      const struct node *like);
 /* X with an axis of size 1 inserted before AXIS. */
 uint32_t emit_expand(struct graph *graph, uint32_t x, uint32_t axis, const struct node *like);
+/* The numbers that the node DRAW would draw by itself, one for each of TOKENS, as a value. */
+uint32_t emit_uniform(struct graph *graph, uint32_t tokens, const struct node *draw);
 /* An attribute that holds a copy of COUNT dims. */
 union attr rule_dims(struct graph *graph, const struct dim *items, uint32_t count);
 

@@ -341,17 +341,9 @@ static void move_nodes(struct selection *s, uint32_t at)
  * draw. */
 static uint32_t uniform_numbers(struct selection *s)
 {
-    struct graph *g = s->g;
-    const struct node end = g->nodes[s->end];
-    const struct type *rows = graph_type(g, s->tokens);
-    if (given_numbers(s))
-        return given_numbers(s);
-    union attr attr[] = {[UNIFORM_SHAPE] = rule_dims(g, rows->dim, rows->rank),
-                         [UNIFORM_LOW] = {.real = 0},
-                         [UNIFORM_HIGH] = {.real = 1},
-                         [UNIFORM_STRATIFIED] = {.flag = false}};
-    const struct node like = {.origin = end.origin, .stream = end.stream};
-    return graph_emit(g, &op_random_uniform, NULL, 0, attr, &like);
+    const struct node end = s->g->nodes[s->end]; /* a copy: emitting moves the array */
+    uint32_t given = given_numbers(s);
+    return given ? given : emit_uniform(s->g, s->tokens, &end);
 }
 
 /* FLAGS, and not OUT. */

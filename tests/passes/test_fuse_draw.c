@@ -10,8 +10,8 @@
 
 TestSuite(fuse_draw, .init = open_fixture, .fini = close_fixture);
 
-#define HEAD_OF(SIGMA)                                                                             \
-    "graph p\nprocess main absorb 3 " SIGMA "\n"                                                   \
+#define HEAD_UNDER(CHAIN)                                                                          \
+    "graph p\nprocess main " CHAIN " 2 * t\n"                                                      \
     "state w parameter f32 [4, 2] zero\n"                                                          \
     "state b parameter f32 [4] zero\n"                                                             \
     "%1: f32 [5, 3, 2] = input\n"                                                                  \
@@ -21,7 +21,7 @@ TestSuite(fuse_draw, .init = open_fixture, .fini = close_fixture);
     "%5: f64 [5] = input\n"                                                                        \
     "%6: f64 [5] = input\n"                                                                        \
     "%7: f64 [5, 3] = input\n"
-#define HEAD HEAD_OF("2 * t")
+#define HEAD HEAD_UNDER("absorb 3")
 #define INPUTS "input x %4\ninput h %1\ninput sigma %5\ninput to %6\ninput u %7\n"
 #define LOGITS "%8: f32 [5, 3, 4] = linear %1, %2, %3 {out=4}\n"
 #define SCALED                                                                                     \
@@ -83,21 +83,24 @@ Test(fuse_draw, by_scores)
             "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6, _, %7 " STREAM INPUTS
             "output x %11\noutput clamped %12\n",
             HEAD "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "
-                 "{scale_by_sigma=true} process main\n" INPUTS "output x %8\noutput clamped %9\n");
+                 "{scale_by_sigma=true, project=true} process main\n" INPUTS
+                 "output x %8\noutput clamped %9\n");
     becomes(HEAD SCORE "%11: token main [5, 3] = euler %4, %10, %6, _, %7 " STREAM INPUTS
                        "output x %11\n",
             HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
-                 "{step=euler, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
+                 "{step=euler, scale_by_sigma=true, project=true} process main\n" INPUTS
+                 "output x %8\n");
     becomes(HEAD SCORE
             "%11: token main [5, 3], %12: f64 [5] = euler_linear %4, %10, %6, _, %7 " STREAM INPUTS
             "output x %11\noutput clamped %12\n",
             HEAD "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "
-                 "{step=euler_linear, scale_by_sigma=true} process main\n" INPUTS
+                 "{step=euler_linear, scale_by_sigma=true, project=true} process main\n" INPUTS
                  "output x %8\noutput clamped %9\n");
     becomes(HEAD SCORE "%11: token main [5, 3] = denoise %4, %10, %5, _, %7 " STREAM INPUTS
                        "output x %11\n",
             HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
-                 "{step=denoise, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
+                 "{step=denoise, scale_by_sigma=true, project=true} process main\n" INPUTS
+                 "output x %8\n");
 }
 
 Test(fuse_draw, by_scores_of_a_law)
@@ -137,23 +140,34 @@ Test(fuse_draw, where_sampling_starts)
                  "{form=law, step=base} process main\n" INPUTS "output x %8\n");
 }
 
-/* Scores as the network gives them, where the process says so. */
+/* Numbers of its own become an input. */
+Test(fuse_draw, by_its_own_numbers)
+{
+    expect_pass(pass_fuse,
+                HEAD SCORE "%11: token main [5, 3] = denoise %4, %10, %5 " STREAM INPUTS
+                           "output x %11\n",
+                HEAD "%8: f64 [5, 3] = random_uniform {shape=[5, 3]} stream 0x00000007\n"
+                     "%9: token main [5, 3] = head_draw %1, %2, %4, %5, %8, _, %3 "
+                     "{step=denoise, scale_by_sigma=true, project=true} process main\n" INPUTS
+                     "output x %9\n");
+}
+
+/* Scores as the network gives them, where the process or the program says so. */
 Test(fuse_draw, without_projection)
 {
-    becomes(HEAD_OF("raw 2 * t") SCALED
-            "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %9, %5, %6, _, %7 " STREAM INPUTS
-            "output x %11\noutput clamped %12\n",
-            HEAD_OF("raw 2 * t") "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, "
-                                 "%7, %6, %3 "
-                                 "{scale_by_sigma=true} process main\n" INPUTS
-                                 "output x %8\noutput clamped %9\n");
+#define TWEEDIE                                                                                    \
+    SCALED "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %9, %5, %6, _, %7 " STREAM INPUTS   \
+           "output x %11\noutput clamped %12\n"
+#define FUSED                                                                                      \
+    "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "                   \
+    "{scale_by_sigma=true} process main\n" INPUTS "output x %8\noutput clamped %9\n"
+    becomes(HEAD_UNDER("absorb 3 raw") TWEEDIE, HEAD_UNDER("absorb 3 raw") FUSED);
+    becomes(HEAD TWEEDIE, HEAD FUSED);
 }
 
 Test(fuse_draw, not_what_the_op_does_not_do)
 {
-    /* numbers of its own, positions that are kept, no mask */
-    stays(HEAD SCORE "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6 " STREAM INPUTS
-                     "output x %11\noutput clamped %12\n");
+    /* positions that are kept, no mask */
     stays(HEAD SCORE "%11: bool [5, 3] = const {value=1}\n"
                      "%12: token main [5, 3] = denoise %4, %10, %5, %11, %7 " STREAM INPUTS
                      "output x %12\n");
@@ -162,10 +176,6 @@ Test(fuse_draw, not_what_the_op_does_not_do)
     stays(HEAD LAW
           "%11: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 {head=cavity} " STREAM INPUTS
           "output x %11\n");
-    /* scores of the network itself, of which the process says that they are projected */
-    stays(HEAD SCALED
-          "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %9, %5, %6, _, %7 " STREAM INPUTS
-          "output x %11\noutput clamped %12\n");
     /* at other noise */
     stays(HEAD SCORE "%11: token main [5, 3] = denoise %4, %10, %6, _, %7 " STREAM INPUTS
                      "output x %11\n");
@@ -183,18 +193,60 @@ Test(fuse_draw, not_what_is_wanted)
                    "output x %11\noutput raw %8\n");
 }
 
-/* Under a chain that moves every token. */
+/* Under chains that move every token, and by a law that is given the other tokens alone. */
+#define UNIFORM HEAD_UNDER("uniform 4")
+#define MIX HEAD_UNDER("{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: false}} 3")
+#define UNSCALED                                                                                   \
+    LOGITS "%9: f32 [5, 3, 4] = score_output %8, %4, %5 process main\n"                            \
+           "%10: f32 [5, 3, 4] = project_score %9, %4, %5 process main\n"
+#define CAVITY LOGITS "%9: f32 [5, 3, 4] = cavity_output %8 process main\n"
+#define CAVITY_SCORE                                                                               \
+    CAVITY "%10: f32 [5, 3, 4] = cavity_score %9, %4, %5 process main\n"                           \
+           "%11: f32 [5, 3, 4] = project_score %10, %4, %5 process main\n"
+
+Test(fuse_draw, under_any_flat_chain)
+{
+    becomes(UNIFORM UNSCALED
+            "%11: token main [5, 3], %12: f64 [5] = tweedie %4, %10, %5, %6, _, %7 " STREAM INPUTS
+            "output x %11\noutput clamped %12\n",
+            UNIFORM "%8: token main [5, 3], %9: f64 [5] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                    "{project=true} process main\n" INPUTS "output x %8\noutput clamped %9\n");
+    becomes(UNIFORM LAW_SCORE "%11: token main [5, 3] = euler %4, %10, %6, _, %7 " STREAM INPUTS
+                              "output x %11\n",
+            UNIFORM "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                    "{form=law, step=euler} process main\n" INPUTS "output x %8\n");
+    becomes(UNIFORM LAW "%10: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 " STREAM INPUTS
+                        "output x %10\n",
+            UNIFORM "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                    "{form=law, step=ancestral} process main\n" INPUTS "output x %8\n");
+}
+
+Test(fuse_draw, by_cavities)
+{
+    becomes(UNIFORM CAVITY_SCORE
+            "%12: token main [5, 3] = denoise %4, %11, %5, _, %7 " STREAM INPUTS "output x %12\n",
+            UNIFORM "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
+                    "{form=cavity, step=denoise, project=true} process main\n" INPUTS
+                    "output x %8\n");
+    becomes(MIX CAVITY
+            "%10: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 {head=cavity} " STREAM INPUTS
+            "output x %10\n",
+            MIX "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                "{form=cavity, step=ancestral} process main\n" INPUTS "output x %8\n");
+    becomes(MIX CAVITY_SCORE "%12: token main [5, 3] = base_draw %4, %5, %11, %7 " STREAM INPUTS
+                             "output x %12\n",
+            MIX "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, _, %3 "
+                "{form=cavity, step=base, project=true} process main\n" INPUTS "output x %8\n");
+    /* one law taken for the other */
+    stays(UNIFORM CAVITY "%10: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 " STREAM INPUTS
+                         "output x %10\n");
+}
+
+/* A table's step is a product with P, for sequences. A mask that comes and goes is no start. */
 Test(fuse_draw, not_under_every_chain)
 {
-    stays("graph p\nprocess main uniform 4 2 * t\n"
-          "state w parameter f32 [4, 2] zero\n"
-          "%1: f32 [5, 2] = input\n"
-          "%2: f32 [4, 2] = state w\n"
-          "%3: token main [5] = input\n"
-          "%4: f64 [5] = input\n"
-          "%5: f64 [5] = input\n"
-          "%6: f32 [5, 4] = linear %1, %2, _ {out=4, bias=false}\n"
-          "%7: f32 [5, 4] = x0_output %6, %3, %4 process main\n"
-          "%8: token main [5] = ancestral %3, %7, %4, %4, _, %5 " STREAM
-          "input h %1\ninput x %3\ninput sigma %4\ninput u %5\noutput x %8\n");
+    stays(HEAD_UNDER("{band: {width: 1}} 4") UNSCALED
+          "%11: token main [5, 3] = denoise %4, %10, %5, _, %7 " STREAM INPUTS "output x %11\n");
+    stays(HEAD_UNDER("{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: true}} 3") CAVITY_SCORE
+          "%12: token main [5, 3] = base_draw %4, %5, %11, %7 " STREAM INPUTS "output x %12\n");
 }

@@ -15,32 +15,35 @@ struct draws {
     const struct kernel_call *call;
     const struct chain *chain;
     enum draw_step step;
-    bool scores, scaled;
+    enum draw_form form;
+    bool scaled, projected;
     int64_t length; /* of a row of the first axis of x */
     float *logits;  /* of a chunk */
     void *room;     /* of its product */
 };
 
-/* Z of a mask, at noise P, becomes what the step takes. */
-static void make_row(const struct draws *t, const struct transition *p, float *z)
+/* Z of X, at noise P, becomes what the step takes: scores, or a law. */
+static void make_row(const struct draws *t, const struct transition *p, int32_t x, float *z)
 {
-    const struct chain *chain = t->chain;
-    const int32_t mask = chain->mask;
-    if (t->scores)
-        score_output_row(p, t->scaled, z, mask, z);
-    if (!t->scores || t->step == DRAW_ANCESTRAL)
-        law_output_row(p, mask, z, z);
-    else if (t->step != DRAW_BASE && !chain->raw)
-        project_masked(p, z, z);
-    if (!t->scores && t->step != DRAW_ANCESTRAL) {
-        struct flat_row row = flat_open(p, z, mask, false);
+    const bool law = t->step == DRAW_ANCESTRAL, cavity = t->form == DRAW_BY_CAVITY;
+    if (t->form == DRAW_BY_SCORE)
+        score_output_row(p, t->scaled, z, x, z);
+    if (cavity)
+        law_normalise(t->chain, z, z);
+    else if (law || t->form == DRAW_BY_LAW)
+        law_output_row(p, x, z, z);
+    if (law)
+        return;
+    if (t->form != DRAW_BY_SCORE) {
+        struct flat_row row = flat_open(p, z, x, cavity);
         score_flat(&row, z);
     }
-    z[mask] = t->step == DRAW_ANCESTRAL ? -INFINITY : 0;
+    if (t->projected)
+        project_row(p, x, z, z);
 }
 
-static int32_t draw_mask(const struct draws *t, int64_t row, const float *z, double u,
-                         double *clamped)
+static int32_t draw_state(const struct draws *t, int64_t row, int32_t x, const float *z, double u,
+                          double *clamped)
 {
     const struct chain *chain = t->chain;
     const struct kernel_call *call = t->call;
@@ -53,10 +56,16 @@ static int32_t draw_mask(const struct draws *t, int64_t row, const float *z, dou
     if (t->step == DRAW_BASE)
         return base_token(chain, sigma, z, u);
     if (t->step != DRAW_ANCESTRAL)
-        return step_draw(chain, t->step, time, false, chain->mask, z, u, clamped);
+        return step_draw(chain, t->step, time, false, x, z, u, clamped);
     struct step_transitions p = {transition_flat(chain, sigma), transition_flat(chain, end),
                                  transition_flat(chain, sigma - end)};
-    return ancestral_draw(z, &p, chain->mask, false, u);
+    return ancestral_draw(z, &p, x, t->form == DRAW_BY_CAVITY, u);
+}
+
+/* Whether X stays, whatever the network says. */
+static bool stays(const struct draws *t, int32_t x)
+{
+    return t->step == DRAW_BASE ? x != t->chain->mask : chain_frozen(t->chain, x);
 }
 
 /* Numbers to draw by that are none. */
@@ -72,17 +81,17 @@ static int64_t count_lawless(const float *z, int64_t n)
 static void draw_row_of(const struct draws *t, int64_t r, float *z)
 {
     const struct kernel_call *call = t->call;
-    const int32_t *x = call->in[IN_X].data;
+    const int32_t x = ((const int32_t *)call->in[IN_X].data)[r];
     const int64_t row = r / t->length;
     double clamped = 0;
-    ((int32_t *)call->out[0].data)[r] = x[r];
-    if (chain_frozen(t->chain, x[r]))
+    ((int32_t *)call->out[0].data)[r] = x;
+    if (stays(t, x))
         return;
     struct transition p = transition_flat(t->chain, time_at(&call->in[IN_SIGMA], row));
-    make_row(t, &p, z);
+    make_row(t, &p, x, z);
     int64_t lawless = call->lawless ? count_lawless(z, t->chain->states) : 0;
     double u = ((const double *)call->in[IN_U].data)[r];
-    ((int32_t *)call->out[0].data)[r] = draw_mask(t, row, z, u, &clamped);
+    ((int32_t *)call->out[0].data)[r] = draw_state(t, row, x, z, u, &clamped);
     if (lawless)
 #pragma omp atomic
         *call->lawless += lawless;
@@ -115,8 +124,9 @@ static void head_draw(const struct kernel_call *call)
     const struct draws t = {.call = call,
                             .chain = call->chain,
                             .step = (enum draw_step)call->attr[HEAD_DRAW_STEP].integer,
-                            .scores = call->attr[HEAD_DRAW_FORM].integer == FORM_SCORE,
+                            .form = (enum draw_form)call->attr[HEAD_DRAW_FORM].integer,
                             .scaled = call->attr[HEAD_DRAW_SCALE].flag,
+                            .projected = call->attr[HEAD_DRAW_PROJECT].flag && !call->chain->raw,
                             .length = at.length,
                             .logits = call->workspace,
                             .room = (char *)call->workspace +

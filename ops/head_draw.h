@@ -1,0 +1,27 @@
+/* What the fused head of a draw stands for, op by op: shared by its reference, which runs them, and
+ * by the pass that puts it in their place. */
+#ifndef SEDGE_OPS_HEAD_DRAW_H
+#define SEDGE_OPS_HEAD_DRAW_H
+
+#include "graph/op.h"
+
+/* By enum draw_step: the draw, and which of its inputs are what. Input 0 is the tokens; 0: there is
+ * no such input. */
+struct draw_inputs {
+    const struct op *op;
+    uint32_t from; /* scores, or the law */
+    uint32_t sigma, to, keep, u;
+};
+#define DRAW_STEPS 6
+extern const struct draw_inputs draw_steps[DRAW_STEPS];
+
+/* By enum draw_form: the ops that make scores, or a law, of logits, from the last on; scores may be
+ * projected then. Those of more inputs than one take tokens and noise as the second and third. */
+#define DRAW_FORMS 3
+#define DRAW_OPS_MOST 2
+struct draw_ops {
+    const struct op *score[DRAW_OPS_MOST], *law[DRAW_OPS_MOST];
+};
+extern const struct draw_ops draw_forms[DRAW_FORMS];
+
+#endif
