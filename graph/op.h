@@ -178,7 +178,7 @@ enum op_flag {
  * that nothing moves. What the result is there: zero, or the token. */
 struct op_idle {
     uint32_t tokens; /* value, of the axes of result 0 */
-    bool stays;      /* the result is the token; else zero */
+    bool stays;      /* the result is the token, or what OTHERWISE says; else zero */
     uint32_t keep;   /* value: positions that keep their token, or VALUE_NONE */
     /* 1 + the input of numbers that the node draws by, one a position (absent: it draws them
      * itself); 0: it draws nothing. */
@@ -186,6 +186,9 @@ struct op_idle {
     /* Emits the chance, f64 [rows], that a token moves at all: those whose number is above it stay.
      * NULL: that depends on the network. */
     uint32_t (*chance)(struct graph *graph, const struct node *node);
+    /* Emits the tokens that come out where the network is not asked, by the numbers UNIFORM. NULL:
+     * those that were there. */
+    uint32_t (*otherwise)(struct graph *graph, const struct node *node, uint32_t uniform);
 };
 
 struct op {

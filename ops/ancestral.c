@@ -41,11 +41,9 @@ static bool ancestral_shape(struct op_call *call)
 static bool ancestral_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
     const struct op *law = graph->nodes[graph->values[node->in[1]].node].op;
-    bool idle = sampler_idle(graph, node, 4, out);
-    if (law == &op_x0_output || law == &op_cavity_output || law == &op_score_posterior ||
-        law == &op_restrict)
-        out->chance = sampler_reveal_chance; /* they sum to one */
-    return idle;
+    bool told = law == &op_x0_output || law == &op_cavity_output || law == &op_score_posterior ||
+                law == &op_restrict; /* they sum to one */
+    return sampler_idle(graph, node, 4, told ? sampler_reveal_chance : NULL, out);
 }
 
 static void ancestral_cost(const struct op_call *call, struct op_cost *out)

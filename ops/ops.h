@@ -64,7 +64,7 @@ extern const struct op op_categorical, op_draw_law;
 extern const struct op op_base_cost, op_base_draw, op_reconstruction;
 /* ancestral.c, event.c, corrector.c, reveal.c, restrict.c: samplers */
 extern const struct op op_ancestral, op_first_hit, op_reveal_one, op_masked_one, op_thin_next,
-    op_thin_jump, op_corrector, op_remask, op_confidence, op_reveal, op_restrict;
+    op_thin_jump, op_corrector, op_remask, op_mask_again, op_confidence, op_reveal, op_restrict;
 /* head.c, head_score.c: laws of the clean token, and their scores */
 extern const struct op op_x0_output, op_x0_output_backward, op_cavity_output, op_score_posterior,
     op_posterior_score, op_posterior_score_backward, op_cavity_score, op_cavity_score_backward;

@@ -23,15 +23,24 @@ static void reveal_cost(const struct op_call *call, struct op_cost *out)
  *           a_t)
  * where r is at most min(1, (1 - a_s) / a_t); what is above is taken as that. The marginals of one
  * position are those of the process whatever r is. */
+#define INPUT_SHARE                                                                                \
+    {                                                                                              \
+        "r", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: share of tokens that are masked again",    \
+            DOMAIN_UNIT                                                                            \
+    }
+#define INPUT_FROM                                                                                 \
+    {                                                                                              \
+        "sigma_t", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise before the step",        \
+            DOMAIN_POSITIVE                                                                        \
+    }
+#define INPUT_TO                                                                                   \
+    {                                                                                              \
+        "sigma_s", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise after it, less",         \
+            DOMAIN_UNIT                                                                            \
+    }
 static const struct op_input remask_inputs[] = {
-    SAMPLER_INPUT_X,
-    INPUT_LAW,
-    {"sigma_t", IN_F64, 0, "f64 [rows] or []: total noise before the step", DOMAIN_POSITIVE},
-    {"sigma_s", IN_F64, 0, "f64 [rows] or []: total noise after it, less", DOMAIN_UNIT},
-    {"r", IN_F64, 0, "f64 [rows] or []: share of tokens that are masked again", DOMAIN_UNIT},
-    SAMPLER_INPUT_KEEP,
-    SAMPLER_INPUT_U,
-    {0},
+    SAMPLER_INPUT_X, INPUT_LAW,          INPUT_FROM,      INPUT_TO,
+    INPUT_SHARE,     SAMPLER_INPUT_KEEP, SAMPLER_INPUT_U, {0},
 };
 
 static bool remask_shape(struct op_call *call)
@@ -41,6 +50,22 @@ static bool remask_shape(struct op_call *call)
            chain_expect_times(call, 2, 0) && chain_expect_times(call, 3, 0) &&
            chain_expect_times(call, 4, 0) && chain_expect_keep(call, 5, 0) &&
            chain_expect_keep(call, 6, 0) && sampler_expect_masked(call, "remasking");
+}
+
+/* What is masked again needs no law. */
+static uint32_t remask_otherwise(struct graph *graph, const struct node *node, uint32_t uniform)
+{
+    const struct node n = *node; /* a copy: emitting moves the array */
+    const uint32_t keep = n.in_count > 5 ? n.in[5] : VALUE_NONE;
+    const uint32_t in[] = {n.in[0], n.in[2], n.in[3], n.in[4], keep, uniform};
+    return graph_emit(graph, &op_mask_again, in, 6, NULL, &n);
+}
+
+static bool remask_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
+{
+    bool idle = sampler_idle(graph, node, 5, sampler_remask_chance, out);
+    out->otherwise = remask_otherwise;
+    return idle;
 }
 
 struct remask_context {
@@ -64,6 +89,19 @@ static double remask_weight(const void *context, int32_t y)
     return total * fmax(0, 1 - c->alpha_s - r * c->alpha_t) / (1 - c->alpha_t);
 }
 
+/* Of X in row ROW, by the inputs from FIRST on: times and share. */
+static struct remask_context remask_at(const struct ref_call *call, uint32_t first, int64_t row,
+                                       int32_t x)
+{
+    const double absorb = call->chain->absorb, from = ref_time(&call->in[first], row);
+    return (struct remask_context){call->chain,
+                                   NULL,
+                                   x,
+                                   exp(-absorb * from),
+                                   exp(-absorb * fmin(from, ref_time(&call->in[first + 1], row))),
+                                   ref_time(&call->in[first + 2], row)};
+}
+
 static void remask_reference(const struct ref_call *call)
 {
     struct chain_walk walk = ref_walk(&call->in[0]);
@@ -71,13 +109,8 @@ static void remask_reference(const struct ref_call *call)
     for (int64_t p = 0; p < walk.rows * walk.length; p++) {
         int64_t row = p / walk.length;
         int32_t x = (int32_t)call->in[0].data[p];
-        double from = ref_time(&call->in[2], row), to = fmin(from, ref_time(&call->in[3], row));
-        struct remask_context c = {chain,
-                                   call->in[1].data + p * chain->states,
-                                   x,
-                                   exp(-chain->absorb * from),
-                                   exp(-chain->absorb * to),
-                                   ref_time(&call->in[4], row)};
+        struct remask_context c = remask_at(call, 2, row, x);
+        c.log_p = call->in[1].data + p * chain->states;
         double u = ref_position_uniform(call, 6, row, p % walk.length, walk.length);
         call->out[0].data[p] =
             ref_kept(call, 5, p) ? x : ref_pick(remask_weight, &c, chain->states, x, u);
@@ -99,12 +132,62 @@ const struct op op_remask = {
     .results = sampler_result_x,
     .result_count = 1,
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
-    .rows = ROWS_SEQUENCE,
+    .rows = ROWS_POSITION,
     .shape = remask_shape,
+    .idle = remask_idle,
     .cost = reveal_cost,
     .inplace = 1,
     .reference = remask_reference,
     .cases = remask_cases,
+};
+
+/* mask_again: what remask does to tokens; masks stay. */
+static const struct op_input mask_again_inputs[] = {
+    SAMPLER_INPUT_X, INPUT_FROM, INPUT_TO, INPUT_SHARE, SAMPLER_INPUT_KEEP, SAMPLER_INPUT_U, {0},
+};
+
+static bool mask_again_shape(struct op_call *call)
+{
+    call->out[0] = call->in[0];
+    return chain_expect_tokens(call, 0, 0) && chain_expect_times(call, 1, 0) &&
+           chain_expect_times(call, 2, 0) && chain_expect_times(call, 3, 0) &&
+           chain_expect_keep(call, 4, 0) && chain_expect_keep(call, 5, 0) &&
+           sampler_expect_masked(call, "remasking");
+}
+
+static void mask_again_reference(const struct ref_call *call)
+{
+    struct chain_walk walk = ref_walk(&call->in[0]);
+    for (int64_t p = 0; p < walk.rows * walk.length; p++) {
+        int64_t row = p / walk.length;
+        int32_t x = (int32_t)call->in[0].data[p];
+        struct remask_context c = remask_at(call, 1, row, x);
+        bool stays = ref_kept(call, 4, p) || x == call->chain->mask;
+        double u = ref_position_uniform(call, 5, row, p % walk.length, walk.length);
+        call->out[0].data[p] = stays ? x : ref_pick(remask_weight, &c, call->chain->states, x, u);
+    }
+}
+
+static const struct op_case mask_again_cases[] = {
+    {"token[3,5] f64[3] f64[3] f64[3] _ _", NULL, "absorb 5"},
+    {"token[3,7] f64[] f64[3] f64[] bool[3,7] _", NULL, "absorb 3"},
+    {"token[31,131] f64[31] f64[31] f64[] _ f64[31,131]", NULL, "absorb 1"},
+    {0},
+};
+
+const struct op op_mask_again = {
+    .name = "mask_again",
+    .doc = "The part of a remask step that needs no law: tokens that are masked again.",
+    .inputs = mask_again_inputs,
+    .results = sampler_result_x,
+    .result_count = 1,
+    .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD | OP_INTERNAL,
+    .rows = ROWS_POSITION,
+    .shape = mask_again_shape,
+    .cost = reveal_cost,
+    .inplace = 1,
+    .reference = mask_again_reference,
+    .cases = mask_again_cases,
 };
 
 /* confidence, at masked positions (-inf elsewhere), larger is more sure:

@@ -232,11 +232,9 @@ static bool is_of_a_law(const struct graph *g, uint32_t v, uint32_t tokens, uint
 
 static bool tweedie_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
-    bool idle = sampler_idle(graph, node, 4, out);
-    if (node->attr[STEP_EXCLUDE].integer != EXCLUDE_MASK &&
-        is_of_a_law(graph, node->in[1], node->in[0], node->in[2]))
-        out->chance = sampler_reveal_chance;
-    return idle;
+    bool told = node->attr[STEP_EXCLUDE].integer != EXCLUDE_MASK &&
+                is_of_a_law(graph, node->in[1], node->in[0], node->in[2]);
+    return sampler_idle(graph, node, 4, told ? sampler_reveal_chance : NULL, out);
 }
 
 static void tweedie_reference(const struct ref_call *call)
@@ -349,7 +347,7 @@ static bool euler_shape(struct op_call *call)
 
 static bool step_idle(const struct graph *graph, const struct node *node, struct op_idle *out)
 {
-    return sampler_idle(graph, node, 3, out);
+    return sampler_idle(graph, node, 3, NULL, out);
 }
 
 static const struct op_case step_cases[] = {

@@ -19,29 +19,70 @@ bool sampler_expect_masked(const struct op_call *call, const char *what)
 }
 
 bool sampler_idle(const struct graph *graph, const struct node *node, uint32_t keep,
-                  struct op_idle *out)
+                  sampler_chance *chance, struct op_idle *out)
 {
+    const struct chain *chain = &graph->processes[node->process - 1].chain;
     *out = (struct op_idle){.tokens = node->in[0],
                             .stays = true,
                             .keep = keep < node->in_count ? node->in[keep] : VALUE_NONE,
-                            .uniform = 1 + keep + 1};
-    return chain_carries_over(&graph->processes[node->process - 1].chain);
+                            .uniform = 1 + keep + 1,
+                            .chance = chain_carries_over(chain) ? chance : NULL};
+    return chain_carries_over(chain) || (out->keep && chain->kind == CHAIN_FLAT);
 }
 
-/* e^-s (1 - e^-(t - s)) / (1 - e^-t), with t and s the masking that has been done; a little more,
- * as a law may be a little off. The step itself has the last word. */
+/* Expressions of the masking t and s that has been done before and after the step of a node. */
+struct masking {
+    struct graph *g;
+    struct node like;
+    uint32_t t, s;
+};
+static struct masking masking_of(struct graph *g, const struct node *n)
+{
+    struct masking m = {.g = g, .like = {.origin = n->origin}};
+    uint32_t by = emit_const(g, DT_F64, g->processes[n->process - 1].chain.absorb, &m.like);
+    m.t = emit2(g, &op_mul, n->in[2], by, &m.like);
+    m.s = emit2(g, &op_min, emit2(g, &op_mul, n->in[3], by, &m.like), m.t, &m.like);
+    return m;
+}
+/* e^-V, and 1 - e^-V but for its sign. */
+static uint32_t left_at(const struct masking *m, uint32_t v)
+{
+    return emit1(m->g, &op_exp, emit1(m->g, &op_neg, v, &m->like), &m->like);
+}
+static uint32_t gone_at(const struct masking *m, uint32_t v)
+{
+    return emit1(m->g, &op_expm1, emit1(m->g, &op_neg, v, &m->like), &m->like);
+}
+
+/* (e^-s (1 - e^-(t - s)) + AGAIN) / (1 - e^-t), AGAIN being what is masked in the same step, or
+ * VALUE_NONE; a little more, as a law may be a little off. The step itself has the last word. */
+static uint32_t chance_of(const struct masking *m, uint32_t again)
+{
+    struct graph *g = m->g;
+    const struct node *like = &m->like;
+    uint32_t now = emit1(g, &op_expm1, emit2(g, &op_sub, m->s, m->t, like), like);
+    uint32_t shown = emit2(g, &op_mul, left_at(m, m->s), now, like);
+    if (again)
+        shown = emit2(g, &op_sub, shown, again, like);
+    uint32_t chance = emit2(g, &op_div, shown, gone_at(m, m->t), like);
+    return emit2(g, &op_mul, chance, emit_const(g, DT_F64, SAMPLER_MARGIN, like), like);
+}
+
 uint32_t sampler_reveal_chance(struct graph *g, const struct node *n)
 {
-    const struct node like = {.origin = n->origin};
-    const double rate = g->processes[n->process - 1].chain.absorb;
-    uint32_t by = emit_const(g, DT_F64, rate, &like);
-    uint32_t t = emit2(g, &op_mul, n->in[2], by, &like);
-    uint32_t s = emit2(g, &op_min, emit2(g, &op_mul, n->in[3], by, &like), t, &like);
-    uint32_t left = emit1(g, &op_exp, emit1(g, &op_neg, s, &like), &like);
-    uint32_t now = emit1(g, &op_expm1, emit2(g, &op_sub, s, t, &like), &like);
-    uint32_t all = emit1(g, &op_expm1, emit1(g, &op_neg, t, &like), &like);
-    uint32_t chance = emit2(g, &op_div, emit2(g, &op_mul, left, now, &like), all, &like);
-    return emit2(g, &op_mul, chance, emit_const(g, DT_F64, SAMPLER_MARGIN, &like), &like);
+    struct masking m = masking_of(g, n);
+    return chance_of(&m, VALUE_NONE);
+}
+
+uint32_t sampler_remask_chance(struct graph *g, const struct node *n)
+{
+    struct masking m = masking_of(g, n);
+    const struct node *like = &m.like;
+    uint32_t left = left_at(&m, m.t), none = emit_const(g, DT_F64, 0, like);
+    uint32_t most = emit2(g, &op_div, emit1(g, &op_neg, gone_at(&m, m.s), like), left, like);
+    uint32_t r = emit2(g, &op_min, n->in[4], emit_const(g, DT_F64, 1, like), like);
+    r = emit2(g, &op_max, emit2(g, &op_min, r, most, like), none, like);
+    return chance_of(&m, emit2(g, &op_mul, r, left, like));
 }
 
 struct type sampler_rows(const struct op_call *call, uint32_t x)

@@ -26,14 +26,18 @@ extern const char *const sampler_result_x[];
 /* By how much a law may be off, in single precision, where a chance is told before it is known. */
 #define SAMPLER_MARGIN 1.00001
 
-/* The rule of rows that need not be computed (struct op_idle) of a step whose inputs are tokens, a
- * score or a law, times, and last keep and u: input KEEP is keep. */
-bool sampler_idle(const struct graph *graph, const struct node *node, uint32_t keep,
-                  struct op_idle *out);
+/* The chance of struct op_idle. */
+typedef uint32_t sampler_chance(struct graph *graph, const struct node *node);
+/* That of a mask which is revealed by a law that sums to one: inputs 2 and 3 of the node are the
+ * noise before and after the step. And where a share of the tokens, input 4, is masked again. */
+sampler_chance sampler_reveal_chance, sampler_remask_chance;
 
-/* The chance of struct op_idle where a mask is revealed by a law that sums to one: inputs 2 and 3
- * of the node are the noise before and after the step. */
-uint32_t sampler_reveal_chance(struct graph *graph, const struct node *node);
+/* The rule of rows that need not be computed (struct op_idle) of a step whose inputs are tokens, a
+ * score or a law, times, and last keep and u: input KEEP is keep. CHANCE is that of a mask under
+ * absorption; NULL: it depends on the network. Tables have no such rows: P would be made for each,
+ * not for sequences. */
+bool sampler_idle(const struct graph *graph, const struct node *node, uint32_t keep,
+                  sampler_chance *chance, struct op_idle *out);
 
 /* Pure absorption, or an error that names the op and what it needs the mask for. */
 bool sampler_expect_masked(const struct op_call *call, const char *what);

@@ -109,6 +109,7 @@ static const struct op *const ops[] = {
     &op_thin_jump,
     &op_corrector,
     &op_remask,
+    &op_mask_again,
     &op_confidence,
     &op_reveal,
     &op_draw_law,

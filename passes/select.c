@@ -12,6 +12,7 @@
  * A sequence of which a draw asks for no position at all needs no network: what acts on each
  * sequence by itself, up to the tokens, moves to a short axis of those that have some, and the
  * positions are gathered from these. Losses are spared that: a sequence without is rare there.
+ * What a draw does to positions without a network, it still does to all of them.
  *
  * A gather of rows that a model asks for itself (`nonzero` of flags) is an end as well: what makes
  * those rows moves behind it. */
@@ -427,14 +428,18 @@ static uint32_t scatter(struct graph *g, uint32_t part, uint32_t index, const st
     return graph_emit(g, &op_scatter_add, (uint32_t[]){part, index}, 2, attr, like);
 }
 
-/* What stands for result K of the end: PART, of the short axis, put back in its place. */
-static uint32_t put_back(struct selection *s, uint32_t k, uint32_t part, const struct node *like)
+/* What stands for result K of the end: PART, of the short axis, put back in its place; among OTHER
+ * tokens, where these stay. */
+static uint32_t put_back(struct selection *s, uint32_t k, uint32_t part, uint32_t other,
+                         const struct node *like)
 {
     struct graph *g = s->g;
     const struct type rows = *graph_type(g, s->tokens);
     if (k == 0 && s->idle.stays) {
-        uint32_t all = emit3(g, &op_replace, part_of(s, s->tokens, like), part, s->index, like);
-        return s->which ? emit3(g, &op_replace, s->tokens, all, s->which, like) : all;
+        bool own = !s->which || other == s->tokens;
+        uint32_t some = own ? part_of(s, other, like) : gather(g, other, s->which, 1, like);
+        uint32_t all = emit3(g, &op_replace, some, part, s->index, like);
+        return s->which ? emit3(g, &op_replace, other, all, s->which, like) : all;
     }
     if (s->which) { /* a sum */
         const struct dim some = graph_type(g, s->which)->dim[0];
@@ -467,10 +472,11 @@ static void select_rows(struct selection *s, uint32_t at)
     find_rows(s, uniform, some);
     move_nodes(s, at);
     uint32_t first = move_end(s, uniform), part = g->values[first].node;
+    uint32_t other = s->idle.otherwise ? s->idle.otherwise(g, &end, uniform) : s->tokens;
     for (uint32_t k = 0; k < end.out_count; k++) {
         if (k > 0 && !s->uses[end.out[k]])
             continue;
-        uint32_t whole = put_back(s, k, g->nodes[part].out[k], &like);
+        uint32_t whole = put_back(s, k, g->nodes[part].out[k], other, &like);
         g->values[whole].name = g->values[end.out[k]].name;
         graph_replace(g, &end.out[k], &whole, 1);
     }

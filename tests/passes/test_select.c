@@ -288,17 +288,18 @@ Test(select_pass, keeps_masked_cross_entropy_and_its_gradient)
  * same count of clamped weights. */
 #define STEP_BIND                                                                                  \
     "input x %1\ninput sigma %2\ninput h %3\ninput keep %4\ninput u %6\noutput y %14\n"
-#define STEP                                                                                       \
-    ABSORB "axis batch 3\n" WEIGHT "%1: token main [batch, 7] = input\n"                           \
-           "%2: f64 [batch] = input\n"                                                             \
-           "%3: f32 [batch, 7, 3] = input\n"                                                       \
-           "%4: bool [batch, 7] = input\n"                                                         \
-           "%5: f32 [5, 3] = state w\n"                                                            \
-           "%6: f64 [batch, 7] = input\n"                                                          \
-           "%7: f64 [] = const {value=0.3}\n"                                                      \
-           "%8: f64 [batch] = mul %2, %7\n"                                                        \
-           "%9: f64 [batch, 7] = mul %6, %7\n"                                                     \
-           "%12: f32 [batch, 7, 5] = linear %3, %5 {out=5, bias=false}\n"
+#define STEP STEP_UNDER(ABSORB)
+#define STEP_UNDER(CHAIN)                                                                          \
+    CHAIN "axis batch 3\n" WEIGHT "%1: token main [batch, 7] = input\n"                            \
+          "%2: f64 [batch] = input\n"                                                              \
+          "%3: f32 [batch, 7, 3] = input\n"                                                        \
+          "%4: bool [batch, 7] = input\n"                                                          \
+          "%5: f32 [5, 3] = state w\n"                                                             \
+          "%6: f64 [batch, 7] = input\n"                                                           \
+          "%7: f64 [] = const {value=0.3}\n"                                                       \
+          "%8: f64 [batch] = mul %2, %7\n"                                                         \
+          "%9: f64 [batch, 7] = mul %6, %7\n"                                                      \
+          "%12: f32 [batch, 7, 5] = linear %3, %5 {out=5, bias=false}\n"
 
 Test(select_pass, keeps_steps_by_scores)
 {
@@ -439,6 +440,46 @@ Test(select_pass, keeps_steps_of_some_sequences)
                                        batch, STEP_OF_SOME),
                      2);
     }
+}
+
+/* Tokens that are masked again need no network, and a mask is revealed by a coin that knows of
+ * them. */
+Test(select_pass, keeps_steps_that_mask_again)
+{
+#define REMASK(AT) AT ": token main [batch, 7] = remask %1, "
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        computes_the_same(STEP
+                          "%13: f32 [batch, 7, 5] = x0_output %12, %1, %2 process main\n" REMASK(
+                              "%14") "%13, %2, %8, %7, %4 "
+                                     "process main stream 0x00000007\n" STEP_BIND,
+                          batch, STEP_OF_ALL);
+        computes_the_same(STEP REMASK("%14") "%12, %2, %8, %7, _, %9 "
+                                             "process main stream 0x00000007\n" STEP_BIND,
+                          batch, STEP_OF_ALL);
+        cr_expect_eq(
+            computes_the_same(NETWORK REMASK("%16") "%15, %2, %8, %7 "
+                                                    "process main stream 0x00000007\n" NETWORK_BIND,
+                              batch, STEP_OF_SOME),
+            2);
+    }
+}
+
+/* Under other flat chains than absorption positions that are kept; there are no others, and no
+ * coin. A table has its P for sequences. */
+Test(select_pass, keeps_what_is_kept_under_flat_chains)
+{
+#define UNIFORM "graph p\nprocess main uniform 5 1.0 * t\n"
+#define BAND "graph p\nprocess main {band: {width: 1}} 5 1.0 * t\n"
+#define TWEEDIE                                                                                    \
+    "%13: f32 [batch, 7, 5] = project_score %12, %1, %2 process main\n"                            \
+    "%14: token main [batch, 7], %15: f64 [batch] = tweedie %1, %13, %2, %8"
+#define TWEEDIE_BIND " process main stream 0x00000007\n" STEP_BIND "output clamped %15\n"
+    for (int64_t batch = 1; batch <= 3; batch++)
+        computes_the_same(STEP_UNDER(UNIFORM) TWEEDIE ", %4" TWEEDIE_BIND, batch, STEP_OF_ALL);
+    cr_expect(!tosses_first(STEP_UNDER(UNIFORM) TWEEDIE ", %4" TWEEDIE_BIND));
+    cr_expect(tosses_first(STEP TWEEDIE ", %4" TWEEDIE_BIND));
+    stays(STEP_UNDER(UNIFORM) TWEEDIE TWEEDIE_BIND);
+    stays(STEP_UNDER(BAND) TWEEDIE ", %4" TWEEDIE_BIND);
 }
 
 /* What else is asked of the network than the draw is asked of all sequences. */

@@ -1,33 +1,47 @@
 /* Unmasking by other rules than the reverse process; ops/reveal.c says which. */
 #include "ops/kernels/attrs.h"
-#include "ops/kernels/cpu/law.h"
-#include "ops/kernels/sampler_law.h"
+#include "ops/kernels/cpu/step_row.h"
+
+/* P at both ends of a step of row ROW, by inputs FIRST and the next. */
+static struct step_transitions ends_of(const struct kernel_call *call, uint32_t first, int64_t row)
+{
+    double from = time_at(&call->in[first], row), to = time_at(&call->in[first + 1], row);
+    return (struct step_transitions){.t = transition_flat(call->chain, from),
+                                     .s = transition_flat(call->chain, to < from ? to : from)};
+}
 
 static void remask(const struct kernel_call *call)
 {
     struct positions at = positions_of(&call->in[0]);
-    const struct chain *chain = call->chain;
+    const int64_t states = call->chain->states;
     const int32_t *x = call->in[0].data;
     int32_t *out = call->out[0].data;
 #pragma omp parallel for schedule(static)                                                          \
-    num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
+    num_threads(call->threads) if (at.count * states > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
         int64_t row = p / at.length;
-        const float *log_p = (const float *)call->in[1].data + p * chain->states;
-        double from = time_at(&call->in[2], row), to = time_at(&call->in[3], row);
-        struct step_transitions step = {.t = transition_flat(chain, from),
-                                        .s = transition_flat(chain, to < from ? to : from)};
-        if (position_kept(call, 5, p)) {
-            out[p] = x[p];
-            continue;
-        }
-        struct weight_row weights = row_of_law(log_p, chain->tokens, law_at(chain, x[p], 0));
-        struct block_sums sums;
-        weights.law.scale = x[p] == chain->mask;
-        double others = sum_scores(&weights, &sums).others;
-        weights.law = remask_law(&step, x[p], time_at(&call->in[4], row), others);
-        sums_to_weights(&weights, &sums);
-        out[p] = draw_row(&weights, &sums, uniform_of(call, 6, row, p % at.length, at.length));
+        const float *log_p = (const float *)call->in[1].data + p * states;
+        struct step_transitions step = ends_of(call, 2, row);
+        double u = uniform_of(call, 6, row, p % at.length, at.length);
+        out[p] = position_kept(call, 5, p)
+                     ? x[p]
+                     : remask_draw(log_p, &step, x[p], time_at(&call->in[4], row), u);
+    }
+}
+
+static void mask_again(const struct kernel_call *call)
+{
+    struct positions at = positions_of(&call->in[0]);
+    const int32_t *x = call->in[0].data, mask = call->chain->mask;
+    int32_t *out = call->out[0].data;
+#pragma omp parallel for schedule(static) num_threads(call->threads) if (at.count > DRAW_PARALLEL)
+    for (int64_t p = 0; p < at.count; p++) {
+        int64_t row = p / at.length;
+        struct step_transitions step = ends_of(call, 1, row);
+        double u = uniform_of(call, 5, row, p % at.length, at.length);
+        out[p] = position_kept(call, 4, p) || x[p] == mask
+                     ? x[p]
+                     : remask_draw(NULL, &step, x[p], time_at(&call->in[3], row), u);
     }
 }
 
@@ -121,6 +135,7 @@ static void reveal(const struct kernel_call *call)
 
 KERNEL_LIST(reveal) = {
     {"remask", "tfddd**>t", remask},
+    {"mask_again", "tddd**>t", mask_again},
     {"confidence", "tf**>d", confidence},
     {"reveal", "ttdd>t", reveal},
     {0},

@@ -1,5 +1,6 @@
 /* One position's reverse step under a flat chain: its law, and the state that it draws. Shared by
- * the kernels of reverse.c, ancestral.c and bound.c, and by the fused head of head_draw.c. */
+ * the kernels of reverse.c, ancestral.c, reveal.c and bound.c, and by the fused head of
+ * head_draw.c. */
 #ifndef SEDGE_CPU_STEP_ROW_H
 #define SEDGE_CPU_STEP_ROW_H
 
@@ -49,6 +50,23 @@ static inline int32_t ancestral_draw(const float *log_p, const struct step_trans
     double others = sum_scores(&row, &sums).others;
     double own = x < chain->tokens ? exp((double)log_p[x]) : 0;
     row.law = ancestral_law(p, x, cavity, others, own);
+    sums_to_weights(&row, &sums);
+    return draw_row(&row, &sums, u);
+}
+
+/* A step at which tokens may be masked again; LOG_P is asked of masks only. */
+static inline int32_t remask_draw(const float *log_p, const struct step_transitions *p, int32_t x,
+                                  double r, double u)
+{
+    const struct chain *chain = p->t.chain;
+    if (x != chain->mask) {
+        struct chain_law law = remask_law(p, x, r, 0);
+        return u * (law.mask_weight + law.at_weight) < law.mask_weight ? chain->mask : x;
+    }
+    struct weight_row row = row_of_law(log_p, chain->tokens, law_at_each(chain, x));
+    struct block_sums sums;
+    double others = sum_scores(&row, &sums).others;
+    row.law = remask_law(p, x, r, others);
     sums_to_weights(&row, &sums);
     return draw_row(&row, &sums, u);
 }
