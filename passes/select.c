@@ -26,14 +26,15 @@
 
 struct selection {
     struct graph *g;
-    uint32_t *uses;   /* per value, in the whole graph */
-    uint32_t *inside; /* per value: uses by nodes that move */
-    uint32_t *within; /* per value: the same and uses by nodes that move to the sequences */
-    bool *moves;      /* per node: to the rows */
-    bool *parts;      /* per node: to the sequences */
-    uint32_t *moved;  /* per value: what stands for it on the axis of rows, or VALUE_NONE */
-    uint32_t *part;   /* the same on that of sequences */
-    uint32_t *lent;   /* the same of values of sequences, one for each row */
+    const bool *written; /* per state row: see value_may_change */
+    uint32_t *uses;      /* per value, in the whole graph */
+    uint32_t *inside;    /* per value: uses by nodes that move */
+    uint32_t *within;    /* per value: the same and uses by nodes that move to the sequences */
+    bool *moves;         /* per node: to the rows */
+    bool *parts;         /* per node: to the sequences */
+    uint32_t *moved;     /* per value: what stands for it on the axis of rows, or VALUE_NONE */
+    uint32_t *part;      /* the same on that of sequences */
+    uint32_t *lent;      /* the same of values of sequences, one for each row */
     struct op_idle idle;
     uint32_t tokens; /* whose axes are the rows: those of IDLE, or the flags of a gather */
     uint32_t end;    /* the node that it is of */
@@ -118,10 +119,13 @@ static bool draws_by_place(const struct selection *s, const struct node *n)
            !(s->idle.uniform && n == &s->g->nodes[s->end]);
 }
 
-/* Whether N does the same on any axis of its own. */
+/* Whether N does the same on any axis of its own, and at any time. */
 static bool is_free(const struct selection *s, const struct node *n)
 {
     const unsigned fixed = OP_EFFECT | OP_COUNTS | OP_VIEW | OP_LEAF | OP_MACRO;
+    for (uint32_t i = 0; i < n->in_count; i++)
+        if (n->in[i] && value_may_change(s->g, s->written, n->in[i]))
+            return false;
     return !(n->op->flags & fixed) && !draws_by_place(s, n) && !n->op->updates &&
            !takes_dims(n->op);
 }
@@ -306,8 +310,21 @@ static uint32_t part_input(struct selection *s, const struct node *n, uint32_t i
     return part_share_of(s, n, i) == SHARE_WHOLE ? n->in[i] : part_of(s, n->in[i], n);
 }
 
-/* Makes node ID again, of the inputs that INPUT says; TO notes its results. */
-static void move_node(struct selection *s, uint32_t id, uint32_t *to,
+/* What moves to the rows keeps only its last axis apart: where it names one, it is that. */
+static const union attr *short_attr(struct graph *g, const struct node *n)
+{
+    uint32_t count = op_attr_count(n->op);
+    union attr *attr = arena_new_array(g->arena, union attr, count);
+    for (uint32_t i = 0; i < count; i++) {
+        attr[i] = n->attr[i];
+        if (strcmp(n->op->attrs[i].name, "axis") == 0)
+            attr[i].integer = -1;
+    }
+    return attr;
+}
+
+/* Makes node ID again with ATTR, of the inputs that INPUT says; TO notes its results. */
+static void move_node(struct selection *s, uint32_t id, const union attr *attr, uint32_t *to,
                       uint32_t (*input)(struct selection *, const struct node *, uint32_t))
 {
     struct graph *g = s->g;
@@ -315,7 +332,7 @@ static void move_node(struct selection *s, uint32_t id, uint32_t *to,
     uint32_t *in = arena_new_array(g->arena, uint32_t, n.in_count);
     for (uint32_t i = 0; i < n.in_count; i++)
         in[i] = input(s, &n, i);
-    uint32_t first = graph_emit(g, n.op, in, n.in_count, n.attr, &n);
+    uint32_t first = graph_emit(g, n.op, in, n.in_count, attr, &n);
     const uint32_t *out = g->nodes[g->values[first].node].out;
     for (uint32_t k = 0; k < n.out_count; k++) {
         to[n.out[k]] = out[k];
@@ -329,10 +346,11 @@ static void move_nodes(struct selection *s, uint32_t at)
 {
     for (uint32_t i = 0; i < at; i++) {
         uint32_t id = s->g->order[i];
+        const struct node *n = &s->g->nodes[id];
         if (s->parts[id])
-            move_node(s, id, s->part, part_input);
+            move_node(s, id, n->attr, s->part, part_input);
         else if (s->moves[id])
-            move_node(s, id, s->moved, short_input);
+            move_node(s, id, short_attr(s->g, n), s->moved, short_input);
     }
 }
 
@@ -527,9 +545,10 @@ static bool has_idle_rows(struct selection *s, const struct node *n)
 static uint32_t find_end(struct compile *c, struct selection *s)
 {
     struct graph *g = c->graph;
+    const bool *written = graph_written_rows(g);
     uint32_t at = 0;
     for (; at < g->order_count; at++) {
-        *s = (struct selection){.g = g, .end = g->order[at]};
+        *s = (struct selection){.g = g, .written = written, .end = g->order[at]};
         if (!has_idle_rows(s, &g->nodes[s->end]))
             continue;
         s->inside = arena_new_array(c->arena, uint32_t, g->value_count);

@@ -593,6 +593,37 @@ Test(select_pass, leaves_rows_of_other_gathers)
     expect_pass(pass_select, read, read);
 }
 
+/* What is cut and joined along the last axis goes along, by whichever number that axis is named. */
+Test(select_pass, keeps_rows_that_are_cut)
+{
+    for (int64_t batch = 1; batch <= 3; batch++)
+        computes_the_same(
+            FLAGGED("absorb") "%6: f32 [batch, 7, 5] = linear %1, %4 {out=5, bias=false}\n"
+                              "%7: f32 [batch, 7, 4] = slice %6 {axis=2, from=1, size=4}\n"
+                              "%8: f32 [batch, 7, 2], %10: f32 [batch, 7, 2] = split %7 "
+                              "{parts=2, axis=2}\n"
+                              "%11: f32 [batch, 7, 4] = concat %10, %8 {axis=2}\n"
+                              "%9: f32 [some, 4] = gather %11, %5 {axes=2}\n" GATHERED_BIND,
+            batch, STEP_OF_ALL);
+}
+
+/* What reads a row of the state that is written later stays before that. */
+Test(select_pass, leaves_what_reads_a_row_before_it_is_written)
+{
+    static const char text[] =
+        "graph p\naxis some 14 counter %5\n" WEIGHT "state r constant f32 [2, 7, 3] zero\n"
+        "%1: f32 [2, 7, 3] = state r\n"
+        "%2: f64 [] = const {value=1}\n"
+        "%3: bool [2, 7] = input\n"
+        "%4: f32 [5, 3] = state w\n"
+        "%5: i32 [some] = nonzero %3\n"
+        "%6: f32 [2, 7, 5] = linear %1, %4 {out=5, bias=false}\n"
+        "%7: f32 [2, 7, 3] -> r v1 = accumulate %1, %1, %2\n"
+        "%8: f32 [some, 5] = gather %6, %5 {axes=2}\n"
+        "input flags %3\noutput y %8\n";
+    expect_pass(pass_select, text, text);
+}
+
 /* Tokens of three axes, and a noise for each sequence: its chance goes with all positions of it. */
 Test(select_pass, keeps_steps_of_three_axes)
 {
