@@ -1,5 +1,6 @@
 /* Random graphs through the whole pipeline: whatever the graph, the plan that comes out is proved
  * by the checker, needs at least its lower bound, and computes what the graph says. */
+#include "ops/kernels/attrs.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/rig.h"
 
@@ -34,7 +35,7 @@ static const struct update_options *update_for(const struct random_graph *r, uin
 }
 
 static struct compile_options options_for(const struct random_graph *r, uint32_t seed,
-                                          int64_t arena_limit)
+                                          int64_t arena_limit, bool unfused)
 {
     const struct update_options *update = update_for(r, seed);
     return (struct compile_options){.gradients = r->gradients,
@@ -42,7 +43,7 @@ static struct compile_options options_for(const struct random_graph *r, uint32_t
                                     .grad_outputs = r->gradients && !update,
                                     .accumulate = r->gradients && !update && seed % 2,
                                     .arena_limit = arena_limit,
-                                    .unfused = seed % 3 == 0,
+                                    .unfused = unfused,
                                     .verify = true};
 }
 
@@ -75,7 +76,7 @@ static void check_slice(uint32_t slice, bool little)
         struct state_table states = {0};
         struct random_graph r = random_graph_make(arena, diags, &states, seed);
         cr_assert(graph_verify(r.graph, diags), "%s", diags_render(diags, false));
-        struct compile_options o = options_for(&r, seed, little);
+        struct compile_options o = options_for(&r, seed, little, seed % 3 == 0);
         char *text = graph_print(arena, r.graph);
         struct plan *plan = compile_graph(r.graph, &o);
         cr_assert_not_null(plan, "%s%s", text, diags_render(diags, false));
@@ -202,14 +203,14 @@ struct trial {
     double keep; /* of gradients: whether they add to what the rows hold */
 };
 
-static void trial_open(struct trial *t, uint32_t seed, bool shuffled, bool little)
+static void trial_open(struct trial *t, uint32_t seed, bool shuffled, bool little, bool unfused)
 {
     *t = (struct trial){0};
     rig_open(&t->rig);
     struct arena *a = t->rig.arena;
     t->reference = random_graph_make(a, t->rig.diags, &t->states, seed);
     t->compiled = random_graph_make(a, t->rig.diags, &t->states, seed);
-    struct compile_options o = options_for(&t->compiled, seed, little);
+    struct compile_options o = options_for(&t->compiled, seed, little, unfused);
     t->compiled.single |= o.update != NULL; /* gradients of parameters are */
     struct compile grad = {a, t->rig.diags, t->reference.graph, &o, NULL, NULL};
     cr_assert(pass_grad(&grad) && pass_update(&grad));
@@ -246,7 +247,8 @@ static void fill_rows(struct trial *t, uint32_t seed)
 
 /* Values are of order one. In single precision some tens of ops, each off by a few 2^-24 of its
  * largest operand, and sums of up to a few thousand terms; gradients pass through twice as many.
- * Where all is double, the same with 2^-53. */
+ * Where all is double, the same with 2^-53. Tokens are the same: a draw so close to a border that
+ * it could fall on either side is not among these graphs. */
 static void compare(const struct trial *t, const char *name, const struct tensor *ours,
                     const struct ref_tensor *theirs)
 {
@@ -318,12 +320,15 @@ static void run_trial(struct trial *t, uint32_t seed)
     rig_quiet(&t->rig);
 }
 
+/* Fused, and each node a step of its own. */
 static void run_graph(uint32_t seed, bool shuffled)
 {
-    struct trial t;
-    trial_open(&t, seed, shuffled, false);
-    run_trial(&t, seed);
-    rig_close(&t.rig);
+    for (int unfused = 0; unfused < 2; unfused++) {
+        struct trial t;
+        trial_open(&t, seed, shuffled, false, unfused);
+        run_trial(&t, seed);
+        rig_close(&t.rig);
+    }
 }
 
 Test(random_graphs, plans_compute_what_the_references_do)
@@ -345,7 +350,7 @@ Test(random_graphs, what_is_computed_twice_is_the_same)
     uint32_t twice = 0;
     for (uint32_t seed = 0; seed < GRAPHS; seed++) {
         struct trial t;
-        trial_open(&t, seed, twice % 2, true);
+        trial_open(&t, seed, twice % 2, true, seed % 3 == 0);
         if (computes_twice(t.plan)) {
             run_trial(&t, seed);
             twice++;
@@ -355,33 +360,110 @@ Test(random_graphs, what_is_computed_twice_is_the_same)
     cr_assert(twice >= 75, "%u graphs", twice);
 }
 
-static uint32_t count_steps(const struct plan *plan, const char *op)
+/* --- patterns ----------------------------------------------------------------------------- */
+
+/* What a pattern of nodes leaves in a plan: a step of OP with at least so many inputs, of one value
+ * of an attribute (NULL: any). */
+struct trace {
+    const char *op, *attr;
+    int64_t value;
+    uint32_t inputs;
+};
+
+static bool is_trace(const struct trace *t, const struct plan_step *step)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < plan->step_count; i++)
-        count += strcmp(plan->steps[i].op, op) == 0;
-    return count;
+    uint32_t k;
+    const struct op *op = op_find(&ops_table, step->op);
+    if (strcmp(step->op, t->op) != 0 || step->in_count < t->inputs)
+        return false;
+    for (k = 0; t->attr && k < op_attr_count(op); k++)
+        if (strcmp(op->attrs[k].name, t->attr) == 0)
+            break;
+    if (!t->attr)
+        return true;
+    cr_assert(k < op_attr_count(op), "%s has no %s", t->op, t->attr);
+    const union attr *attr = &step->attr[k];
+    return op->attrs[k].kind == ATTR_BOOL   ? attr->flag == (t->value != 0)
+           : op->attrs[k].kind == ATTR_REAL ? attr->real == (double)t->value
+                                            : attr->integer == t->value;
 }
 
-/* Heads are fused with their losses, forward and with gradients, of a process and without. */
-Test(random_graphs, have_heads_that_fuse)
+/* Every pattern of fuse.c is met by graphs that are run, forward and, where it has gradients, in
+ * them; of these also in plans that compute something twice. */
+static const struct trace traces[] = {
+    {"attention_packed", "rope", 0, 0},
+    {"attention_packed", "rope", 10, 0},
+    {"attention_packed", "causal", false, 0},
+    {"attention_packed", "causal", true, 0},
+    {"attention_packed_backward", NULL, 0, 0},
+    {"norm_modulate", NULL, 0, 0},
+    {"norm_modulate_backward", NULL, 0, 0},
+    {"norm_modulate_backward", NULL, 0, 7}, /* with the residual path */
+    {"head_entropy", NULL, 0, 0},
+    {"head_entropy_backward", NULL, 0, 0},
+    {"head_loss", "form", FORM_SCORE, 0},
+    {"head_loss", "form", FORM_LAW, 0},
+    {"head_loss", "form", FORM_LAW_SCORE, 0},
+    {"head_loss_backward", "form", FORM_SCORE, 0},
+    {"head_loss_backward", "form", FORM_LAW, 0},
+    {"head_draw", "form", FORM_SCORE, 0},
+    {"head_draw", "form", FORM_LAW, 0},
+    {"head_draw", "step", DRAW_TWEEDIE, 0},
+    {"head_draw", "step", DRAW_EULER, 0},
+    {"head_draw", "step", DRAW_EULER_LINEAR, 0},
+    {"head_draw", "step", DRAW_DENOISE, 0},
+    {"head_draw", "step", DRAW_ANCESTRAL, 0},
+    {"head_draw", "step", DRAW_BASE, 0},
+};
+#define TRACES (sizeof traces / sizeof *traces)
+
+/* Adds the steps of the plan of SEED; AGAIN: of those, what is computed twice. */
+static void count_traces(uint32_t seed, bool little, uint32_t *count, uint32_t *again)
 {
-    static const char *const ops[] = {"head_entropy", "head_entropy_backward", "head_loss",
-                                      "head_loss_backward"};
-    uint32_t count[4] = {0};
-    for (uint32_t seed = 0; seed < GRAPHS; seed += RUN_EVERY / 2) { /* those that are run */
-        struct arena *arena = arena_new();
-        struct state_table states = {0};
-        struct random_graph r = random_graph_make(arena, diags_new(arena), &states, seed);
-        struct compile_options o = options_for(&r, seed, 0);
-        const struct plan *plan = compile_graph(r.graph, &o);
-        cr_assert_not_null(plan);
-        for (uint32_t k = 0; k < 4; k++)
-            count[k] += count_steps(plan, ops[k]);
-        arena_free(arena);
+    struct arena *arena = arena_new();
+    struct state_table states = {0};
+    struct random_graph r = random_graph_make(arena, diags_new(arena), &states, seed);
+    struct compile_options o = options_for(&r, seed, little, false);
+    const struct plan *plan = compile_graph(r.graph, &o);
+    cr_assert_not_null(plan);
+    for (uint32_t i = 0; i < plan->step_count && (!little || computes_twice(plan)); i++)
+        for (size_t k = 0; k < TRACES; k++)
+            if (is_trace(&traces[k], &plan->steps[i])) {
+                count[k]++;
+                again[k] += plan->steps[i].epoch != 0;
+            }
+    arena_free(arena);
+}
+
+Test(random_graphs, meet_every_pattern)
+{
+    uint32_t count[TRACES] = {0}, again[TRACES] = {0};
+    for (uint32_t seed = 0; seed < GRAPHS; seed += RUN_EVERY / 2) /* those that are run */
+        count_traces(seed, false, count, again);
+    for (size_t k = 0; k < TRACES; k++) {
+        cr_log_info("%4u %s %s %lld", count[k], traces[k].op, traces[k].attr ? traces[k].attr : "",
+                    (long long)traces[k].value);
+        cr_expect(count[k] >= 3, "%u of %s, %s %lld", count[k], traces[k].op,
+                  traces[k].attr ? traces[k].attr : "-", (long long)traces[k].value);
+        cr_assert_eq(again[k], 0);
     }
-    for (uint32_t k = 0; k < 4; k++)
-        cr_expect(count[k] >= 5, "%u of %s", count[k], ops[k]);
+}
+
+/* Some ops that patterns leave are computed twice themselves. */
+Test(random_graphs, compute_patterns_twice)
+{
+    uint32_t count[TRACES] = {0}, again[TRACES] = {0}, attention = 0, norms = 0;
+    for (uint32_t seed = 0; seed < GRAPHS; seed++)
+        if (seed % 3) /* those that are run fused */
+            count_traces(seed, true, count, again);
+    for (size_t k = 0; k < TRACES; k++) {
+        bool backward = strstr(traces[k].op, "backward") != NULL;
+        cr_log_info("%4u, %u twice: %s", count[k], again[k], traces[k].op);
+        cr_expect(!backward || count[k] >= 3, "%u of %s", count[k], traces[k].op);
+        attention += strcmp(traces[k].op, "attention_packed") == 0 ? again[k] : 0;
+        norms += strcmp(traces[k].op, "norm_modulate") == 0 ? again[k] : 0;
+    }
+    cr_expect(attention >= 3 && norms >= 3, "%u and %u", attention, norms);
 }
 
 /* The generator does make what these tests are about. */

@@ -1,47 +1,14 @@
 /* Makes random graphs; see random_graph.h. */
-#include "tests/support/random_graph.h"
+#include "tests/support/random_maker.h"
 
-#include "graph/base/check.h"
 #include "graph/expr.h"
-#include "ops/kernels/attrs.h"
-#include "ops/ops.h"
 
-#include <math.h>
 #include <string.h>
-
-#define POOL 160
-#define TOKENS 5  /* of the process */
-#define LARGEST 8 /* bound of a value's elements; what could grow beyond is squeezed by tanh */
-
-struct item {
-    uint32_t value;
-    double bound; /* of the elements' magnitude */
-    uint32_t row; /* 1 + state row whose memory it is, through views; else 0 */
-};
-
-struct maker {
-    struct random_graph out;
-    struct arena *arena;
-    struct state_table *states;
-    struct graph *g;
-    uint64_t state;
-    struct item pool[POOL];
-    uint32_t count;
-    uint32_t batch;   /* axis, or 0 */
-    bool doubles;     /* every leaf is f64 */
-    struct item loss; /* of a vocabulary head, or none */
-    uint32_t rows;
-};
 
 uint32_t random_below(uint64_t *state, uint32_t n)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)((*state >> 33) % n);
-}
-
-static uint32_t roll(struct maker *m, uint32_t n)
-{
-    return random_below(&m->state, n);
 }
 
 void random_graph_fill(const struct type *type, uint32_t seed, void *out)
@@ -63,70 +30,7 @@ void random_graph_fill(const struct type *type, uint32_t seed, void *out)
     }
 }
 
-/* --- the pool ----------------------------------------------------------------------------- */
-
-static void add_item(struct maker *m, uint32_t value, double bound, uint32_t row)
-{
-    if (m->count < POOL)
-        m->pool[m->count++] = (struct item){value, bound, row};
-    m->out.single |= graph_type(m->g, value)->dtype == DT_F32;
-}
-
-/* Recent ones more often: graphs grow deep as well as wide. */
-static struct item *pick(struct maker *m)
-{
-    uint32_t from = roll(m, 2) && m->count > 6 ? m->count - 6 : 0;
-    return &m->pool[from + roll(m, m->count - from)];
-}
-
-static struct item *pick_of(struct maker *m, enum dtype dtype)
-{
-    for (int i = 0; i < 20; i++) {
-        struct item *it = pick(m);
-        if (graph_type(m->g, it->value)->dtype == dtype)
-            return it;
-    }
-    return NULL;
-}
-
-/* After a row was written, its older versions may not be read any more. */
-static void forget_row(struct maker *m, uint32_t row)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < m->count; i++)
-        if (m->pool[i].row != row)
-            m->pool[kept++] = m->pool[i];
-    m->count = kept;
-}
-
-/* A node, if its op accepts the inputs; its visible results join the pool. */
-static uint32_t try_node(struct maker *m, const struct op *op, const uint32_t *in, uint32_t n,
-                         const union attr *attr, double bound)
-{
-    struct node_call call = {.op = op, .in = in, .in_count = n, .attr = attr};
-    uint32_t id = graph_call(m->g, &call), row = 0;
-    if (id == NODE_NONE)
-        return VALUE_NONE;
-    struct node node = m->g->nodes[id]; /* a copy: the graph may grow */
-    uint32_t visible = op->visible ? op->visible : node.out_count;
-    for (uint32_t i = 0; (op->flags & OP_VIEW) && i < m->count; i++)
-        if (m->pool[i].value == in[0])
-            row = m->pool[i].row;
-    if (bound > LARGEST) {
-        struct node_call squeeze = {.op = &op_tanh, .in = node.out, .in_count = 1};
-        uint32_t small = graph_call(m->g, &squeeze);
-        BUG_ON(small == NODE_NONE);
-        add_item(m, m->g->nodes[small].out[0], 1, 0);
-        return m->g->nodes[small].out[0];
-    }
-    for (uint32_t k = 0; k < visible; k++)
-        add_item(m, node.out[k], bound, row);
-    return node.out[0];
-}
-
 /* --- leaves ------------------------------------------------------------------------------- */
-
-static const int64_t sizes[] = {1, 2, 3, 5, 7, 4, 13};
 
 static struct type random_type(struct maker *m, bool may_batch)
 {
@@ -137,37 +41,6 @@ static struct type random_type(struct maker *m, bool may_batch)
     if (may_batch && t.rank && m->batch && roll(m, 2))
         t.dim[0] = (struct dim){m->g->axes[m->batch].size, m->batch};
     return t;
-}
-
-static uint32_t leaf(struct maker *m, const struct op *op, const struct type *type, double value)
-{
-    union attr attr[] = {[CONST_VALUE] = {.real = value}};
-    struct node_call call = {.op = op, .types = type, .attr = op == &op_const ? attr : NULL};
-    uint32_t id = graph_call(m->g, &call);
-    BUG_ON(id == NODE_NONE);
-    return m->g->nodes[id].out[0];
-}
-
-static void add_input(struct maker *m, const struct type *type)
-{
-    uint32_t v = leaf(m, &op_input, type, 0);
-    graph_input(m->g, arena_printf(m->arena, "in%u", m->g->input_count), v);
-    add_item(m, v, 1, 0);
-}
-
-/* A new row of the state and its first version. */
-static uint32_t state_value(struct maker *m, enum state_class class, const struct type *type)
-{
-    struct state_row row = {.name = arena_printf(m->arena, "row%u", m->rows++),
-                            .class = class,
-                            .type = *type,
-                            .init = INIT_ZERO};
-    uint32_t at;
-    bool fits = state_declare(m->states, m->arena, m->g->diags, &row, &at);
-    BUG_ON(!fits);
-    uint32_t v = leaf(m, &op_state, type, 0);
-    m->g->values[v].state = at + 1;
-    return v;
 }
 
 static void add_leaves(struct maker *m)
@@ -345,89 +218,6 @@ static void add_rope(struct maker *m)
         try_node(m, &op_rope, &x->value, 1, attr, 1.5 * x->bound);
 }
 
-/* --- a vocabulary head -------------------------------------------------------------------- */
-
-static uint32_t emit(struct maker *m, const struct op *op, const uint32_t *in, uint32_t n,
-                     const union attr *attr)
-{
-    struct node_call call = {.op = op, .in = in, .in_count = n, .attr = attr, .stream = 7};
-    call.process = (op->flags & OP_PROCESS) != 0;
-    uint32_t id = graph_call(m->g, &call);
-    BUG_ON(id == NODE_NONE);
-    return m->g->nodes[id].out[0];
-}
-
-static uint32_t emit_linear(struct maker *m, uint32_t x, int64_t out, bool bias)
-{
-    const struct type *t = graph_type(m->g, x);
-    struct type matrix = {.dtype = DT_F32, .rank = 2, .dim = {{out, 0}, t->dim[t->rank - 1]}};
-    struct type vector = {.dtype = DT_F32, .rank = 1, .dim = {{out, 0}}};
-    uint32_t in[] = {x, state_value(m, STATE_PARAMETER, &matrix),
-                     bias ? state_value(m, STATE_PARAMETER, &vector) : VALUE_NONE};
-    union attr attr[] = {[LINEAR_OUT] = {.integer = out},
-                         [LINEAR_BIAS] = {.flag = bias},
-                         [LINEAR_LAYOUT] = {.integer = LAYOUT_OUT_IN},
-                         [LINEAR_INIT] = {.integer = 0},
-                         [LINEAR_STD] = {.real = 0}};
-    return emit(m, &op_linear, in, bias ? 3 : 2, attr);
-}
-
-/* Clean tokens that are given, and noise; what the head sees of them. */
-static uint32_t emit_noise(struct maker *m, const struct type *h, uint32_t *x0, uint32_t *sigma)
-{
-    struct type tokens = *h, times = {.dtype = DT_F64, .rank = roll(m, 2), .dim = {h->dim[0]}};
-    tokens.dtype = DT_TOKEN;
-    tokens.process = 1;
-    tokens.rank--;
-    *x0 = leaf(m, &op_input, &tokens, 0);
-    graph_input(m->g, arena_printf(m->arena, "in%u", m->g->input_count), *x0);
-    uint32_t given = leaf(m, &op_input, &times, 0);
-    graph_input(m->g, arena_printf(m->arena, "in%u", m->g->input_count), given);
-    *sigma = emit(m, &op_exp, &given, 1, NULL);
-    const uint32_t in[] = {*x0, *sigma};
-    return emit(m, &op_perturb, in, 2, NULL);
-}
-
-/* The loss of each position, by one of the forms that fuse can know; logits are at most BOUND.
- * *MOST: a bound of the loss. */
-static uint32_t emit_loss(struct maker *m, uint32_t logits, double bound, double *most)
-{
-    uint32_t x0, sigma, form = roll(m, 3), x = emit_noise(m, graph_type(m->g, logits), &x0, &sigma);
-    bool masks = chain_carries_over(&m->g->processes[0].chain);
-    union attr scaled[] = {[SCORE_OUTPUT_SCALE] = {.flag = masks && roll(m, 2)}};
-    const uint32_t in[] = {logits, x, sigma};
-    *most = 2 * bound + 2;
-    if (form == 0)
-        return emit(m, &op_cross_entropy, (uint32_t[]){logits, x0}, 2, NULL);
-    if (form == 1 && masks)
-        return emit(m, &op_cross_entropy, (uint32_t[]){emit(m, &op_x0_output, in, 3, NULL), x0}, 2,
-                    NULL);
-    uint32_t score = emit(m, &op_score_output, in, 3, scaled);
-    *most = 4 * TOKENS * exp(bound);
-    return emit(m, &op_score_entropy, (uint32_t[]){score, x, x0, sigma}, 4, NULL);
-}
-
-/* Two layers, so that there is something to train below the head, and its loss, of order one. */
-static void add_head(struct maker *m)
-{
-    const struct item *x = pick_of(m, DT_F32);
-    const struct type *t = x ? graph_type(m->g, x->value) : NULL;
-    if (m->loss.value || !t || t->rank < 2 || (t->dim[0].axis && t->dim[0].axis != m->batch))
-        return;
-    double most;
-    int64_t dim = 1 + roll(m, 3);
-    uint32_t h = emit_linear(m, x->value, dim, true);
-    h = emit(m, &op_tanh, &h, 1, NULL);
-    uint32_t logits = emit_linear(m, h, m->g->processes[0].chain.states, roll(m, 2));
-    uint32_t loss = emit_loss(m, logits, (double)dim + 1, &most);
-    struct type scalar = type_scalar(DT_F64);
-    const uint32_t in[] = {loss, leaf(m, &op_const, &scalar, LARGEST / most)};
-    m->loss = (struct item){emit(m, &op_mul, in, 2, NULL), LARGEST, 0};
-    add_item(m, m->loss.value, LARGEST, 0);
-    if (!roll(m, 4))
-        add_item(m, logits, (double)dim + 1, 0); /* somebody else may look at them */
-}
-
 static void add_process(struct maker *m)
 {
     struct process *p = arena_alloc(m->arena, sizeof *p);
@@ -569,9 +359,9 @@ struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
                                       struct state_table *states, uint32_t seed)
 {
     static void (*const add[])(struct maker *) = {
-        add_unary, add_unary,  add_binary, add_binary, add_binary, add_where, add_reduction,
-        add_layer, add_layer,  add_cut,    add_concat, add_rope,   add_rows,  add_reshape,
-        add_store, add_update, add_expand, add_head,   add_head};
+        add_unary, add_unary,  add_binary, add_binary, add_binary, add_where,   add_reduction,
+        add_layer, add_layer,  add_cut,    add_concat, add_rope,   add_rows,    add_reshape,
+        add_store, add_update, add_expand, add_head,   add_draw,   add_network, add_network};
     struct maker *m = arena_alloc(arena, sizeof *m);
     struct arena *scratch = arena_new();
     m->arena = arena;

@@ -13,8 +13,8 @@ struct random_graph {
 };
 
 /* Elementwise, reducing, layout, linear and norm ops on shapes with ones and primes; random
- * fan-out, views, stores, updates, a short batch axis, rows picked by a flag, and sometimes a
- * vocabulary head with its loss. Rows join STATES. */
+ * fan-out, views, stores, updates, a short batch axis, rows picked by a flag; parts of
+ * transformers, and vocabulary heads with their losses or their draws. Rows join STATES. */
 struct random_graph random_graph_make(struct arena *arena, struct diags *diags,
                                       struct state_table *states, uint32_t seed);
 
