@@ -7,9 +7,10 @@
  *
  * By form, z is what score_output takes (`score`), x0_output (`law`) or cavity_output (`cavity`).
  * By step, as the ops of these names draw from what is made of it:
- *   tweedie, euler, euler_linear, denoise
+ *   tweedie, euler, euler_linear, denoise, correct
  *               scores: those of `score`, or those that the law comes to; projected where asked
- *   ancestral   a law: that of the form, or under absorption the one that the scores imply
+ *   ancestral, remask
+ *               a law: that of the form, or under absorption the one that the scores imply
  *   base        base_draw, from scores, where the forward chain ends in the mask
  * The arithmetic is that of the separate ops, row by row, and so are the tokens. */
 #include "ops/head_draw.h"
@@ -29,7 +30,10 @@ const struct draw_inputs draw_steps[DRAW_STEPS] = {
     [DRAW_EULER] = {&op_euler, .from = 1, .to = 2, .keep = 3, .u = 4},
     [DRAW_EULER_LINEAR] = {&op_euler_linear, .from = 1, .to = 2, .keep = 3, .u = 4},
     [DRAW_DENOISE] = {&op_denoise, .from = 1, .sigma = 2, .keep = 3, .u = 4},
-    [DRAW_ANCESTRAL] = {&op_ancestral, .from = 1, .sigma = 2, .to = 3, .keep = 4, .u = 5},
+    [DRAW_ANCESTRAL] = {&op_ancestral, true, .from = 1, .sigma = 2, .to = 3, .keep = 4, .u = 5},
+    [DRAW_REMASK] = {&op_remask, true, .from = 1, .sigma = 2, .to = 3, .share = 4, .keep = 5,
+                     .u = 6},
+    [DRAW_CORRECT] = {&op_corrector, .from = 1, .to = 2, .keep = 3, .u = 4},
     [DRAW_BASE] = {&op_base_draw, .sigma = 1, .from = 2, .u = 3},
 };
 
@@ -41,8 +45,8 @@ const struct draw_ops draw_forms[DRAW_FORMS] = {
 
 static const char *const layouts[] = {"out_in", "in_out", NULL};
 static const char *const forms[] = {"score", "law", "cavity", NULL};
-static const char *const steps[] = {"tweedie", "euler", "euler_linear", "denoise", "ancestral",
-                                    "base",    NULL};
+static const char *const steps[] = {"tweedie", "euler",   "euler_linear", "denoise", "ancestral",
+                                    "remask",  "correct", "base",         NULL};
 static const char *const results[] = {"x", "clamped", NULL};
 
 static const struct op_attr draw_attrs[] = {
@@ -54,7 +58,7 @@ static const struct op_attr draw_attrs[] = {
     {0},
 };
 
-enum { IN_X = 2, IN_SIGMA, IN_U, IN_TO, IN_BIAS };
+enum { IN_X = 2, IN_SIGMA, IN_U, IN_TO, IN_BIAS, IN_SHARE };
 
 static const struct op_input draw_inputs[] = {
     {"h", IN_F32, 0, "f32 [..., dim]", DOMAIN_ANY},
@@ -63,11 +67,14 @@ static const struct op_input draw_inputs[] = {
     [IN_SIGMA] = {"sigma", IN_F64, INPUT_SEQUENCE, "f64 [rows] or []: total noise there",
                   DOMAIN_POSITIVE},
     [IN_U] = {"u", IN_F64, 0, "f64 of the axes of x: uniform numbers to draw by", DOMAIN_UNIT},
-    [IN_TO] = {"to", IN_F64, INPUT_OPTIONAL | INPUT_SEQUENCE,
-               "f64 [rows] or []: total noise after the step (tweedie, ancestral), or its length "
-               "(Euler)",
-               DOMAIN_UNIT},
+    [IN_TO] =
+        {"to", IN_F64, INPUT_OPTIONAL | INPUT_SEQUENCE,
+         "f64 [rows] or []: total noise after the step (tweedie, ancestral, remask), or its length "
+         "(Euler)",
+         DOMAIN_UNIT},
     [IN_BIAS] = {"bias", IN_F32, INPUT_OPTIONAL | INPUT_SHARED, "f32 [states]", DOMAIN_ANY},
+    [IN_SHARE] = {"r", IN_F64, INPUT_OPTIONAL | INPUT_SEQUENCE, "f64 [rows] or []: as of remask",
+                  DOMAIN_UNIT},
     {0},
 };
 
@@ -80,7 +87,7 @@ static bool has_count(int64_t step)
 /* Whether the chain has such a step by such a head. */
 static bool has_step(const struct chain *chain, int64_t step, int64_t form)
 {
-    if (step == DRAW_ANCESTRAL && form == DRAW_BY_SCORE)
+    if (step == DRAW_REMASK || (step == DRAW_ANCESTRAL && form == DRAW_BY_SCORE))
         return chain_carries_over(chain);
     return step == DRAW_BASE ? chain_leaks(chain) : chain->kind == CHAIN_FLAT;
 }
@@ -92,11 +99,13 @@ static bool draw_shape(struct op_call *call)
     int64_t step = call->attr[HEAD_DRAW_STEP].integer;
     if (!head_fits(call, layout, IN_BIAS) || !chain_expect_tokens(call, IN_X, IN_X) ||
         !chain_expect_times(call, IN_SIGMA, IN_X) || !chain_expect_keep(call, IN_U, IN_X) ||
-        (op_has(call, IN_TO) && !chain_expect_times(call, IN_TO, IN_X)))
+        (op_has(call, IN_TO) && !chain_expect_times(call, IN_TO, IN_X)) ||
+        (op_has(call, IN_SHARE) && !chain_expect_times(call, IN_SHARE, IN_X)))
         return false;
     if (head_states(call, layout) != chain->states ||
         !has_step(chain, step, call->attr[HEAD_DRAW_FORM].integer) ||
-        op_has(call, IN_TO) != (draw_steps[step].to > 0))
+        op_has(call, IN_TO) != (draw_steps[step].to > 0) ||
+        op_has(call, IN_SHARE) != (draw_steps[step].share > 0))
         return op_error(call, "no step `%s` under this process: h %s, weight %s", steps[step],
                         rule_print(call, 0), rule_print(call, 1));
     call->out_count = has_count(step) ? 2 : 1;
@@ -132,7 +141,7 @@ static struct ref_tensor row_of(double *data, int64_t states)
 /* A position: its tensors, of which Z goes from logits to what is drawn from. */
 struct position {
     const struct ref_call *call;
-    double x, sigma, to, u;
+    double x, sigma, to, share, u;
     double *z, *made; /* rows over the states: OP makes the latter of the former */
 };
 
@@ -162,13 +171,15 @@ static double draw(struct position *t, int64_t step, bool cavity, double *clampe
                                                                   ? ANCESTRAL_CAVITY
                                                                   : ANCESTRAL_POSTERIOR}};
     double y;
-    struct ref_tensor in[6] = {one(&t->x)}, out[] = {one(&y), one(clamped)};
+    struct ref_tensor in[7] = {one(&t->x)}, out[] = {one(&y), one(clamped)};
     in[at->from] = row_of(t->z, t->call->chain->states);
     in[at->u] = one(&t->u);
     if (at->sigma)
         in[at->sigma] = one(&t->sigma);
     if (at->to)
         in[at->to] = one(&t->to);
+    if (at->share)
+        in[at->share] = one(&t->share);
     const struct ref_call call = {.in_count = at->u + 1,
                                   .out_count = has_count(step) ? 2 : 1,
                                   .in = in,
@@ -185,8 +196,8 @@ static void draw_reference(const struct ref_call *call)
     const struct chain_walk walk = ref_walk(&call->in[IN_X]);
     const int64_t step = call->attr[HEAD_DRAW_STEP].integer;
     const int64_t form = call->attr[HEAD_DRAW_FORM].integer;
-    const bool law = step == DRAW_ANCESTRAL;
-    const struct op *const *ops = law ? draw_forms[form].law : draw_forms[form].score;
+    const struct op *const *ops =
+        draw_steps[step].law ? draw_forms[form].law : draw_forms[form].score;
     struct head head = head_open(call, call->attr[HEAD_DRAW_LAYOUT].integer, IN_BIAS, false);
     double *rows = calloc(2 * (size_t)head.states, sizeof *rows);
     BUG_ON(!rows);
@@ -196,6 +207,8 @@ static void draw_reference(const struct ref_call *call)
                              .x = call->in[IN_X].data[p],
                              .sigma = ref_time(&call->in[IN_SIGMA], row),
                              .to = ref_has(call, IN_TO) ? ref_time(&call->in[IN_TO], row) : 0,
+                             .share =
+                                 ref_has(call, IN_SHARE) ? ref_time(&call->in[IN_SHARE], row) : 0,
                              .u = call->in[IN_U].data[p],
                              .z = rows,
                              .made = rows + head.states};
@@ -265,6 +278,14 @@ static const struct op_case draw_cases[] = {
      "mix 4 0.6 0.5 0.5"},
     {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] f64[3] _", "step=ancestral form=cavity",
      "mix 4 0.6 0.5 0.5"},
+    {"f32[3,7,4] f32[6,4] token[3,7] f64[3] f64[3,7] f64[3] f32[6] f64[3]", "step=remask form=law",
+     "absorb 5"},
+    {"f32[17,4] f32[6,4] token[17] f64[17] f64[17] f64[17] _ f64[]",
+     "step=remask scale_by_sigma=true", "absorb 5"},
+    {"f32[3,7,4] f32[6,4] token[3,7] f64[3] f64[3,7] f64[3] f32[6]", "step=correct project=true",
+     "absorb 5"},
+    {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] f64[] _", "step=correct form=cavity",
+     "uniform 5"},
     {0},
 };
 

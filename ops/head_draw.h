@@ -9,10 +9,11 @@
  * no such input. */
 struct draw_inputs {
     const struct op *op;
+    bool law;
     uint32_t from; /* scores, or the law */
-    uint32_t sigma, to, keep, u;
+    uint32_t sigma, to, share, keep, u;
 };
-#define DRAW_STEPS 6
+#define DRAW_STEPS 8
 extern const struct draw_inputs draw_steps[DRAW_STEPS];
 
 /* By enum draw_form: the ops that make scores, or a law, of logits, from the last on; scores may be

@@ -18,7 +18,8 @@ static const struct pattern {
     {&op_score_entropy, fuse_head, false}, {&op_tweedie, fuse_draw, false},
     {&op_euler, fuse_draw, false},         {&op_euler_linear, fuse_draw, false},
     {&op_denoise, fuse_draw, false},       {&op_ancestral, fuse_draw, false},
-    {&op_base_draw, fuse_draw, false},
+    {&op_base_draw, fuse_draw, false},     {&op_remask, fuse_draw, false},
+    {&op_corrector, fuse_draw, false},
 };
 
 /* --- what patterns ask -------------------------------------------------------------------- */

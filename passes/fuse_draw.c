@@ -8,7 +8,7 @@
 #include "passes/fuse.h"
 
 #define NODES_MOST (3 + DRAW_OPS_MOST)
-#define INPUTS_MOST 7
+#define INPUTS_MOST 8
 
 /* What was found. Values: 0 where there is none. */
 struct draw_head {
@@ -17,7 +17,7 @@ struct draw_head {
     uint32_t process;
     uint32_t nodes[NODES_MOST], count; /* all of the pattern, the draw first */
     struct fuse_map map;
-    uint32_t from, x, sigma, to, u; /* FROM: what is drawn from */
+    uint32_t from, x, sigma, to, share, u; /* FROM: what is drawn from */
     bool scaled, projected;
 };
 
@@ -42,6 +42,7 @@ static bool find_draw(struct draw_head *t, uint32_t id)
     t->from = n->in[at->from];
     t->sigma = input_of(n, at->sigma);
     t->to = input_of(n, at->to);
+    t->share = input_of(n, at->share);
     t->u = input_of(n, at->u);
     t->nodes[t->count++] = id;
     if (t->step == DRAW_BASE)
@@ -73,7 +74,7 @@ static bool pass_over(struct draw_head *t, const struct op *op, uint32_t *v)
 static bool find_between(struct draw_head *t, uint32_t *logits)
 {
     const struct draw_ops *form = &draw_forms[t->form];
-    const bool law = t->step == DRAW_ANCESTRAL;
+    const bool law = draw_steps[t->step].law;
     const struct op *const *ops = law ? form->law : form->score;
     *logits = t->from;
     if (!law && fuse_maker(t->f, *logits, &op_project_score))
@@ -93,7 +94,8 @@ static bool try_form(struct fuser *f, int step, int form, uint32_t node)
     if (!find_draw(&t, node) || !find_between(&t, &logits) || !fuse_find_map(f, logits, &t.map))
         return false;
     t.nodes[t.count++] = t.map.node;
-    uint32_t in[INPUTS_MOST] = {t.map.h, t.map.weight, t.x, t.sigma, t.u, t.to, t.map.bias};
+    uint32_t in[INPUTS_MOST] = {t.map.h, t.map.weight, t.x,        t.sigma,
+                                t.u,     t.to,         t.map.bias, t.share};
     if (!t.sigma || !fuse_makes_only(f, t.nodes, t.count, draw.out, draw.out_count) ||
         !fuse_inputs_stay(f, in, INPUTS_MOST))
         return false;
@@ -105,7 +107,8 @@ static bool try_form(struct fuser *f, int step, int form, uint32_t node)
                                [HEAD_DRAW_SCALE] = {.flag = t.scaled},
                                [HEAD_DRAW_PROJECT] = {.flag = t.projected}};
     const struct node like = {.origin = t.map.origin, .process = draw.process};
-    uint32_t made = graph_emit(g, &op_head_draw, in, INPUTS_MOST, attr, &like);
+    const uint32_t count = t.share ? INPUTS_MOST : INPUTS_MOST - 1;
+    uint32_t made = graph_emit(g, &op_head_draw, in, count, attr, &like);
     fuse_replace(f, g->values[made].node, draw.out, draw.out_count, t.nodes, t.count);
     return true;
 }

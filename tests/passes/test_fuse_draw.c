@@ -128,6 +128,25 @@ Test(fuse_draw, by_laws)
                  "{step=ancestral, scale_by_sigma=true} process main\n" INPUTS "output x %8\n");
 }
 
+Test(fuse_draw, that_masks_again)
+{
+    becomes(HEAD LAW "%11: f64 [] = const {value=0.1}\n"
+                     "%12: token main [5, 3] = remask %4, %9, %5, %6, %11, _, %7 " STREAM INPUTS
+                     "output x %12\n",
+            HEAD "%8: f64 [] = const {value=0.1}\n"
+                 "%9: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3, %8 "
+                 "{form=law, step=remask} process main\n" INPUTS "output x %9\n");
+}
+
+Test(fuse_draw, that_corrects)
+{
+    becomes(HEAD SCORE "%11: token main [5, 3] = corrector %4, %10, %6, _, %7 " STREAM INPUTS
+                       "output x %11\n",
+            HEAD "%8: token main [5, 3] = head_draw %1, %2, %4, %5, %7, %6, %3 "
+                 "{step=correct, scale_by_sigma=true, project=true} process main\n" INPUTS
+                 "output x %8\n");
+}
+
 Test(fuse_draw, where_sampling_starts)
 {
     becomes(HEAD SCALED "%11: token main [5, 3] = base_draw %4, %5, %9, %7 " STREAM INPUTS

@@ -1,17 +1,5 @@
 /* Jumps at forward plus reverse rates; ops/corrector.c says which. */
-#include "ops/kernels/cpu/law.h"
-#include "ops/kernels/sampler_law.h"
-
-static int32_t jump_flat(const struct chain *chain, const float *log_score, int32_t x, double step,
-                         double u)
-{
-    double mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
-    struct weight_row row = row_of_law(log_score, chain->tokens, corrector_law(chain, x, mask));
-    struct block_sums sums;
-    sum_law(&row, &sums);
-    sums.stays = stay_weight(sums.moves, step);
-    return draw_row(&row, &sums, u);
-}
+#include "ops/kernels/cpu/step_row.h"
 
 /* WEIGHT: a row over the states. */
 static int32_t jump_table(const struct chain *chain, const float *log_score, int32_t x, double step,
@@ -51,7 +39,7 @@ static void corrector(const struct kernel_call *call)
             if (position_kept(call, 3, p) || x[p] < 0 || x[p] >= chain->states)
                 out[p] = x[p];
             else if (chain->kind == CHAIN_FLAT)
-                out[p] = jump_flat(chain, log_score, x[p], step, u);
+                out[p] = corrector_draw(chain, log_score, x[p], step, u);
             else
                 out[p] = jump_table(chain, log_score, x[p], step, u,
                                     (double *)call->workspace + i * chain->states);

@@ -9,7 +9,7 @@
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/head_room.h"
 
-enum { IN_X = 2, IN_SIGMA, IN_U, IN_TO, IN_BIAS };
+enum { IN_X = 2, IN_SIGMA, IN_U, IN_TO, IN_BIAS, IN_SHARE };
 
 struct draws {
     const struct kernel_call *call;
@@ -25,7 +25,8 @@ struct draws {
 /* Z of X, at noise P, becomes what the step takes: scores, or a law. */
 static void make_row(const struct draws *t, const struct transition *p, int32_t x, float *z)
 {
-    const bool law = t->step == DRAW_ANCESTRAL, cavity = t->form == DRAW_BY_CAVITY;
+    const bool law = t->step == DRAW_ANCESTRAL || t->step == DRAW_REMASK;
+    const bool cavity = t->form == DRAW_BY_CAVITY;
     if (t->form == DRAW_BY_SCORE)
         score_output_row(p, t->scaled, z, x, z);
     if (cavity)
@@ -55,16 +56,22 @@ static int32_t draw_state(const struct draws *t, int64_t row, int32_t x, const f
                                                   : to;
     if (t->step == DRAW_BASE)
         return base_token(chain, sigma, z, u);
-    if (t->step != DRAW_ANCESTRAL)
+    if (t->step == DRAW_CORRECT)
+        return corrector_draw(chain, z, x, to, u);
+    if (t->step != DRAW_ANCESTRAL && t->step != DRAW_REMASK)
         return step_draw(chain, t->step, time, false, x, z, u, clamped);
     struct step_transitions p = {transition_flat(chain, sigma), transition_flat(chain, end),
                                  transition_flat(chain, sigma - end)};
+    if (t->step == DRAW_REMASK)
+        return remask_draw(z, &p, x, time_at(&call->in[IN_SHARE], row), u);
     return ancestral_draw(z, &p, x, t->form == DRAW_BY_CAVITY, u);
 }
 
 /* Whether X stays, whatever the network says. */
 static bool stays(const struct draws *t, int32_t x)
 {
+    if (t->step == DRAW_REMASK || t->step == DRAW_CORRECT)
+        return false;
     return t->step == DRAW_BASE ? x != t->chain->mask : chain_frozen(t->chain, x);
 }
 
@@ -139,7 +146,7 @@ static void head_draw(const struct kernel_call *call)
 }
 
 KERNEL_LIST(head_draw) = {
-    {"head_draw", "fftdd**>td", head_draw},
-    {"head_draw", "fftdd**>t", head_draw},
+    {"head_draw", "fftdd***>td", head_draw},
+    {"head_draw", "fftdd***>t", head_draw},
     {0},
 };

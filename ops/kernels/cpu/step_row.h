@@ -1,6 +1,6 @@
 /* One position's reverse step under a flat chain: its law, and the state that it draws. Shared by
- * the kernels of reverse.c, ancestral.c, reveal.c and bound.c, and by the fused head of
- * head_draw.c. */
+ * the kernels of reverse.c, ancestral.c, reveal.c, corrector.c and bound.c, and by the fused head
+ * of head_draw.c. */
 #ifndef SEDGE_CPU_STEP_ROW_H
 #define SEDGE_CPU_STEP_ROW_H
 
@@ -68,6 +68,18 @@ static inline int32_t remask_draw(const float *log_p, const struct step_transiti
     double others = sum_scores(&row, &sums).others;
     row.law = remask_law(p, x, r, others);
     sums_to_weights(&row, &sums);
+    return draw_row(&row, &sums, u);
+}
+
+/* A jump at forward plus reverse rates. */
+static inline int32_t corrector_draw(const struct chain *chain, const float *log_score, int32_t x,
+                                     double step, double u)
+{
+    double mask = chain->mask >= 0 ? exp((double)log_score[chain->mask]) : 0;
+    struct weight_row row = row_of_law(log_score, chain->tokens, corrector_law(chain, x, mask));
+    struct block_sums sums;
+    sum_law(&row, &sums);
+    sums.stays = stay_weight(sums.moves, step);
     return draw_row(&row, &sums, u);
 }
 
