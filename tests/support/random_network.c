@@ -217,7 +217,7 @@ static uint32_t emit_between(struct maker *m, const struct op *op, uint32_t logi
 {
     const union attr attr[] = {[SCORE_OUTPUT_SCALE] = {.flag = scaled}};
     const uint32_t in[] = {logits, s->x, s->sigma};
-    return emit(m, op, in, 3, op == &op_score_output ? attr : NULL);
+    return emit(m, op, in, op == &op_cavity_output ? 1 : 3, op == &op_score_output ? attr : NULL);
 }
 
 /* Two layers, so that there is something to train below the head; its logits are at most BOUND. */
@@ -291,9 +291,15 @@ static const struct drawing {
     {&op_denoise, {&op_score_output, &op_project_score}},
     {&op_denoise, {&op_x0_output, &op_posterior_score}},
     {&op_ancestral, {&op_x0_output}},
+    {&op_tweedie, {&op_cavity_output, &op_cavity_score}},
+    {&op_euler, {&op_cavity_output, &op_cavity_score}},
+    {&op_euler_linear, {&op_cavity_output, &op_cavity_score}},
+    {&op_denoise, {&op_cavity_output, &op_cavity_score}},
+    {&op_ancestral, {&op_cavity_output}},
     {&op_ancestral, {&op_score_output, &op_score_posterior}}, /* from here on: masks alone */
     {&op_base_draw, {&op_score_output}},
     {&op_base_draw, {&op_x0_output, &op_posterior_score}},
+    {&op_base_draw, {&op_cavity_output, &op_cavity_score}},
 };
 
 /* Numbers to draw by, for each token: given, or left to the op. */
@@ -318,9 +324,14 @@ static uint32_t emit_keep(struct maker *m, uint32_t tokens)
     return roll(m, 3) ? VALUE_NONE : emit_input(m, &flags);
 }
 
-static uint32_t emit_draw(struct maker *m, const struct op *op, uint32_t from, const struct seen *s)
+static uint32_t emit_draw(struct maker *m, const struct drawing *d, uint32_t from,
+                          const struct seen *s)
 {
-    static const union attr none[1]; /* a law of the posterior; nothing excluded */
+    const struct op *op = d->draw;
+    bool cavity = d->between[0] == &op_cavity_output;
+    union attr excluded[] = {[STEP_EXCLUDE] = {.integer = EXCLUDE_NONE}};
+    union attr given[] = {
+        [ANCESTRAL_HEAD] = {.integer = cavity ? ANCESTRAL_CAVITY : ANCESTRAL_POSTERIOR}};
     bool base = op == &op_base_draw, euler = op == &op_euler || op == &op_euler_linear;
     uint32_t in[6] = {s->x}, n = 1;
     if (base)
@@ -333,7 +344,7 @@ static uint32_t emit_draw(struct maker *m, const struct op *op, uint32_t from, c
     if (!base)
         in[n++] = emit_keep(m, s->x);
     in[n++] = emit_uniform(m, s->x);
-    return emit(m, op, in, n, op == &op_tweedie || op == &op_ancestral ? none : NULL);
+    return emit(m, op, in, n, op == &op_tweedie ? excluded : op == &op_ancestral ? given : NULL);
 }
 
 /* A head and the tokens that are drawn by it. */
@@ -343,13 +354,13 @@ void add_draw(struct maker *m)
     if (!h || !has_rows(m, graph_type(m->g, h->value), 3) || graph_type(m->g, h->value)->rank != 3)
         return;
     double bound;
-    const struct drawing *d = &drawings[roll(m, masks(m) ? 12 : 9)];
+    const struct drawing *d = &drawings[roll(m, masks(m) ? 18 : 14)];
     uint32_t logits = emit_logits(m, h->value, &bound), from = logits;
     struct seen s = emit_noise(m, graph_type(m->g, logits));
     bool scaled = masks(m) && roll(m, 2);
     for (uint32_t i = 0; i < 2 && d->between[i]; i++)
         from = emit_between(m, d->between[i], from, &s, scaled);
-    uint32_t tokens = emit_draw(m, d->draw, from, &s);
+    uint32_t tokens = emit_draw(m, d, from, &s);
     const struct node *n = &m->g->nodes[m->g->values[tokens].node];
     for (uint32_t k = 0; k < n->out_count; k++)
         graph_output(m->g, arena_printf(m->arena, "drawn%u", m->g->output_count), n->out[k]);
