@@ -83,8 +83,7 @@ static void gelu_grad(struct grad_call *call)
                               2, n->attr, n);
 }
 
-/* Phi and its derivative. */
-static double phi(double x, int64_t form, double *slope)
+double gelu_phi(double x, int64_t form, double *slope)
 {
     const double c = 0.79788456080286535588, a = 0.044715;
     if (form == GELU_ERF) {
@@ -101,7 +100,7 @@ static void gelu_reference(const struct ref_call *call)
     int64_t n = ref_size(&call->in[0]);
     for (int64_t i = 0; i < n; i++) {
         double x = call->in[0].data[i], slope;
-        call->out[0].data[i] = x * phi(x, call->attr[GELU_FORM].integer, &slope);
+        call->out[0].data[i] = x * gelu_phi(x, call->attr[GELU_FORM].integer, &slope);
     }
 }
 
@@ -126,7 +125,7 @@ static void gelu_backward_reference(const struct ref_call *call)
     int64_t n = ref_size(&call->in[0]);
     for (int64_t i = 0; i < n; i++) {
         double x = call->in[0].data[i], slope;
-        double p = phi(x, call->attr[GELU_FORM].integer, &slope);
+        double p = gelu_phi(x, call->attr[GELU_FORM].integer, &slope);
         call->out[0].data[i] = call->in[1].data[i] * (p + x * slope);
     }
 }

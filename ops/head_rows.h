@@ -15,7 +15,7 @@ bool head_fits(struct op_call *call, int64_t layout, uint32_t bias);
 void head_cost(const struct op_call *call, int64_t layout, bool gradients, struct op_cost *out);
 int64_t head_workspace(const struct op_call *call, int64_t layout, bool gradients);
 
-/* The reference: row by row. */
+/* The reference: row by row. It is that of linear_then.c as well, whose inputs begin alike. */
 struct head {
     const struct ref_call *call;
     const double *h, *weight, *bias, *dloss;

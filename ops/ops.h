@@ -25,6 +25,8 @@ extern const struct op op_reshape, op_expand, op_later, op_split, op_concat, op_
     op_gather, op_scatter_add, op_replace, op_row_owner;
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
+/* linear_then.c */
+extern const struct op op_linear_then;
 /* head_loss.c: the vocabulary head and its loss in one */
 extern const struct op op_head_entropy, op_head_entropy_backward, op_head_loss,
     op_head_loss_backward, op_head_draw;

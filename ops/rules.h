@@ -59,6 +59,8 @@ void cost_product(struct op_cost *cost, int64_t m, int64_t n, int64_t k);
 /* References. Product of the first COUNT dims, and of all. */
 int64_t ref_lead(const struct ref_tensor *t, uint32_t count);
 int64_t ref_size(const struct ref_tensor *t);
+/* Phi(x) of gelu in one of its forms, and its derivative (activation.c). */
+double gelu_phi(double x, int64_t form, double *slope);
 /* Where element AT (row major) of OUT finds its operand in IN, which broadcasts to it. */
 int64_t ref_broadcast_at(const struct ref_tensor *out, const struct ref_tensor *in, int64_t at);
 /* OUTER x MID x INNER: what lies before, on and behind AXIS. */

@@ -54,6 +54,7 @@ static const struct op *const ops[] = {
     &op_row_owner,
     &op_linear,
     &op_linear_weight_grad,
+    &op_linear_then,
     &op_head_entropy,
     &op_head_entropy_backward,
     &op_head_loss,

@@ -60,6 +60,7 @@ bool pass_select(struct compile *c);
 bool pass_grad(struct compile *c);
 bool pass_fuse_written(struct compile *c);
 bool pass_fuse(struct compile *c);
+bool pass_fuse_last(struct compile *c);
 bool pass_update(struct compile *c);
 bool pass_recompute(struct compile *c);
 bool pass_order(struct compile *c);

@@ -6,20 +6,34 @@
 
 #include <string.h>
 
-/* In the order in which they are tried. Those of the program as written come before its gradient is
- * derived: what they put in has a gradient of its own. */
+/* When a pattern is looked for. WRITTEN: before the gradient is derived; what is put in has a
+ * gradient of its own. DERIVED: after. LAST: once it is decided what is computed twice, which may
+ * have taken a pattern apart. */
+enum when { WRITTEN, DERIVED, LAST };
+
+/* In the order in which they are tried. */
 static const struct pattern {
     const struct op *anchor;
     pattern_rule *rule;
-    bool written;
+    enum when when;
 } patterns[] = {
-    {&op_attention, fuse_attention, true}, {&op_modulate, fuse_norm, true},
-    {&op_add, fuse_residual, false},       {&op_cross_entropy, fuse_head, false},
-    {&op_score_entropy, fuse_head, false}, {&op_tweedie, fuse_draw, false},
-    {&op_euler, fuse_draw, false},         {&op_euler_linear, fuse_draw, false},
-    {&op_denoise, fuse_draw, false},       {&op_ancestral, fuse_draw, false},
-    {&op_base_draw, fuse_draw, false},     {&op_remask, fuse_draw, false},
-    {&op_corrector, fuse_draw, false},
+    {&op_attention, fuse_attention, WRITTEN},
+    {&op_modulate, fuse_norm, WRITTEN},
+    {&op_add, fuse_residual, DERIVED},
+    {&op_cross_entropy, fuse_head, DERIVED},
+    {&op_score_entropy, fuse_head, DERIVED},
+    {&op_tweedie, fuse_draw, DERIVED},
+    {&op_euler, fuse_draw, DERIVED},
+    {&op_euler_linear, fuse_draw, DERIVED},
+    {&op_denoise, fuse_draw, DERIVED},
+    {&op_ancestral, fuse_draw, DERIVED},
+    {&op_base_draw, fuse_draw, DERIVED},
+    {&op_remask, fuse_draw, DERIVED},
+    {&op_corrector, fuse_draw, DERIVED},
+    {&op_gelu, fuse_gelu, LAST},
+    {&op_gelu_backward, fuse_gelu_backward, LAST},
+    {&op_add, fuse_add, LAST},
+    {&op_gated_add, fuse_gated_add, LAST},
 };
 
 /* --- what patterns ask -------------------------------------------------------------------- */
@@ -251,17 +265,45 @@ void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t
     f->uses = graph_uses(g);
 }
 
+void fuse_put(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count, uint32_t at,
+              uint32_t other)
+{
+    struct graph *g = f->g;
+    const uint32_t *to = g->nodes[node].out;
+    for (uint32_t k = 0; k < count; k++)
+        g->values[to[k]].name = g->values[from[k]].name;
+    graph_replace(g, from, to, count);
+    g->nodes[at].dead = g->nodes[other].dead = true;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i + 1 < g->order_count; i++) { /* it was appended */
+        uint32_t id = g->order[i] == at ? node : g->order[i];
+        if (id != other)
+            g->order[kept++] = id;
+    }
+    g->order_count = kept;
+    f->uses = graph_uses(g);
+}
+
+bool fuse_comes_before(const struct fuser *f, uint32_t v, uint32_t node)
+{
+    const struct graph *g = f->g;
+    for (uint32_t i = 0; i < g->order_count && g->order[i] != node; i++)
+        if (g->order[i] == g->values[v].node)
+            return true;
+    return false;
+}
+
 /* Whether a pattern that is anchored at the op of NODE replaced something. */
-static bool try_patterns(struct fuser *f, uint32_t node, bool written)
+static bool try_patterns(struct fuser *f, uint32_t node, enum when when)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
-        if (patterns[i].anchor == f->g->nodes[node].op && patterns[i].written == written &&
+        if (patterns[i].anchor == f->g->nodes[node].op && patterns[i].when == when &&
             patterns[i].rule(f, node))
             return true;
     return false;
 }
 
-static bool fuse(struct compile *c, bool written)
+static bool fuse(struct compile *c, enum when when)
 {
     struct fuser f = {.g = c->graph, .written = graph_written_rows(c->graph)};
     if (c->options->unfused)
@@ -272,16 +314,21 @@ static bool fuse(struct compile *c, bool written)
     memcpy(nodes, c->graph->order, count * sizeof *nodes);
     for (uint32_t i = 0; i < count; i++)
         if (!c->graph->nodes[nodes[i]].dead)
-            try_patterns(&f, nodes[i], written);
+            try_patterns(&f, nodes[i], when);
     return true;
 }
 
 bool pass_fuse_written(struct compile *c)
 {
-    return fuse(c, true);
+    return fuse(c, WRITTEN);
 }
 
 bool pass_fuse(struct compile *c)
 {
-    return fuse(c, false);
+    return fuse(c, DERIVED);
+}
+
+bool pass_fuse_last(struct compile *c)
+{
+    return fuse(c, LAST);
 }

@@ -53,8 +53,18 @@ bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t co
 void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
                   const uint32_t *dead, uint32_t dead_count);
 
-/* The patterns. fuse_head.c, fuse_draw.c, fuse_network.c: */
+/* For patterns that come last, when the order of the program tells which version of a row a node
+ * reads. Makes the first COUNT results of NODE, which was just emitted, stand for the values FROM,
+ * in the place of AT, whose rows it reads; AT and OTHER are gone. */
+void fuse_put(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count, uint32_t at,
+              uint32_t other);
+
+/* Whether V is made before NODE in the order of the program. */
+bool fuse_comes_before(const struct fuser *f, uint32_t v, uint32_t node);
+
+/* The patterns. fuse_head.c, fuse_draw.c, fuse_network.c, fuse_linear.c: */
 pattern_rule fuse_head, fuse_draw;
 pattern_rule fuse_attention, fuse_norm, fuse_residual;
+pattern_rule fuse_gelu, fuse_gelu_backward, fuse_add, fuse_gated_add;
 
 #endif

@@ -25,6 +25,7 @@ const struct pass pipeline[] = {
     {"fuse.2", "patterns that gradients are part of", pass_fuse},
     {"update", "the optimizer, where it joins the program", pass_update},
     {"recompute", "under a limit of memory: values dropped and computed twice", pass_recompute},
+    {"fuse.3", "what follows a linear map, in its tiles", pass_fuse_last},
     {"order", "several orders, lowest peak", pass_order},
     {"place", "addresses in the arena", pass_place},
     {"lower", "steps with addresses", pass_lower},

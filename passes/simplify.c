@@ -159,7 +159,8 @@ static uint32_t identity(const struct graph *g, const struct node *n)
         return same_type(g, n, n->in[1]);
     if (op == &op_where && is_all(g, n->in[0], 0))
         return same_type(g, n, n->in[2]);
-    if (op == &op_restrict && restricts_nothing(g, n))
+    if ((op == &op_restrict && restricts_nothing(g, n)) ||
+        (op == &op_dropout && n->attr[DROPOUT_P].real == 0))
         return n->in[0];
     if (op == &op_neg && g->nodes[g->values[n->in[0]].node].op == &op_neg)
         return g->nodes[g->values[n->in[0]].node].in[0];

@@ -44,6 +44,10 @@ Test(rules, linear_maps_and_tables)
            "`embedding_backward`: dy must have one axis more than i32 [2], not be f32 [4]");
     refuse("%5: f32 [2, 3, 4], %6: f32 [2, 3], %7: f32 [2, 3] = layer_norm %1, %2, %2 {bias=false}",
            "`layer_norm`: bias: false, but there is one");
+    refuse("%9: f32 [6, 4] = input\n"
+           "%5: f32 [2, 3, 6] = linear_then %1, %9, %1, _, _ {then=add}",
+           "`linear_then`: no add after a linear map: x f32 [2, 3, 4], weight f32 [6, 4], aside "
+           "f32 [2, 3, 4]");
 }
 
 Test(rules, fused_heads)

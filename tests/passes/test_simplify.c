@@ -352,3 +352,18 @@ Test(simplify_pass, drops_flags_that_are_false)
                  "input t %3\n"
                  "output y %4\n");
 }
+
+Test(simplify_pass, dropout_of_nothing)
+{
+    static const char some[] = HEAD "%1: f32 [2, 3] = input\n"
+                                    "%2: f32 [2, 3] = dropout %1 {p=0.5} stream 0x00000001\n"
+                                    "input x %1\noutput y %2\n";
+    becomes(HEAD "%1: f32 [2, 3] = input\n"
+                 "%2: f32 [2, 3] = dropout %1 {p=0} stream 0x00000001\n"
+                 "%3: f32 [2, 3] = sin %2\n"
+                 "input x %1\noutput y %3\n",
+            HEAD "%1: f32 [2, 3] = input\n"
+                 "%2: f32 [2, 3] = sin %1\n"
+                 "input x %1\noutput y %2\n");
+    becomes(some, some);
+}

@@ -184,7 +184,7 @@ Test(executor, checked_runs_name_the_first_bad_step)
     t[3] = 0.5;
     rig_row(&b.rig, "down.weight")[4] = INFINITY;
     const struct plan_step *bad = checked(&b, h, t);
-    cr_assert_str_eq(bad->op, "linear");
+    cr_assert_str_eq(bad->op, "linear_then");
     cr_assert_not_null(strstr(diags_file_name(b.rig.diags, bad->span.file), "skeleton.yaml"));
     cr_assert_eq(bad->span.line, 17, "the line of `down`");
     rig_row(&b.rig, "down.weight")[4] = 0;

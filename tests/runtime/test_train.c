@@ -306,7 +306,7 @@ Test(train, a_nan_inside_a_block_is_named)
     cr_assert_eq(strncmp(text, "models/sedd-network.yaml:", 25), 0, "%s", text);
     cr_assert_not_null(strstr(text, "{linear: m, out: 4 * dim, as: mlp.0}"), "%s", text);
     cr_assert_not_null(strstr(text, "step 1: the loss is not finite; the first bad value comes "
-                                    "from the op `linear`"));
+                                    "from the op `linear_then`"));
     bench_close(&b);
 }
 

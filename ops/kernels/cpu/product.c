@@ -46,6 +46,7 @@ struct work {
     int64_t m, n, k;
     struct strided a, b;
     struct addend add;
+    struct finish then;
     float *c, *room;
     int threads;
     int64_t part;     /* depth_part of k */
@@ -73,6 +74,13 @@ static void pack_block(const struct work *w)
     }
 }
 
+/* Lines of ROWS rows of a tile of a matrix as wide as C, to be written. */
+static inline void fetch_tile(const struct work *w, const float *tile, int64_t rows)
+{
+    for (int64_t r = 0; r < rows; r++)
+        __builtin_prefetch(tile + r * w->n, 1);
+}
+
 /* Rows I on and columns J on (of the block) of C, for the part of the depth from P on. */
 static void run_part(const struct work *w, int64_t i, int64_t j, int64_t p, float *strips)
 {
@@ -83,14 +91,14 @@ static void run_part(const struct work *w, int64_t i, int64_t j, int64_t p, floa
     strips_pack(matrix_at(w->a, i, w->p + p), rows, depth, strips);
     for (int64_t from = j; j < end; j += TILE_COLS) {
         const float *panel = packed(w, p, j);
-        float *c = w->c + i * w->n + w->j + j;
+        int64_t cols = least(end - j, TILE_COLS);
         for (int64_t s = 0; s < rows; s += TILE_ROWS) {
+            int64_t height = least(rows - s, TILE_ROWS), at = (i + s) * w->n + w->j + j;
             vec acc[TILE_ROWS][TILE_VECS];
-            for (int64_t r = s; add.keep && r < least(rows, s + TILE_ROWS); r++)
-                __builtin_prefetch(c + r * w->n, 1);
+            if (add.keep)
+                fetch_tile(w, w->c + at, height);
             strip_multiply(strips + s * depth, panel, depth, acc);
-            tile_store(acc, least(rows - s, TILE_ROWS), least(end - j, TILE_COLS), c + s * w->n,
-                       w->n, addend_at(add, j - from));
+            tile_store(acc, height, cols, w->c + at, w->n, addend_at(add, j - from));
         }
     }
 }
@@ -102,6 +110,11 @@ static void run_block(const struct work *w)
         _Alignas(64) float strips[BLOCK_ROWS * DEPTH];
         for (int64_t p = 0; p < w->depth; p += w->part)
             run_part(w, t % w->down * w->rows, t / w->down * w->width, p, strips);
+        if (w->then.tile && w->p + w->depth == w->k) {
+            int64_t i = t % w->down * w->rows, j = t / w->down * w->width;
+            w->then.tile(w->then.of, i, w->j + j, least(w->m - i, w->rows),
+                         least(w->cols - j, w->width));
+        }
     }
 }
 
@@ -260,15 +273,17 @@ static void thin_panels(const struct work *w, int64_t j, int64_t cols)
 /* Columns J on of a thin product, WIDTH of them. */
 static void thin_columns(const struct work *w, int64_t j, int64_t width)
 {
-    int64_t end = least(w->n, j + width);
+    int64_t first = j, end = least(w->n, j + width);
     if (w->m <= FEW_ROWS && w->b.cs == 1) {
         run_few(w, j, end - j);
-        return;
+        j = end;
     }
     for (; w->m <= FEW_ROWS && w->b.rs == 1 && j + TILE_COLS <= end; j += TILE_COLS)
         run_few(w, j, TILE_COLS);
     for (; j < end; j += PANEL_COLS)
         thin_panels(w, j, least(end - j, PANEL_COLS));
+    if (w->then.tile)
+        w->then.tile(w->then.of, 0, first, w->m, end - first);
 }
 
 static void run_thin(const struct work *w)
@@ -288,14 +303,23 @@ static void run_empty(const struct work *w)
     for (int64_t i = 0; i < w->m && !w->add.keep; i++)
         for (int64_t j = 0; j < w->n; j++)
             w->c[i * w->n + j] = w->add.bias ? w->add.bias[j] : 0;
+    if (w->then.tile)
+        w->then.tile(w->then.of, 0, 0, w->m, w->n);
 }
 
 void product(int64_t m, int64_t n, int64_t k, struct strided a, struct strided b, struct addend add,
              float *c, void *room, int threads)
 {
+    product_then(m, n, k, a, b, add, (struct finish){0}, c, room, threads);
+}
+
+void product_then(int64_t m, int64_t n, int64_t k, struct strided a, struct strided b,
+                  struct addend add, struct finish then, float *c, void *room, int threads)
+{
     if (m == 0 || n == 0)
         return;
     struct work w = {.m = m, .n = n, .k = k, .a = a, .b = b, .add = add, .c = c};
+    w.then = then;
     w.room = room;
     w.threads = threads;
     w.part = depth_part(k);
