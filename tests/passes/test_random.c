@@ -415,6 +415,11 @@ static const struct trace traces[] = {
     {"head_draw", "step", DRAW_DENOISE, 0},
     {"head_draw", "step", DRAW_ANCESTRAL, 0},
     {"head_draw", "step", DRAW_BASE, 0},
+    {"linear_then", "then", THEN_GELU, 0},
+    {"linear_then", "then", THEN_GELU_BACKWARD, 0},
+    {"linear_then", "then", THEN_ADD, 0},
+    {"linear_then", "then", THEN_GATED_ADD, 0},
+    {"linear_then", "keep", true, 0},
 };
 #define TRACES (sizeof traces / sizeof *traces)
 
