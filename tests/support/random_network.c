@@ -136,14 +136,18 @@ static uint32_t emit_hidden(struct maker *m, const struct network *n, uint32_t h
     return roll(m, 4) ? emit(m, &op_gelu, &h, 1, form) : emit(m, &op_silu, &h, 1, NULL);
 }
 
-/* x + gate dropout(y), or x + y. */
-static void emit_residual(struct maker *m, struct network *n, uint32_t y)
+/* x + gate dropout(y) with a gate made before or after y, or x + y, for a map y of H. */
+static void emit_residual(struct maker *m, struct network *n, uint32_t h)
 {
-    uint32_t in[3] = {n->x, y};
+    uint32_t in[3] = {n->x, VALUE_NONE, VALUE_NONE}, gated = roll(m, 4), late = roll(m, 2);
     union attr attr[] = {[DROPOUT_P] = {.real = roll(m, 2) ? 0 : 0.25}};
-    show(m, y);
-    if (roll(m, 4)) {
+    if (gated && !late)
         emit_vectors(m, n, 1, &in[2]);
+    in[1] = emit_linear(m, h, n->dim, roll(m, 2));
+    show(m, in[1]);
+    if (gated) {
+        if (late)
+            emit_vectors(m, n, 1, &in[2]);
         n->x = emit(m, &op_gated_add, in, 3, attr);
     } else {
         n->x = emit(m, &op_add, in, 2, NULL);
@@ -156,7 +160,7 @@ static void emit_layer(struct maker *m, struct network *n)
     uint32_t h = roll(m, 8) ? emit_norm(m, n) : n->x;
     h = roll(m, 2) ? emit_attention(m, n, h) : emit_hidden(m, n, h);
     show(m, h);
-    emit_residual(m, n, emit_linear(m, h, n->dim, roll(m, 2)));
+    emit_residual(m, n, h);
 }
 
 /* Rows to start from: of a value that is there, or new. */
