@@ -167,6 +167,29 @@ ParameterizedTest(struct which *which, models, plans)
     rig_close(&rig);
 }
 
+static double training_arena(const char *path, const char *length)
+{
+    const char *settings[] = {"preset=tiny", "vocab=256", length, NULL};
+    struct rig rig;
+    rig_model(&rig, path, settings);
+    struct rig_program p = {"train", 1, NULL, NULL};
+    struct compile_options o = {.gradients = true};
+    double bytes = (double)rig_compile(&rig, &p, &o)->certificate.peak_bytes;
+    rig_close(&rig);
+    return bytes;
+}
+
+/* Eight times the length, eight times the memory, attention included, full or causal. */
+Test(models, memory_is_linear_in_the_length)
+{
+    static const char *const paths[] = {"models/sedd-absorb.yaml", "tests/bench/gpt2.yaml"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        double a = training_arena(paths[i], "length=512");
+        double b = training_arena(paths[i], "length=4096");
+        cr_expect(b > 4 * a && b <= 8 * a, "%s: %g and %g bytes", paths[i], a, b);
+    }
+}
+
 /* FLOP that the model asks of a training step, at the planned sizes. */
 static double model_flop(struct rig *rig, bool unfused)
 {
