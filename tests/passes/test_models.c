@@ -190,6 +190,53 @@ Test(models, memory_is_linear_in_the_length)
     }
 }
 
+/* Whether a buffer holds what is of the shape of a parameter: its gradient. */
+static bool is_gradient(const struct plan *p, const struct plan_buffer *b)
+{
+    for (uint32_t r = 0; b->tensor && r < p->row_count; r++)
+        if (p->states->rows[r].class == STATE_PARAMETER &&
+            type_equal(&p->states->rows[r].type, &p->tensors[b->tensor].type))
+            return true;
+    return false;
+}
+
+/* MiB of the arena without gradients, at the step that needs most. */
+static double without_gradients(const struct plan *p)
+{
+    double most = 0;
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        double sum = 0;
+        for (uint32_t b = 0; b < p->buffer_count; b++)
+            if (alive(&p->buffers[b], i) && !is_gradient(p, &p->buffers[b]))
+                sum += (double)p->buffers[b].bytes / (1 << 20);
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+/* GPT-2 of 124M parameters at 4 x 1024: what a step needs besides gradients, all kept, and under
+ * a limit of 400 MiB and the gradient of the vocabulary; others are consumed at once. */
+Test(models, a_large_model_fits)
+{
+    static const struct update_options update = {0.9, 0.95, 1e-8, 0.1, 0, 1, 0};
+    struct rig rig;
+    rig_model(&rig, "tests/bench/gpt2.yaml", NULL);
+    struct rig_program p = {"train", 4, NULL, NULL};
+    struct compile_options all = {.gradients = true, .update = &update};
+    struct compile_options least = {.gradients = true,
+                                    .update = &update,
+                                    .arena_limit = ((int64_t)400 << 20) + 4 * 50257 * 768};
+    const struct plan *whole = rig_compile(&rig, &p, &all);
+    const struct plan *small = rig_compile(&rig, &p, &least);
+    double work = small->certificate.flop / whole->certificate.flop;
+    cr_log_info("%g and %g MiB, %g of the work", without_gradients(whole), without_gradients(small),
+                work);
+    cr_expect(without_gradients(whole) <= 2400, "%g MiB", without_gradients(whole));
+    cr_expect(without_gradients(small) <= 400, "%g MiB", without_gradients(small));
+    cr_expect(work > 1 && work <= 1.35, "%g of the work", work);
+    rig_close(&rig);
+}
+
 /* FLOP that the model asks of a training step, at the planned sizes. */
 static double model_flop(struct rig *rig, bool unfused)
 {
