@@ -415,6 +415,8 @@ static const struct trace traces[] = {
     {"head_draw", "step", DRAW_EULER_LINEAR, 0},
     {"head_draw", "step", DRAW_DENOISE, 0},
     {"head_draw", "step", DRAW_ANCESTRAL, 0},
+    {"head_draw", "step", DRAW_REMASK, 0},
+    {"head_draw", "step", DRAW_CORRECT, 0},
     {"head_draw", "step", DRAW_BASE, 0},
     {"linear_then", "then", THEN_GELU, 0},
     {"linear_then", "then", THEN_GELU_BACKWARD, 0},

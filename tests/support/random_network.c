@@ -1,5 +1,6 @@
 /* Networks in random graphs: parts of transformers, and vocabulary heads with their losses or their
  * draws, as models write them and as they do not. Called by random_graph.c. */
+#include "ops/rules.h"
 #include "tests/support/random_maker.h"
 
 #include <math.h>
@@ -283,9 +284,10 @@ void add_head(struct maker *m)
 
 /* --- draws -------------------------------------------------------------------------------- */
 
-static const struct drawing {
+struct drawing {
     const struct op *draw, *between[2]; /* from the logits on */
-} drawings[] = {
+};
+static const struct drawing drawings[] = {
     {&op_tweedie, {&op_score_output, &op_project_score}},
     {&op_tweedie, {&op_x0_output, &op_posterior_score}},
     {&op_euler, {&op_score_output, &op_project_score}},
@@ -300,24 +302,33 @@ static const struct drawing {
     {&op_euler_linear, {&op_cavity_output, &op_cavity_score}},
     {&op_denoise, {&op_cavity_output, &op_cavity_score}},
     {&op_ancestral, {&op_cavity_output}},
-    {&op_ancestral, {&op_score_output, &op_score_posterior}}, /* from here on: masks alone */
+    {&op_corrector, {&op_score_output, &op_project_score}},
+    {&op_corrector, {&op_x0_output, &op_posterior_score}},
+    {&op_corrector, {&op_cavity_output, &op_cavity_score}},
+};
+/* And where masks alone move. */
+static const struct drawing of_masks[] = {
+    {&op_ancestral, {&op_score_output, &op_score_posterior}},
     {&op_base_draw, {&op_score_output}},
     {&op_base_draw, {&op_x0_output, &op_posterior_score}},
     {&op_base_draw, {&op_cavity_output, &op_cavity_score}},
+    {&op_remask, {&op_x0_output}},
+    {&op_remask, {&op_score_output, &op_score_posterior}},
+    {&op_remask, {&op_cavity_output}},
 };
 
-/* Numbers to draw by, for each token: given, or left to the op. */
-static uint32_t emit_uniform(struct maker *m, uint32_t tokens)
+static const struct drawing *pick_drawing(struct maker *m)
 {
-    const struct type *t = graph_type(m->g, tokens);
-    struct dim *dims = arena_new_array(m->arena, struct dim, t->rank);
-    for (uint32_t i = 0; i < t->rank; i++)
-        dims[i] = t->dim[i];
-    union attr attr[] = {[UNIFORM_SHAPE] = {.dims = {t->rank, dims}},
-                         [UNIFORM_LOW] = {.real = 0},
-                         [UNIFORM_HIGH] = {.real = 1},
-                         [UNIFORM_STRATIFIED] = {.flag = false}};
-    return roll(m, 2) ? emit(m, &op_random_uniform, NULL, 0, attr) : VALUE_NONE;
+    const uint32_t any = sizeof drawings / sizeof *drawings;
+    uint32_t i = roll(m, any + (masks(m) ? sizeof of_masks / sizeof *of_masks : 0));
+    return i < any ? &drawings[i] : &of_masks[i - any];
+}
+
+/* Numbers to draw by, for each token: given, or left to the op. */
+static uint32_t emit_numbers(struct maker *m, uint32_t tokens)
+{
+    const struct node like = {.stream = 7 + m->g->node_count};
+    return roll(m, 2) ? emit_uniform(m->g, tokens, &like) : VALUE_NONE;
 }
 
 static uint32_t emit_keep(struct maker *m, uint32_t tokens)
@@ -336,18 +347,21 @@ static uint32_t emit_draw(struct maker *m, const struct drawing *d, uint32_t fro
     union attr excluded[] = {[STEP_EXCLUDE] = {.integer = EXCLUDE_NONE}};
     union attr given[] = {
         [ANCESTRAL_HEAD] = {.integer = cavity ? ANCESTRAL_CAVITY : ANCESTRAL_POSTERIOR}};
-    bool base = op == &op_base_draw, euler = op == &op_euler || op == &op_euler_linear;
-    uint32_t in[6] = {s->x}, n = 1;
+    bool base = op == &op_base_draw, again = op == &op_remask;
+    bool by_length = op == &op_euler || op == &op_euler_linear || op == &op_corrector;
+    uint32_t in[7] = {s->x}, n = 1;
     if (base)
         in[n++] = s->sigma;
     in[n++] = from;
-    if (!base && !euler)
+    if (!base && !by_length)
         in[n++] = s->sigma;
-    if (op == &op_tweedie || op == &op_ancestral || euler)
+    if (op == &op_tweedie || op == &op_ancestral || again || by_length)
         in[n++] = emit_scaled(m, s->sigma, 0.4);
+    if (again)
+        in[n++] = emit_scaled(m, s->sigma, 0.2);
     if (!base)
         in[n++] = emit_keep(m, s->x);
-    in[n++] = emit_uniform(m, s->x);
+    in[n++] = emit_numbers(m, s->x);
     return emit(m, op, in, n, op == &op_tweedie ? excluded : op == &op_ancestral ? given : NULL);
 }
 
@@ -358,7 +372,7 @@ void add_draw(struct maker *m)
     if (!h || !has_rows(m, graph_type(m->g, h->value), 3) || graph_type(m->g, h->value)->rank != 3)
         return;
     double bound;
-    const struct drawing *d = &drawings[roll(m, masks(m) ? 18 : 14)];
+    const struct drawing *d = pick_drawing(m);
     uint32_t logits = emit_logits(m, h->value, &bound), from = logits;
     struct seen s = emit_noise(m, graph_type(m->g, logits));
     bool scaled = masks(m) && roll(m, 2);
