@@ -5,6 +5,7 @@
 #include "ops/reference.h"
 #include "ops/rules.h"
 #include "passes/fuse.h"
+#include "tests/support/rig.h"
 
 #include <math.h>
 
@@ -268,4 +269,35 @@ Test(fuse_draw, not_under_every_chain)
           "%11: token main [5, 3] = denoise %4, %10, %5, _, %7 " STREAM INPUTS "output x %11\n");
     stays(HEAD_UNDER("{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: true}} 3") CAVITY_SCORE
           "%12: token main [5, 3] = base_draw %4, %5, %11, %7 " STREAM INPUTS "output x %12\n");
+}
+
+/* What is no state names no logit and stays, as it does in the op by itself, where every state
+ * would jump. */
+Test(fuse_draw, leaves_what_is_no_state)
+{
+    static const char text[] = UNIFORM LOGITS
+        "%9: f32 [5, 3, 4] = score_output %8, %4, %5 process main\n"
+        "%10: token main [5, 3] = corrector %4, %9, %6, _, %7 " STREAM INPUTS "output x %10\n";
+    static const int32_t x[15] = {2, 4, -1, 1, 1 << 20};
+    static const float h[30] = {0};
+    static const double sigma[5] = {1, 1, 1, 1, 1}, u[15] = {0};
+    const struct rig_value values[] = {
+        {"x", x}, {"h", h}, {"sigma", sigma}, {"to", sigma}, {"u", u}};
+    struct compile_options o = {.verify = true};
+    struct rig rig;
+    rig_open(&rig);
+    struct graph *g = read_graph(text);
+    struct plan *plan = compile_graph(g, &o);
+    cr_assert_not_null(plan, "%s", diags_render(diags, false));
+    cr_assert_str_eq(plan->steps[plan->step_count - 1].op, "head_draw");
+    rig_state(&rig, g->states, 1);
+    struct loaded *loaded = rig_load(&rig, plan);
+    rig_run(loaded, values, 5, 0, NULL);
+    struct tensor drawn = rig_output(loaded, "x");
+    for (int64_t i = 0; i < 15; i++) {
+        bool state = x[i] >= 0 && x[i] < 4;
+        cr_expect((rig_element(&drawn, i) == x[i]) != state, "%d to %g", x[i],
+                  rig_element(&drawn, i));
+    }
+    rig_close(&rig);
 }

@@ -67,9 +67,11 @@ static int32_t draw_state(const struct draws *t, int64_t row, int32_t x, const f
     return ancestral_draw(z, &p, x, t->form == DRAW_BY_CAVITY, u);
 }
 
-/* Whether X stays, whatever the network says. */
+/* Whether X stays, whatever the network says. What is no state does, and names no logit. */
 static bool stays(const struct draws *t, int32_t x)
 {
+    if (x < 0 || x >= t->chain->states)
+        return true;
     if (t->step == DRAW_REMASK || t->step == DRAW_CORRECT)
         return false;
     return t->step == DRAW_BASE ? x != t->chain->mask : chain_frozen(t->chain, x);
