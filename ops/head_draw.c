@@ -25,7 +25,7 @@
 
 #include <stdlib.h>
 
-const struct draw_inputs draw_steps[DRAW_STEPS] = {
+const struct draw_places draw_steps[DRAW_STEPS] = {
     [DRAW_TWEEDIE] = {&op_tweedie, .from = 1, .sigma = 2, .to = 3, .keep = 4, .u = 5},
     [DRAW_EULER] = {&op_euler, .from = 1, .to = 2, .keep = 3, .u = 4},
     [DRAW_EULER_LINEAR] = {&op_euler_linear, .from = 1, .to = 2, .keep = 3, .u = 4},
@@ -70,7 +70,7 @@ static const struct op_input draw_inputs[] = {
     [IN_TO] =
         {"to", IN_F64, INPUT_OPTIONAL | INPUT_SEQUENCE,
          "f64 [rows] or []: total noise after the step (tweedie, ancestral, remask), or its length "
-         "(Euler)",
+         "(Euler, correct)",
          DOMAIN_UNIT},
     [IN_BIAS] = {"bias", IN_F32, INPUT_OPTIONAL | INPUT_SHARED, "f32 [states]", DOMAIN_ANY},
     [IN_SHARE] = {"r", IN_F64, INPUT_OPTIONAL | INPUT_SEQUENCE, "f64 [rows] or []: as of remask",
@@ -166,7 +166,7 @@ static void make(struct position *t, const struct op *op)
 /* The token that is drawn; CLAMPED: how many weights were negative, where that is counted. */
 static double draw(struct position *t, int64_t step, bool cavity, double *clamped)
 {
-    const struct draw_inputs *at = &draw_steps[step];
+    const struct draw_places *at = &draw_steps[step];
     const union attr attr[] = {[ANCESTRAL_HEAD] = {.integer = cavity && step == DRAW_ANCESTRAL
                                                                   ? ANCESTRAL_CAVITY
                                                                   : ANCESTRAL_POSTERIOR}};

@@ -4,21 +4,20 @@
 #define SEDGE_OPS_HEAD_DRAW_H
 
 #include "graph/op.h"
+#include "ops/kernels/attrs.h"
 
 /* By enum draw_step: the draw, and which of its inputs are what. Input 0 is the tokens; 0: there is
  * no such input. */
-struct draw_inputs {
+struct draw_places {
     const struct op *op;
     bool law;
     uint32_t from; /* scores, or the law */
     uint32_t sigma, to, share, keep, u;
 };
-#define DRAW_STEPS 8
-extern const struct draw_inputs draw_steps[DRAW_STEPS];
+extern const struct draw_places draw_steps[DRAW_STEPS];
 
 /* By enum draw_form: the ops that make scores, or a law, of logits, from the last on; scores may be
  * projected then. Those of more inputs than one take tokens and noise as the second and third. */
-#define DRAW_FORMS 3
 #define DRAW_OPS_MOST 2
 struct draw_ops {
     const struct op *score[DRAW_OPS_MOST], *law[DRAW_OPS_MOST];

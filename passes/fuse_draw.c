@@ -31,7 +31,7 @@ static uint32_t input_of(const struct node *n, uint32_t i)
 static bool find_draw(struct draw_head *t, uint32_t id)
 {
     const struct node *n = &t->f->g->nodes[id];
-    const struct draw_inputs *at = &draw_steps[t->step];
+    const struct draw_places *at = &draw_steps[t->step];
     const struct chain *chain = &t->f->g->processes[n->process - 1].chain;
     const bool cavity = t->form == DRAW_BY_CAVITY;
     if (n->op != at->op || input_of(n, at->keep) || !input_of(n, at->from) ||
