@@ -1,6 +1,6 @@
 /* One position of a score network under a flat chain: its log scores, its score entropy and the
- * slope of that. Shared by the kernels of score.c and by the fused heads of head_loss.c. Sums over
- * states are in double. */
+ * slope of that. Shared by the kernels of score.c and by the fused heads of head_loss.c and
+ * head_draw.c. Sums over states are in double. */
 #ifndef SEDGE_CPU_SCORE_ROW_H
 #define SEDGE_CPU_SCORE_ROW_H
 
