@@ -74,15 +74,16 @@ uint32_t sampler_reveal_chance(struct graph *g, const struct node *n)
     return chance_of(&m, VALUE_NONE);
 }
 
+/* The bound of remask_law on r, (1 - e^-s) / e^-t, is one on r e^-t here: e^-t may be 0. */
 uint32_t sampler_remask_chance(struct graph *g, const struct node *n)
 {
     struct masking m = masking_of(g, n);
     const struct node *like = &m.like;
     uint32_t left = left_at(&m, m.t), none = emit_const(g, DT_F64, 0, like);
-    uint32_t most = emit2(g, &op_div, emit1(g, &op_neg, gone_at(&m, m.s), like), left, like);
+    uint32_t most = emit1(g, &op_neg, gone_at(&m, m.s), like);
     uint32_t r = emit2(g, &op_min, n->in[4], emit_const(g, DT_F64, 1, like), like);
-    r = emit2(g, &op_max, emit2(g, &op_min, r, most, like), none, like);
-    return chance_of(&m, emit2(g, &op_mul, r, left, like));
+    uint32_t again = emit2(g, &op_min, emit2(g, &op_mul, r, left, like), most, like);
+    return chance_of(&m, emit2(g, &op_max, again, none, like));
 }
 
 struct type sampler_rows(const struct op_call *call, uint32_t x)
