@@ -244,10 +244,9 @@ bool fuse_detach(struct fuser *f, uint32_t v, const uint32_t *nodes, uint32_t co
 
 /* --- what they change --------------------------------------------------------------------- */
 
-void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
-                  const uint32_t *dead, uint32_t dead_count)
+/* Results of NODE stand for the values FROM, and have their names. */
+static void stand_for(struct graph *g, uint32_t node, const uint32_t *from, uint32_t count)
 {
-    struct graph *g = f->g;
     const uint32_t *to = g->nodes[node].out;
     BUG_ON(count > g->nodes[node].out_count);
     for (uint32_t k = 0; k < count; k++) {
@@ -257,6 +256,13 @@ void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t
         g->values[to[k]].name = g->values[from[k]].name;
         graph_replace(g, &from[k], &to[k], 1);
     }
+}
+
+void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count,
+                  const uint32_t *dead, uint32_t dead_count)
+{
+    struct graph *g = f->g;
+    stand_for(g, node, from, count);
     for (uint32_t i = 0; i < dead_count; i++)
         g->nodes[dead[i]].dead = true;
     graph_order(g);
@@ -269,28 +275,17 @@ void fuse_put(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t cou
               uint32_t other)
 {
     struct graph *g = f->g;
-    const uint32_t *to = g->nodes[node].out;
-    for (uint32_t k = 0; k < count; k++)
-        g->values[to[k]].name = g->values[from[k]].name;
-    graph_replace(g, from, to, count);
-    g->nodes[at].dead = g->nodes[other].dead = true;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i + 1 < g->order_count; i++) { /* it was appended */
+    BUG_ON(g->order[g->order_count - 1] != node);
+    stand_for(g, node, from, count);
+    g->nodes[at].dead = g->nodes[other].dead = true;
+    for (uint32_t i = 0; i + 1 < g->order_count; i++) {
         uint32_t id = g->order[i] == at ? node : g->order[i];
         if (id != other)
             g->order[kept++] = id;
     }
     g->order_count = kept;
     f->uses = graph_uses(g);
-}
-
-bool fuse_comes_before(const struct fuser *f, uint32_t v, uint32_t node)
-{
-    const struct graph *g = f->g;
-    for (uint32_t i = 0; i < g->order_count && g->order[i] != node; i++)
-        if (g->order[i] == g->values[v].node)
-            return true;
-    return false;
 }
 
 /* Whether a pattern that is anchored at the op of NODE replaced something. */

@@ -59,9 +59,6 @@ void fuse_replace(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t
 void fuse_put(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t count, uint32_t at,
               uint32_t other);
 
-/* Whether V is made before NODE in the order of the program. */
-bool fuse_comes_before(const struct fuser *f, uint32_t v, uint32_t node);
-
 /* The patterns. fuse_head.c, fuse_draw.c, fuse_network.c, fuse_linear.c: */
 pattern_rule fuse_head, fuse_draw;
 pattern_rule fuse_attention, fuse_norm, fuse_residual;

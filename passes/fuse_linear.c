@@ -1,7 +1,8 @@
 /* A linear map and what follows it element by element: gelu, the gradient of gelu, a residual path,
  * with a gate or without. Patterns that come last: gelu alone is cheap to compute a second time,
- * and recompute would not see it inside of another op. No pattern may need more memory than what it
- * replaces, for the limit was met before. */
+ * and recompute would not see it inside of another op. It asks these patterns what its graphs come
+ * to, for they may need some memory more than what they replace: a result beside the workspace of
+ * the product, and what is placed otherwise. What would wait for long is left alone. */
 #include "ops/kernels/attrs.h"
 #include "passes/fuse.h"
 
@@ -27,10 +28,27 @@ static bool stays(const struct fuser *f, uint32_t v, uint32_t node)
     return false;
 }
 
-/* Whether V is what it is at NODE already. */
+/* Whether V (VALUE_NONE: yes) is at NODE already, and what it is later. */
 static bool is_there(const struct fuser *f, uint32_t v, uint32_t node)
 {
-    return fuse_inputs_stay(f, &v, 1) && fuse_comes_before(f, v, node);
+    const struct graph *g = f->g;
+    bool before = v == VALUE_NONE;
+    for (uint32_t i = 0; i < g->order_count && g->order[i] != node; i++)
+        before |= g->order[i] == g->values[v].node;
+    return before && fuse_inputs_stay(f, &v, 1);
+}
+
+/* Whether NEXT follows NODE in the order of the program, with nothing in between but leaves. */
+static bool is_next(const struct fuser *f, uint32_t node, uint32_t next)
+{
+    const struct graph *g = f->g;
+    uint32_t i = 0;
+    while (g->order[i] != node)
+        i++;
+    do
+        i++;
+    while (g->order[i] != next && (g->nodes[g->order[i]].op->flags & (OP_LEAF | OP_VIEW)));
+    return g->order[i] == next;
 }
 
 static bool try_follow(struct fuser *f, uint32_t id, const struct follow *t)
@@ -42,10 +60,10 @@ static bool try_follow(struct fuser *f, uint32_t id, const struct follow *t)
         return false;
     const bool keep = f->uses[t->z] > 1;
     /* With z there is one more result while the inputs are still there. */
-    if (keep && (!stays(f, map.h, id) || (t->aside && !stays(f, t->aside, id))))
+    if (keep && (!is_next(f, map.node, id) || !stays(f, map.h, id) ||
+                 (t->aside && !stays(f, t->aside, id))))
         return false;
-    if ((t->aside && !is_there(f, t->aside, map.node)) ||
-        (t->gate && !is_there(f, t->gate, map.node)))
+    if (!is_there(f, t->aside, map.node) || !is_there(f, t->gate, map.node))
         return false;
     const uint32_t in[] = {map.h, map.weight, t->aside, t->gate, map.bias};
     const uint32_t from[] = {g->nodes[id].out[0], t->z};

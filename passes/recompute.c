@@ -512,6 +512,23 @@ static struct graph copy_graph(const struct graph *g, struct arena *arena)
     return copy;
 }
 
+/* And a copy of what passes change in place. */
+static struct graph copy_whole(const struct graph *g, struct arena *arena)
+{
+    struct graph copy = copy_graph(g, arena);
+    for (uint32_t i = 0; i < g->node_count; i++) {
+        struct node *n = &copy.nodes[i];
+        n->in = arena_new_array(arena, uint32_t, n->in_count);
+        memcpy(n->in, g->nodes[i].in, n->in_count * sizeof *n->in);
+    }
+    copy.order = arena_new_array(arena, uint32_t, g->order_count);
+    memcpy(copy.order, g->order, g->order_count * sizeof *g->order);
+    copy.order_capacity = g->order_count;
+    copy.outputs = arena_new_array(arena, struct binding, g->output_count);
+    memcpy(copy.outputs, g->outputs, g->output_count * sizeof *g->outputs);
+    return copy;
+}
+
 /* What the choices so far come to, in program order. */
 static struct need_of judge(const struct round *r)
 {
@@ -610,9 +627,9 @@ static struct need_of need_now(struct compile *c)
 static int64_t arena_of(struct compile *c)
 {
     struct arena *arena = arena_new();
-    struct graph copy = copy_graph(c->graph, arena);
+    struct graph copy = copy_whole(c->graph, arena);
     struct compile try = {.arena = arena, .graph = &copy, .options = c->options};
-    bool good = pass_order(&try) && pass_place(&try);
+    bool good = pass_fuse_last(&try) && pass_order(&try) && pass_place(&try);
     BUG_ON(!good);
     int64_t bytes = try.storage->arena_bytes;
     arena_free(arena);

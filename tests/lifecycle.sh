@@ -128,6 +128,21 @@ holds 'nothing half-written stays' [ -z "$(find killed -name '*.part')" ]
 set -- killed/step-*
 holds 'train.keep=2 leaves two numbered checkpoints' [ $# -eq 2 ]
 
+# While a run begins: what is left is no stranger's folder.
+turn=0
+while [ $turn -lt 20 ]; do
+    turn=$((turn + 1))
+    # shellcheck disable=SC2086
+    "$SEDGE" train quickstart $small $often -o begun >"$top/out" 2>"$top/err" </dev/null &
+    child=$!
+    sleep "0.0$((turn % 10))"
+    kill -9 $child 2>/dev/null
+    wait $child 2>/dev/null
+done
+# shellcheck disable=SC2086
+train 0 begun $often
+holds 'killed as it begins: the digest is that of a run never killed' [ "$(digest)" = "$whole" ]
+
 # A line of the metrics that was cut off, and files half-written.
 cp -r whole torn
 cp whole/step-00000119.safetensors torn/last.safetensors

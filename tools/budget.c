@@ -71,6 +71,13 @@ static void show_peak(const struct budget *b, const struct plan *plan)
     }
 }
 
+/* BYTES so that what is printed is no less than it. */
+static char *size_up(struct arena *a, int64_t bytes)
+{
+    const int64_t unit = bytes < 10 * 1024 ? 1 : bytes < 10 * 1024 * 1024 ? 1024 : 1024 * 1024;
+    return plan_size(a, bytes + unit / 20);
+}
+
 static bool too_little(const struct budget *b, int64_t memory, struct span span)
 {
     struct diags *d = b->s->diags;
@@ -78,7 +85,7 @@ static bool too_little(const struct budget *b, int64_t memory, struct span span)
     const struct plan *p = largest_arena(b);
     struct plan_total n = total_with(b, b->plans[0]);
     diag_error(d, FAULT_CONFIG, span, "`memory` is %s, and no less than %s will do",
-               plan_size(a, memory), plan_size(a, n.all));
+               plan_size(a, memory), size_up(a, n.all));
     diag_hint(d, "rows of the state: parameters %s%s, moments %s, averages %s",
               plan_size(a, n.state[STATE_PARAMETER]),
               n.state[STATE_GRADIENT]

@@ -228,7 +228,8 @@ static bool open_folder(struct job *j, const char *path)
     else if (begun)
         folder_drop(&j->folder,
                     *p->step); /* a smaller train.keep makes room before the first save */
-    return folder_metrics(&j->folder, *p->step) && record_write(p, &j->folder, exists);
+    /* The record first: by it a folder is known as a run when this one is killed. */
+    return record_write(p, &j->folder, exists) && folder_metrics(&j->folder, *p->step);
 }
 
 static struct train_config make_config(const struct job *j)

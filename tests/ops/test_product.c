@@ -105,6 +105,89 @@ Test(product, linear_across_blocks)
                 try_linear(sets[s], sizes[i][0], sizes[i][1], sizes[i][2], out_in);
 }
 
+/* --- and what follows it -------------------------------------------------------------------- */
+
+/* A kernel without a workspace on COUNT tensors. */
+static void run_alone(const char *isa, const char *op, const union attr *attr, struct tensor *in,
+                      uint32_t count, struct tensor out)
+{
+    const enum dtype f[] = {DT_F32, DT_F32};
+    const struct kernel *kernel = kernel_find(isa, op, f, count, f, 1);
+    struct kernel_call call = {
+        .in_count = count, .out_count = 1, .in = in, .out = &out, .attr = attr, .threads = 2};
+    cr_assert(kernel, "%s on %s", op, isa);
+    kernel->run(&call);
+}
+
+/* WHAT after x w^T, Z with it where that is not NULL. */
+static void run_then(const char *isa, int64_t m, int64_t n, int64_t k, const union attr *attr,
+                     float *x, float *w, float *aside, float *y, float *z)
+{
+    const enum dtype in_types[] = {DT_F32, DT_F32, aside ? DT_F32 : DT_COUNT, DT_COUNT, DT_COUNT};
+    const enum dtype out_types[] = {DT_F32, DT_F32};
+    struct tensor in[5] = {matrix(x, m, k), matrix(w, n, k)};
+    struct tensor out[] = {matrix(y, m, n), matrix(z, m, n)};
+    const uint32_t outs = z ? 2 : 1;
+    const struct kernel *kernel = kernel_find(isa, "linear_then", in_types, 5, out_types, outs);
+    int64_t bytes = product_room_bytes(m, n, k);
+    struct kernel_call call = {
+        .in_count = 5, .out_count = outs, .in = in, .out = out, .attr = attr, .threads = 3};
+    if (aside)
+        in[2] = matrix(aside, m, n);
+    call.workspace = aligned_alloc(64, ((size_t)bytes + 64) / 64 * 64);
+    cr_assert(kernel, "linear_then on %s", isa);
+    kernel->run(&call);
+    free(call.workspace);
+}
+
+/* Each element is finished once, and to the bits of the ops that are alone: what is computed twice
+ * is computed by those. */
+static void try_then(const char *isa, int64_t m, int64_t n, int64_t k, int64_t form)
+{
+    const size_t bytes = (size_t)(m * n) * sizeof(float);
+    float *x = numbers(m * k, 1), *w = numbers(n * k, 2), *aside = numbers(m * n, 3);
+    float *z = numbers(m * n, 4), *y = numbers(m * n, 5), *a = numbers(m * n, 6);
+    float *kept = numbers(m * n, 7);
+    union attr linear_attr[LINEAR_STD + 1] = {{0}}, gelu[] = {[GELU_FORM] = {.integer = form}};
+    union attr attr[] = {[THEN_LAYOUT] = {.integer = LAYOUT_OUT_IN},
+                         [THEN_WHAT] = {.integer = THEN_GELU},
+                         [THEN_FORM] = {.integer = form},
+                         [THEN_KEEP] = {.flag = false}};
+    struct tensor in[] = {matrix(x, m, k), matrix(w, n, k)};
+    struct tensor back[] = {matrix(aside, m, n), matrix(z, m, n)};
+    run(isa, "linear", linear_attr, in, 2, matrix(z, m, n), k, 1);
+
+    run_alone(isa, "gelu", gelu, &back[1], 1, matrix(a, m, n));
+    run_then(isa, m, n, k, attr, x, w, NULL, y, NULL);
+    cr_assert_eq(memcmp(y, a, bytes), 0, "gelu");
+    attr[THEN_KEEP].flag = true;
+    run_then(isa, m, n, k, attr, x, w, NULL, y, kept);
+    cr_assert_eq(memcmp(y, a, bytes), 0, "gelu beside z");
+    cr_assert_eq(memcmp(kept, z, bytes), 0, "z");
+
+    attr[THEN_KEEP].flag = false;
+    attr[THEN_WHAT].integer = THEN_GELU_BACKWARD;
+    run_alone(isa, "gelu_backward", gelu, back, 2, matrix(a, m, n));
+    run_then(isa, m, n, k, attr, x, w, aside, y, NULL);
+    cr_assert_eq(memcmp(y, a, bytes), 0, "gelu_backward");
+
+    attr[THEN_WHAT].integer = THEN_ADD;
+    for (int64_t i = 0; i < m * n; i++)
+        a[i] = aside[i] + z[i];
+    run_then(isa, m, n, k, attr, x, w, aside, y, NULL);
+    cr_assert_eq(memcmp(y, a, bytes), 0, "add");
+    free(x), free(w), free(aside), free(z), free(y), free(a), free(kept);
+}
+
+Test(product, what_follows_across_blocks)
+{
+    static const int64_t sizes[][3] = {{1, 67, 385}, {17, 33, 67},    {33, 66, 5},
+                                       {33, 36, 0},  {173, 129, 401}, {40, 1031, 2111}};
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes && kernel_isa(sets[s]); i++)
+            try_then(sets[s], sizes[i][0], sizes[i][1], sizes[i][2], i % 2 ? GELU_ERF : GELU_TANH);
+}
+
 /* dW = dy^T x: both operands lie the other way. X is [k, n], dy [k, m]. */
 static void try_gradient(const char *isa, int64_t m, int64_t n, int64_t k)
 {

@@ -4,7 +4,7 @@
 #include "ops/kernels/cpu/gelu.h"
 #include "ops/kernels/kernel.h"
 
-#define BLOCK 4096
+#define BLOCK 4096 /* a multiple of GELU_LANES */
 
 typedef void (*map_block)(const float *x, const float *dy, int64_t n, float *out);
 
@@ -55,17 +55,32 @@ static void silu_backward(const float *x, const float *dy, int64_t n, float *out
     }
 }
 
+/* What is left of the last vector, padded: all elements go through the same code, wherever they
+ * stand, as they do where a product left them (linear.c). */
+static void map_rest(map_block map, const float *x, const float *dy, int64_t n, float *out)
+{
+    float a[GELU_LANES] = {0}, b[GELU_LANES] = {0};
+    memcpy(a, x, (size_t)n * sizeof *x);
+    if (dy)
+        memcpy(b, dy, (size_t)n * sizeof *dy);
+    map(a, b, GELU_LANES, a);
+    memcpy(out, a, (size_t)n * sizeof *out);
+}
+
 /* Shares the elements out; DY is there for the backward ops. */
 static void run_map(const struct kernel_call *call, map_block map)
 {
     const float *x = call->in[0].data, *dy = call->in_count > 1 ? call->in[1].data : NULL;
     float *out = call->out[0].data;
-    int64_t n = tensor_size(&call->in[0]), blocks = (n + BLOCK - 1) / BLOCK;
+    int64_t n = tensor_size(&call->in[0]), rest = n % GELU_LANES;
+    int64_t whole = n - rest, blocks = (whole + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) num_threads(call->threads) if (blocks > 2)
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t at = b * BLOCK, size = n - at < BLOCK ? n - at : BLOCK;
+        int64_t at = b * BLOCK, size = whole - at < BLOCK ? whole - at : BLOCK;
         map(x + at, dy ? dy + at : NULL, size, out + at);
     }
+    if (rest)
+        map_rest(map, x + whole, dy ? dy + whole : NULL, rest, out + whole);
 }
 
 static void gelu_run(const struct kernel_call *call)

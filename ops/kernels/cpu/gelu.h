@@ -5,6 +5,8 @@
 
 #include "ops/kernels/cpu/vector.h"
 
+#define GELU_LANES 32 /* loops run over multiples of it, which are those of every vector */
+
 /* tanh u = 1 - 2 / (1 + exp 2u): accurate to rounding error of 1, which is what gelu adds it to. */
 #define GELU_C 0.79788456080286535588f /* sqrt(2 / pi) */
 #define GELU_A 0.044715f

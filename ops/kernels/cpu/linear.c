@@ -75,19 +75,19 @@ static inline __attribute__((always_inline)) void then_elements(const struct the
 static void then_rest(const struct then *t, int64_t n, const float *z, const float *aside,
                       const float *gate, float *y)
 {
-    float part[3][TILE_COLS] = {{0}}, out[TILE_COLS];
+    float part[3][GELU_LANES] = {{0}}, out[GELU_LANES];
     const float *from[] = {z, aside, gate};
     for (int i = 0; i < 3; i++)
         if (from[i])
             memcpy(part[i], from[i], (size_t)n * sizeof *y);
-    then_elements(t, TILE_COLS, part[0], part[1], part[2], out);
+    then_elements(t, GELU_LANES, part[0], part[1], part[2], out);
     memcpy(y, out, (size_t)n * sizeof *y);
 }
 
 static void then_tile(const void *of, int64_t i, int64_t j, int64_t rows, int64_t cols)
 {
     const struct then *t = of;
-    const int64_t whole = cols / TILE_COLS * TILE_COLS, rest = cols - whole;
+    const int64_t rest = cols % GELU_LANES, whole = cols - rest;
     for (int64_t row = i; row < i + rows; row++) {
         const int64_t at = row * t->n + j;
         const float *z = t->z + at, *aside = t->aside ? t->aside + at : NULL;
@@ -103,7 +103,7 @@ static void linear_then_run(const struct kernel_call *call)
 {
     const struct tensor *x = &call->in[0], *weight = &call->in[1], *gate = &call->in[3];
     const bool keep = call->out_count > 1;
-    const float *bias = call->in_count > 4 ? call->in[4].data : NULL;
+    const float *bias = call->in[4].data;
     int64_t m = tensor_lead(x, x->rank - 1), k = x->dim[x->rank - 1];
     bool out_in = call->attr[THEN_LAYOUT].integer == LAYOUT_OUT_IN;
     struct then t = {.what = (enum linear_then)call->attr[THEN_WHAT].integer,
