@@ -1,5 +1,5 @@
 /* A linear map with what follows it element by element, done to each tile of the result while it is
- * in the nearest cache. Emitted by passes/fuse_linear.c.
+ * in a cache. Emitted by passes/fuse_linear.c.
  *
  *   z = x W^T + b, and then
  *   gelu             y = gelu(z)

@@ -113,7 +113,8 @@ static bool measure(struct job *j, double seconds)
         if (!training_step(&j->t, false, &unused))
             return false;
     j->resident = bench_resident();
-    machine_warn(j->t.s.diags);
+    if (!machine_warn(j->t.s.diags))
+        return false;
     for (int turn = 0; turn < 2; turn++) {
         machine_measure(&j->machine);
         if (j->scaling)

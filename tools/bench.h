@@ -43,8 +43,9 @@ struct machine {
 };
 /* Adds what the steps of PLAN multiply. */
 void machine_add_plan(struct machine *m, const struct plan *plan);
-/* Warns where BLIS runs portable kernels: it is no measure then of what the processor can do. */
-void machine_warn(struct diags *diags);
+/* Warns where BLIS runs portable kernels: it is no measure then of what the processor can do. False
+ * after reporting that it is told to run what the processor cannot. */
+bool machine_warn(struct diags *diags);
 /* Measures, and keeps the best of this and of earlier calls. */
 void machine_measure(struct machine *m);
 /* The most bytes a second of either measurement. */

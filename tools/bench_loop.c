@@ -148,7 +148,8 @@ static bool measure(struct job *j, double limit)
     for (uint32_t i = 0; i < j->count; i++)
         executor_measure(j->programs[i].loaded, j->times[i]);
     j->machine.threads = j->s.engine.threads;
-    machine_warn(j->s.diags);
+    if (!machine_warn(j->s.diags))
+        return false;
     machine_measure(&j->machine);
     while (j->runs < MOST_RUNS && (j->runs < LEAST_RUNS || total < limit)) {
         if (!run_once(j, (uint32_t)((j->runs + 1) * j->batch), &j->took[j->runs]))

@@ -40,11 +40,14 @@ void machine_add_plan(struct machine *m, const struct plan *plan)
             add_product(m, &plan->steps[i].products[k]);
 }
 
-/* A product is large enough to say how fast they are: those of a few rows, such as of the
- * conditioning, are no share of the work. */
-static bool counts(const struct product *p)
+/* From how many rows on a product says how fast they are: those of a few rows, such as of the
+ * conditioning, are no share of the work, unless there are no others. */
+static int64_t rows_that_count(const struct machine *m)
 {
-    return p->of.m >= 32;
+    for (uint32_t i = 0; i < m->product_count; i++)
+        if (m->products[i].of.m >= 32)
+            return 32;
+    return 1;
 }
 
 static void measure_product(struct machine *m, struct product *p, float *room)
@@ -65,18 +68,18 @@ static void measure_product(struct machine *m, struct product *p, float *room)
 static void measure_products(struct machine *m)
 {
     double flop = 0, seconds = 0;
-    int64_t most = 1;
+    int64_t most = 1, rows = rows_that_count(m);
     for (uint32_t i = 0; i < m->product_count; i++) {
         const struct op_product *of = &m->products[i].of;
         int64_t room = of->m * of->k + of->k * of->n + of->m * of->n;
-        most = counts(&m->products[i]) && room > most ? room : most;
+        most = of->m >= rows && room > most ? room : most;
     }
     float *room = calloc((size_t)most, sizeof *room);
     if (room) /* memory that was never written is no memory yet */
         stream_fill(room, 1, most, m->threads);
     for (uint32_t i = 0; room && i < m->product_count; i++) {
         struct product *p = &m->products[i];
-        if (!counts(p))
+        if (p->of.m < rows)
             continue;
         measure_product(m, p, room);
         flop += p->flop;
@@ -107,13 +110,21 @@ static void measure_stream(struct machine *m)
     free(a);
 }
 
-void machine_warn(struct diags *diags)
+bool machine_warn(struct diags *diags)
 {
-    bool portable;
-    const char *better, *name = blas_name(&portable);
+    const char *wanted = getenv("BLIS_ARCH_TYPE"), *better;
     int number = blas_advice(&better);
+    if (wanted && !blas_can(wanted)) {
+        diag_error(diags, FAULT_CONFIG, (struct span){0},
+                   "BLIS_ARCH_TYPE is `%s`: no number of kernels that this processor can run",
+                   wanted);
+        diag_hint(diags, "leave it out, and BLIS takes what suits the processor");
+        return false;
+    }
+    bool portable;
+    const char *name = blas_name(&portable);
     if (!portable)
-        return;
+        return true;
     diag_warning(
         diags, (struct span){0},
         "BLIS, whose matrix products are what speed is held against, runs its `%s` kernels: "
@@ -125,6 +136,7 @@ void machine_warn(struct diags *diags)
     else
         diag_hint(diags, "set BLIS_ARCH_TYPE to the number of kernels that this processor can run, "
                          "if BLIS has any");
+    return true;
 }
 
 void machine_measure(struct machine *m)

@@ -411,6 +411,14 @@ for number in $(seq 13 40); do
 done
 hints 'BLIS, whose matrix products are what speed is held against, runs its `generic` kernels: about three times slower than those for a processor that it knows'
 hints 'set BLIS_ARCH_TYPE'
+for number in 99 -1 6x generic; do
+    what="sedge bench with BLIS_ARCH_TYPE=$number"
+    # shellcheck disable=SC2086
+    BLIS_ARCH_TYPE=$number "$SEDGE" bench sedd-uniform $small --seconds 0.01 >"$top/out" 2>"$top/err"
+    holds "$what ends with 2" [ $? -eq 2 ]
+done
+hints 'BLIS_ARCH_TYPE is `generic`: no number of kernels that this processor can run'
+hints 'leave it out, and BLIS takes what suits the processor'
 
 # --- new ------------------------------------------------------------------------------------
 mkdir "$top/new"

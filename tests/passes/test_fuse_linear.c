@@ -1,4 +1,4 @@
-/* fuse, at last: what follows a linear map goes into its tiles, and nothing needs more memory. What
+/* fuse, at last: what follows a linear map goes into its tiles, where nothing waits for long. What
  * it computes is held against the references by test_models.c and, op by op, by test_kernels.c. */
 #include "tests/passes/fixture.h"
 

@@ -41,6 +41,23 @@ static int best_set(void)
         return BLIS_ARCH_HASWELL;
     return __builtin_cpu_supports("avx") ? BLIS_ARCH_SANDYBRIDGE : -1;
 }
+
+static bool can_run(long set)
+{
+    switch (set) {
+    case BLIS_ARCH_SKX:
+        return best_set() == BLIS_ARCH_SKX;
+    case BLIS_ARCH_HASWELL:
+    case BLIS_ARCH_ZEN:
+    case BLIS_ARCH_ZEN2:
+    case BLIS_ARCH_ZEN3:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case BLIS_ARCH_SANDYBRIDGE:
+        return __builtin_cpu_supports("avx");
+    default: /* others need what few processors had */
+        return set == BLIS_ARCH_PENRYN || set == BLIS_ARCH_GENERIC;
+    }
+}
 #else
 static bool newer_amd(void)
 {
@@ -51,7 +68,19 @@ static int best_set(void)
 {
     return -1;
 }
+
+static bool can_run(long set)
+{
+    return set >= 0 && set < BLIS_NUM_ARCHS;
+}
 #endif
+
+bool blas_can(const char *wanted)
+{
+    char *end;
+    long set = strtol(wanted, &end, 10);
+    return end != wanted && *end == '\0' && can_run(set);
+}
 
 /* BLIS keeps global state, made once; a choice by the user in BLIS_ARCH_TYPE stands. */
 static void start(void)

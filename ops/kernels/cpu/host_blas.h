@@ -22,6 +22,10 @@ void blas_sgemm(int64_t m, int64_t n, int64_t k, float alpha, struct blas_matrix
  * whether it is the portable one, about three times slower, which deserves a warning. */
 const char *blas_name(bool *generic);
 
+/* Whether WANTED, a value of BLIS_ARCH_TYPE, is the number of kernels that this processor can run:
+ * BLIS takes what is no number for 0, runs what it is told, and aborts where it has no such. */
+bool blas_can(const char *wanted);
+
 /* The number for BLIS_ARCH_TYPE of the fastest kernel set that this processor can run, by its
  * features, and its name; -1 where none is known. */
 int blas_advice(const char **name);

@@ -9,7 +9,7 @@
 #define product KERNEL_PASTE(product, SEDGE_ISA_NAME)
 #define product_then KERNEL_PASTE(product_then, SEDGE_ISA_NAME)
 
-/* What becomes of elements of C once they are summed up, while they are in a near cache: TILE is
+/* What becomes of elements of C once they are summed up, while they are in a cache: TILE is
  * handed OF and is to work on rows I on and columns J on, ROWS x COLS of them, J a multiple of
  * TILE_COLS; each element of C once, from any thread. */
 struct finish {
