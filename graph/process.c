@@ -27,7 +27,7 @@ static bool read_tokens(struct model *m, const struct yaml *body, int32_t *out)
         tokens = n.i;
     if (tokens < 2 || tokens > 1 << 24) {
         diag_error(m->diags, FAULT_CONFIG, vocab ? vocab->span : body->span,
-                   "a process needs the param `vocab`: at least 2 tokens");
+                   "a process needs the param `vocab`: 2 to 16777216 tokens");
         return false;
     }
     *out = (int32_t)tokens;

@@ -82,7 +82,7 @@ static bool read_length(struct project *p)
         return true;
     }
     diag_error(p->diags, FAULT_CONFIG, length ? length->span : (struct span){0},
-               "to be trained, the model %s needs the param `length`: tokens in a window",
+               "to be trained, the model %s needs the param `length`: 1 to 1048576 tokens in a window",
                p->s.model->path);
     return false;
 }

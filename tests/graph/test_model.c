@@ -358,13 +358,13 @@ Test(model, process_needs_rate_noise_and_vocab)
            "              ^~~~\n");
     refuse("sedge: 1\n"
            "process: {rate: absorb, noise: loglinear}\n",
-           "m.yaml:2:10: error: a process needs the param `vocab`: at least 2 tokens\n"
+           "m.yaml:2:10: error: a process needs the param `vocab`: 2 to 16777216 tokens\n"
            "    process: {rate: absorb, noise: loglinear}\n"
            "             ^\n");
     refuse("sedge: 1\n"
            "params: {vocab: 1}\n"
            "process: {rate: absorb, noise: loglinear}\n",
-           "m.yaml:2:17: error: a process needs the param `vocab`: at least 2 tokens\n"
+           "m.yaml:2:17: error: a process needs the param `vocab`: 2 to 16777216 tokens\n"
            "    params: {vocab: 1}\n"
            "                    ^\n");
     refuse(
