@@ -1,5 +1,5 @@
 /* The micro kernel: a tile of C = A B held in registers while the depth runs. Products of matrices
- * (product.c), but for those of one row or two, and those of attention are made of it.
+ * (product.c), but for those of a few rows, and those of attention are made of it.
  *
  * B comes in panels of TILE_COLS columns, packed row after row and padded with zeros, so that the
  * inner loop reads whole vectors; A in strips of TILE_ROWS rows, packed column after column, or

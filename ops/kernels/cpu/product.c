@@ -8,8 +8,8 @@
  * alone, and tiles may follow the number of threads.
  *
  * Where there are few rows packing B would be most of the work: each thread packs some panels for
- * itself and goes through them while they are in a near cache. One row or two read B where it lies,
- * at the speed of memory. */
+ * itself and goes through them while they are in a near cache. Up to FEW_ROWS rows read B where it
+ * lies. */
 #include "ops/kernels/cpu/product.h"
 
 #include "ops/kernels/product_room.h"
@@ -31,7 +31,7 @@
 /* Few rows: columns of a task, and those packed at a time. */
 #define THIN_COLS 64
 #define PANEL_COLS (2 * TILE_COLS)
-#define FEW_ROWS 2   /* are not worth packing for */
+#define FEW_ROWS 4   /* are not worth packing for */
 #define FEW_COLS 512 /* of a row of B, at most: short reads far apart do not reach memory's speed */
 
 /* The depth in even parts of at most DEPTH. */
@@ -163,7 +163,7 @@ static void run_wide(struct work w)
         }
 }
 
-/* --- one row or two: reading B is all the work, so it is used up where it is read ----------- */
+/* --- up to FEW_ROWS rows: reading B is most of the work: it is used up where it is read ------ */
 
 /* acc = ROWS rows of A times TILE_COLS columns of B that lie contiguous, transposed in
  * registers. */
@@ -201,10 +201,19 @@ static void few_columns(const struct work *w, struct strided a, struct strided b
                         int64_t j, struct addend add)
 {
     vec acc[TILE_ROWS][TILE_VECS] = {0};
-    if (w->m == 1)
+    switch (w->m) {
+    case 1:
         columns_multiply(a, 1, depth, b, acc);
-    else
+        break;
+    case 2:
         columns_multiply(a, 2, depth, b, acc);
+        break;
+    case 3:
+        columns_multiply(a, 3, depth, b, acc);
+        break;
+    default:
+        columns_multiply(a, FEW_ROWS, depth, b, acc);
+    }
     tile_store(acc, w->m, TILE_COLS, w->c + j, w->n, add);
 }
 
