@@ -63,6 +63,7 @@ VECTOR_CALL double log1p(double);
 
 typedef float vec __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t ivec __attribute__((vector_size(VEC_BYTES)));
+typedef uint32_t uvec __attribute__((vector_size(VEC_BYTES)));
 /* The same at any address. */
 typedef float vec_u __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
@@ -123,8 +124,9 @@ static inline vec vec_exp(vec x)
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    ivec power = ((ivec)shifted - (ivec)vec_all(magic)) << 23;
-    return (vec)(((ivec)p + power) & ~dead);
+    uvec power = ((uvec)shifted - (uvec)vec_all(magic))
+                 << 23; /* unsigned, as NaN may have any bits */
+    return (vec)(((uvec)p + power) & ~(uvec)dead);
 }
 
 #endif
