@@ -3,6 +3,7 @@
  * place, by the rows of the separate ops, and a token. */
 #include "ops/kernels/cpu/law_row.h"
 #include "ops/kernels/cpu/product.h"
+#include "ops/kernels/cpu/projection_row.h"
 #include "ops/kernels/cpu/score_row.h"
 #include "ops/kernels/cpu/step_row.h"
 

@@ -1,6 +1,6 @@
 /* The projection of scores to what some law could have; ops/projection.c has the mathematics. Sums
  * over states are in double; each row is one thread's. */
-#include "ops/kernels/cpu/law_row.h"
+#include "ops/kernels/cpu/projection_row.h"
 
 /* The scores at the mask X, but for a factor. */
 static void table_mask_scores(const struct rates *rates, int32_t x, const float *row, double *score)
