@@ -30,7 +30,7 @@ static bool backward_shape(struct op_call *call)
 static void map_cost(const struct op_call *call, struct op_cost *out)
 {
     double n = (double)type_count(&call->in[0]);
-    out->flop = 25 * n; /* a tanh or an exp, and the polynomial around it */
+    out->flop = GELU_FLOP * n;
     out->bytes = 4 * n * (call->in_count + 1);
 }
 
@@ -68,11 +68,9 @@ static const struct op_case gelu_backward_cases[] = {
  *   erf    Phi(x) = (1 + erf(x / sqrt 2)) / 2,   dy/dx = Phi(x) + x exp(-x^2/2) / sqrt(2 pi)
  *   tanh   Phi(x) ~ (1 + tanh u) / 2,  u = c (x + a x^3),   dy/dx = Phi + x (1 - tanh^2 u) u' / 2
  * with c = sqrt(2/pi), a = 0.044715. The derivative is that of the form chosen. */
-static const char *const forms[] = {"tanh", "erf", NULL};
-
 static const struct op_attr gelu_attrs[] = {
     [GELU_FORM] = {"form", ATTR_CHOICE, "tanh", "tanh: the approximation GPT-2 uses; erf: exact",
-                   forms},
+                   rule_gelu_forms},
     {0},
 };
 

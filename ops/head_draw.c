@@ -43,14 +43,13 @@ const struct draw_ops draw_forms[DRAW_FORMS] = {
     [DRAW_BY_CAVITY] = {{&op_cavity_score, &op_cavity_output}, {&op_cavity_output}},
 };
 
-static const char *const layouts[] = {"out_in", "in_out", NULL};
 static const char *const forms[] = {"score", "law", "cavity", NULL};
 static const char *const steps[] = {"tweedie", "euler",   "euler_linear", "denoise", "ancestral",
                                     "remask",  "correct", "base",         NULL};
 static const char *const results[] = {"x", "clamped", NULL};
 
 static const struct op_attr draw_attrs[] = {
-    [HEAD_DRAW_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", layouts},
+    [HEAD_DRAW_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", rule_layouts},
     [HEAD_DRAW_FORM] = {"form", ATTR_CHOICE, "score", "what the logits are", forms},
     [HEAD_DRAW_STEP] = {"step", ATTR_CHOICE, "tweedie", "what is drawn", steps},
     [HEAD_DRAW_SCALE] = {"scale_by_sigma", ATTR_BOOL, "false", "as of score_output", NULL},

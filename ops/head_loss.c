@@ -20,17 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const layouts[] = {"out_in", "in_out", NULL};
 static const char *const forms[] = {"score", "law", "law_score", NULL};
 static const char *const loss_results[] = {"loss", NULL};
 static const char *const backward_results[] = {"loss", "dh", "dweight", "dbias", NULL};
 
 /* --- what all four share ------------------------------------------------------------------ */
-
-static int64_t last(const struct type *x)
-{
-    return x->dim[x->rank - 1].size;
-}
 
 int64_t head_states(const struct op_call *call, int64_t layout)
 {
@@ -39,16 +33,16 @@ int64_t head_states(const struct op_call *call, int64_t layout)
 
 static int64_t rows_of(const struct op_call *call)
 {
-    return type_count(&call->in[0]) / last(&call->in[0]);
+    return type_count(&call->in[0]) / rule_last(&call->in[0]);
 }
 
 bool head_fits(struct op_call *call, int64_t layout, uint32_t bias)
 {
     const struct type *h = &call->in[0], *w = &call->in[1], *target = &call->in[2];
     bool fits = h->rank >= 2 && w->rank == 2 && !w->dim[0].axis && target->rank + 1 == h->rank &&
-                w->dim[layout == LAYOUT_OUT_IN ? 1 : 0].size == last(h);
+                w->dim[layout == LAYOUT_OUT_IN ? 1 : 0].size == rule_last(h);
     if (fits && op_has(call, bias))
-        fits = call->in[bias].rank == 1 && last(&call->in[bias]) == head_states(call, layout);
+        fits = call->in[bias].rank == 1 && rule_last(&call->in[bias]) == head_states(call, layout);
     if (!fits)
         return op_error(call, "no head: h %s, weight %s, %s %s", rule_print(call, 0),
                         rule_print(call, 1), call->op->inputs[2].name, rule_print(call, 2));
@@ -76,7 +70,7 @@ static bool head_shape(struct op_call *call, int64_t layout, uint32_t bias, bool
 
 void head_cost(const struct op_call *call, int64_t layout, bool gradients, struct op_cost *out)
 {
-    int64_t rows = rows_of(call), states = head_states(call, layout), dim = last(&call->in[0]);
+    int64_t rows = rows_of(call), states = head_states(call, layout), dim = rule_last(&call->in[0]);
     int64_t chunk = head_chunk(rows, states), chunks = chunk ? (rows + chunk - 1) / chunk : 0;
     double weight = (double)type_bytes(&call->in[1]), h = (double)type_bytes(&call->in[0]);
     cost_product(out, rows, states, dim);
@@ -92,7 +86,7 @@ int64_t head_workspace(const struct op_call *call, int64_t layout, bool gradient
 {
     int64_t rows = rows_of(call), states = head_states(call, layout);
     return head_logits_bytes(rows, states) + (gradients ? head_sums_bytes(states) : 0) +
-           head_product_bytes(rows, states, last(&call->in[0]), gradients);
+           head_product_bytes(rows, states, rule_last(&call->in[0]), gradients);
 }
 
 struct head head_open(const struct ref_call *call, int64_t layout, uint32_t bias, bool gradients)
@@ -157,7 +151,7 @@ static double entropy_of(double *z, int64_t states, int64_t n, int64_t target, d
 /* --- cross entropy ------------------------------------------------------------------------ */
 
 static const struct op_attr entropy_attrs[] = {
-    [HEAD_ENTROPY_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", layouts},
+    [HEAD_ENTROPY_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", rule_layouts},
     {0},
 };
 
@@ -292,7 +286,7 @@ const struct op op_head_entropy_backward = {
 /* --- losses of a process ------------------------------------------------------------------ */
 
 static const struct op_attr loss_attrs[] = {
-    [HEAD_LOSS_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", layouts},
+    [HEAD_LOSS_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", rule_layouts},
     [HEAD_LOSS_FORM] = {"form", ATTR_CHOICE, "score", "what the logits are", forms},
     [HEAD_LOSS_SCALE] = {"scale_by_sigma", ATTR_BOOL, "false", "as of score_output", NULL},
     {0},

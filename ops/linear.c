@@ -6,7 +6,6 @@
 
 #include <math.h>
 
-static const char *const layouts[] = {"out_in", "in_out", NULL};
 static const char *const inits[] = {"fan_in", "zeros", "normal", NULL};
 enum { FAN_IN, ZEROS, NORMAL };
 
@@ -14,7 +13,8 @@ static const struct op_attr linear_attrs[] = {
     [LINEAR_OUT] = {"out", ATTR_INT, NULL, "size of the last axis of the result", NULL},
     [LINEAR_BIAS] = {"bias", ATTR_BOOL, "true", "add a bias [out]", NULL},
     [LINEAR_LAYOUT] = {"layout", ATTR_CHOICE, "out_in",
-                       "how the weight is stored: [out, in], or [in, out] as in GPT-2", layouts},
+                       "how the weight is stored: [out, in], or [in, out] as in GPT-2",
+                       rule_layouts},
     [LINEAR_INIT] = {"init", ATTR_CHOICE, "fan_in",
                      "fan_in: weight and bias uniform on +-1/sqrt(in); zeros; normal: weight with "
                      "standard deviation std, bias zero",
@@ -22,12 +22,6 @@ static const struct op_attr linear_attrs[] = {
     [LINEAR_STD] = {"std", ATTR_REAL, "0.02", "standard deviation for init: normal", NULL},
     {0},
 };
-
-/* Size of the last axis of X. */
-static int64_t last(const struct type *x)
-{
-    return x->dim[x->rank - 1].size;
-}
 
 /* The type of a matrix [OUT, IN] in LAYOUT. */
 static struct type weight_type(int64_t layout, int64_t out, int64_t in)
@@ -54,8 +48,8 @@ static uint32_t linear_params(const struct op_call *call, struct op_param *out)
     int64_t size = call->attr[LINEAR_OUT].integer, init = call->attr[LINEAR_INIT].integer;
     if (x->rank == TYPE_ABSENT || x->rank == 0 || size < 1)
         return 0; /* the shape rule says what is wrong */
-    double bound = 1 / sqrt((double)last(x));
-    struct type weight = weight_type(call->attr[LINEAR_LAYOUT].integer, size, last(x));
+    double bound = 1 / sqrt((double)rule_last(x));
+    struct type weight = weight_type(call->attr[LINEAR_LAYOUT].integer, size, rule_last(x));
     struct type bias = {.dtype = DT_F32, .rank = 1, .dim = {{size, 0}}};
     out[0] = (struct op_param){"weight", weight, INIT_UNIFORM, bound};
     out[1] = (struct op_param){"bias", bias, INIT_UNIFORM, bound};
@@ -76,7 +70,7 @@ static bool linear_shape(struct op_call *call)
         return op_error(call, "x must have at least one axis, not be a scalar");
     if (size < 1)
         return op_error(call, "out must be at least 1, not %lld", (long long)size);
-    struct type weight = weight_type(call->attr[LINEAR_LAYOUT].integer, size, last(x));
+    struct type weight = weight_type(call->attr[LINEAR_LAYOUT].integer, size, rule_last(x));
     if (!op_has(call, 1) || !type_same_shape(&call->in[1], &weight))
         return op_error(call, "weight must be %s",
                         type_print(call->graph->arena, call->graph, &weight));
@@ -84,7 +78,7 @@ static bool linear_shape(struct op_call *call)
     if (bias != op_has(call, 2))
         return op_error(call, "bias: %s, but %s", bias ? "true" : "false",
                         bias ? "there is none" : "there is one");
-    if (bias && (call->in[2].rank != 1 || last(&call->in[2]) != size))
+    if (bias && (call->in[2].rank != 1 || rule_last(&call->in[2]) != size))
         return op_error(call, "bias must be f32 [%lld], not %s", (long long)size,
                         rule_print(call, 2));
     call->out[0] = *x;
@@ -133,8 +127,8 @@ static void linear_grad(struct grad_call *call)
 static void linear_cost(const struct op_call *call, struct op_cost *out)
 {
     double weight = (double)type_count(&call->in[1]);
-    cost_product(out, type_count(&call->in[0]) / last(&call->in[0]), last(&call->out[0]),
-                 last(&call->in[0]));
+    cost_product(out, type_count(&call->in[0]) / rule_last(&call->in[0]), rule_last(&call->out[0]),
+                 rule_last(&call->in[0]));
     out->flop = out->model;
     out->bytes =
         4 * (weight + (double)type_count(&call->in[0]) + (double)type_count(&call->out[0]));
@@ -143,7 +137,7 @@ static void linear_cost(const struct op_call *call, struct op_cost *out)
 static int64_t linear_workspace(const struct op_call *call)
 {
     const struct type *x = &call->in[0];
-    return product_room_bytes(type_count(x) / last(x), last(&call->out[0]), last(x));
+    return product_room_bytes(type_count(x) / rule_last(x), rule_last(&call->out[0]), rule_last(x));
 }
 
 static void linear_reference(const struct ref_call *call)
@@ -201,7 +195,7 @@ static const struct op_input weight_grad_inputs[] = {
 };
 
 static const struct op_attr weight_grad_attrs[] = {
-    [WEIGHT_GRAD_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", layouts},
+    [WEIGHT_GRAD_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", rule_layouts},
     {0},
 };
 
@@ -215,7 +209,7 @@ static bool weight_grad_shape(struct op_call *call)
                         rule_print(call, 0), rule_print(call, 1));
     if (!rule_same_axes(call, 0, 1, x->rank - 1))
         return false;
-    call->out[0] = weight_type(call->attr[WEIGHT_GRAD_LAYOUT].integer, last(dy), last(x));
+    call->out[0] = weight_type(call->attr[WEIGHT_GRAD_LAYOUT].integer, rule_last(dy), rule_last(x));
     return true;
 }
 
@@ -234,7 +228,7 @@ static void weight_grad_cost(const struct op_call *call, struct op_cost *out)
 {
     double x = (double)type_count(&call->in[0]), dy = (double)type_count(&call->in[1]);
     cost_product(out, call->out[0].dim[0].size, call->out[0].dim[1].size,
-                 type_count(&call->in[0]) / last(&call->in[0]));
+                 type_count(&call->in[0]) / rule_last(&call->in[0]));
     out->flop = out->model;
     out->bytes = 4 * (x + dy + (double)type_count(&call->out[0]));
 }
@@ -242,7 +236,7 @@ static void weight_grad_cost(const struct op_call *call, struct op_cost *out)
 static int64_t weight_grad_workspace(const struct op_call *call)
 {
     const struct type *x = &call->in[0], *dw = &call->out[0];
-    return product_room_bytes(dw->dim[0].size, dw->dim[1].size, type_count(x) / last(x));
+    return product_room_bytes(dw->dim[0].size, dw->dim[1].size, type_count(x) / rule_last(x));
 }
 
 static void weight_grad_reference(const struct ref_call *call)

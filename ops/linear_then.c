@@ -16,15 +16,13 @@
 
 #include <stdlib.h>
 
-static const char *const layouts[] = {"out_in", "in_out", NULL};
-static const char *const forms[] = {"tanh", "erf", NULL};
 static const char *const whats[] = {"gelu", "gelu_backward", "add", "gated_add", NULL};
 static const char *const results[] = {"y", "z", NULL};
 
 static const struct op_attr then_attrs[] = {
-    [THEN_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", layouts},
+    [THEN_LAYOUT] = {"layout", ATTR_CHOICE, "out_in", "as of the linear map", rule_layouts},
     [THEN_WHAT] = {"then", ATTR_CHOICE, "gelu", "what follows", whats},
-    [THEN_FORM] = {"form", ATTR_CHOICE, "tanh", "as of gelu", forms},
+    [THEN_FORM] = {"form", ATTR_CHOICE, "tanh", "as of gelu", rule_gelu_forms},
     [THEN_KEEP] = {"keep", ATTR_BOOL, "false", "z is a result as well", NULL},
     {0},
 };
@@ -41,17 +39,12 @@ static const struct op_input then_inputs[] = {
     {0},
 };
 
-static int64_t last(const struct type *x)
-{
-    return x->dim[x->rank - 1].size;
-}
-
 static bool then_shape(struct op_call *call)
 {
     const struct type *x = &call->in[0], *w = &call->in[1], *gate = &call->in[IN_GATE];
     bool out_in = call->attr[THEN_LAYOUT].integer == LAYOUT_OUT_IN;
     int64_t what = call->attr[THEN_WHAT].integer;
-    bool fits = x->rank >= 2 && w->rank == 2 && w->dim[out_in ? 1 : 0].size == last(x) &&
+    bool fits = x->rank >= 2 && w->rank == 2 && w->dim[out_in ? 1 : 0].size == rule_last(x) &&
                 op_has(call, IN_ASIDE) == (what != THEN_GELU) &&
                 op_has(call, IN_GATE) == (what == THEN_GATED_ADD);
     struct type y = *x;
@@ -61,9 +54,9 @@ static bool then_shape(struct op_call *call)
         fits = type_same_shape(&call->in[IN_ASIDE], &y);
     if (fits && op_has(call, IN_GATE))
         fits = gate->rank == 2 && gate->dim[0].size == x->dim[0].size &&
-               gate->dim[0].axis == x->dim[0].axis && last(gate) == last(&y);
+               gate->dim[0].axis == x->dim[0].axis && rule_last(gate) == rule_last(&y);
     if (fits && op_has(call, IN_BIAS))
-        fits = call->in[IN_BIAS].rank == 1 && last(&call->in[IN_BIAS]) == last(&y);
+        fits = call->in[IN_BIAS].rank == 1 && rule_last(&call->in[IN_BIAS]) == rule_last(&y);
     if (!fits)
         return op_error(call, "no %s after a linear map: x %s, weight %s, aside %s", whats[what],
                         rule_print(call, 0), rule_print(call, 1), rule_print(call, IN_ASIDE));
@@ -76,9 +69,9 @@ static void then_cost(const struct op_call *call, struct op_cost *out)
 {
     bool gelu = call->attr[THEN_WHAT].integer <= THEN_GELU_BACKWARD;
     double y = (double)type_count(&call->out[0]);
-    cost_product(out, type_count(&call->in[0]) / last(&call->in[0]), last(&call->out[0]),
-                 last(&call->in[0]));
-    out->flop = out->model + (gelu ? 25 : 2) * y;
+    cost_product(out, type_count(&call->in[0]) / rule_last(&call->in[0]), rule_last(&call->out[0]),
+                 rule_last(&call->in[0]));
+    out->flop = out->model + (gelu ? GELU_FLOP : 2) * y;
     out->bytes = 4 * y * call->out_count;
     for (uint32_t i = 0; i < call->in_count; i++)
         if (op_has(call, i))
@@ -88,7 +81,7 @@ static void then_cost(const struct op_call *call, struct op_cost *out)
 static int64_t then_workspace(const struct op_call *call)
 {
     const struct type *x = &call->in[0];
-    return product_room_bytes(type_count(x) / last(x), last(&call->out[0]), last(x));
+    return product_room_bytes(type_count(x) / rule_last(x), rule_last(&call->out[0]), rule_last(x));
 }
 
 static void then_reference(const struct ref_call *call)

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+const char *const rule_layouts[] = {"out_in", "in_out", NULL};
+const char *const rule_gelu_forms[] = {"tanh", "erf", NULL};
 const char *const rule_result_y[] = {"y", NULL};
 const struct op_input rule_no_inputs[] = {{0}};
 
@@ -14,6 +16,11 @@ bool rule_like_first(struct op_call *call)
 {
     call->out[0] = call->in[0];
     return true;
+}
+
+int64_t rule_last(const struct type *type)
+{
+    return type->dim[type->rank - 1].size;
 }
 
 const char *rule_print(const struct op_call *call, uint32_t i)

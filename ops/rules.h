@@ -9,6 +9,9 @@
 
 /* Result names of the many ops that have just one. */
 extern const char *const rule_result_y[];
+/* How the weight of a linear map is stored, and the forms of gelu: choices of attributes. */
+extern const char *const rule_layouts[], *const rule_gelu_forms[];
+#define GELU_FLOP 25 /* of an element: a tanh or an exp, and the polynomial around it */
 /* The inputs of an op that has none. */
 extern const struct op_input rule_no_inputs[];
 
@@ -28,6 +31,8 @@ bool rule_broadcast(struct op_call *call, uint32_t first, uint32_t count);
 bool rule_same_axes(const struct op_call *call, uint32_t i, uint32_t j, uint32_t axes);
 /* Removes axis AXIS of TYPE, or leaves it with size 1. */
 void rule_drop_axis(struct type *type, uint32_t axis, bool keep);
+/* The size of the last axis of TYPE, which has one. */
+int64_t rule_last(const struct type *type);
 /* The type of input I, for messages. */
 const char *rule_print(const struct op_call *call, uint32_t i);
 
