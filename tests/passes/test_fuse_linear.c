@@ -108,30 +108,25 @@ Test(fuse_linear, not_of_another_type)
                    "%8: f32 [6, 2, 5, 4] = add %7, %6\n" ENDS "output y %8\n");
 }
 
+#define ROWS                                                                                       \
+    "graph p\n"                                                                                    \
+    "state b parameter f32 [4] zero\n"                                                             \
+    "state w parameter f32 [4, 3] zero\n"                                                          \
+    "%1: f32 [2, 5, 3] = input\n"                                                                  \
+    "%2: f32 [4] = input\n"                                                                        \
+    "%3: f32 [4, 3] = state w\n"                                                                   \
+    "%4: f32 [4] = state b\n"
+
 /* A row that is written between the two is read before that, as it was. */
 Test(fuse_linear, reads_rows_where_the_map_did)
 {
-    becomes("graph p\n"
-            "state b parameter f32 [4] zero\n"
-            "state w parameter f32 [4, 3] zero\n"
-            "%1: f32 [2, 5, 3] = input\n"
-            "%2: f32 [4] = input\n"
-            "%3: f32 [4, 3] = state w\n"
-            "%4: f32 [4] = state b\n"
-            "%5: f32 [2, 5, 4] = linear %1, %3, %4 {out=4}\n"
-            "%6: f32 [4] -> b v1 = store %2\n"
-            "%7: f32 [2, 5, 4] = gelu %5\n"
-            "%8: f32 [2, 5, 4] = sin %7\n"
-            "input x %1\ninput new %2\noutput y %8\n",
-            "graph p\n"
-            "state b parameter f32 [4] zero\n"
-            "state w parameter f32 [4, 3] zero\n"
-            "%1: f32 [2, 5, 3] = input\n"
-            "%2: f32 [4] = input\n"
-            "%3: f32 [4, 3] = state w\n"
-            "%4: f32 [4] = state b\n"
-            "%5: f32 [2, 5, 4] = linear_then %1, %3, _, _, %4\n"
-            "%6: f32 [4] -> b v1 = store %2\n"
-            "%7: f32 [2, 5, 4] = sin %5\n"
-            "input x %1\ninput new %2\noutput y %7\n");
+    becomes(ROWS "%5: f32 [2, 5, 4] = linear %1, %3, %4 {out=4}\n"
+                 "%6: f32 [4] -> b v1 = store %2\n"
+                 "%7: f32 [2, 5, 4] = gelu %5\n"
+                 "%8: f32 [2, 5, 4] = sin %7\n"
+                 "input x %1\ninput new %2\noutput y %8\n",
+            ROWS "%5: f32 [2, 5, 4] = linear_then %1, %3, _, _, %4\n"
+                 "%6: f32 [4] -> b v1 = store %2\n"
+                 "%7: f32 [2, 5, 4] = sin %5\n"
+                 "input x %1\ninput new %2\noutput y %7\n");
 }
