@@ -1,5 +1,5 @@
-/* One position of a law of the clean token, and of the score that it comes to. Shared by the kernels
- * of head.c and head_score.c, and by the fused head of head_draw.c. Sums over states are in
+/* One position of a law of the clean token, and of the score that it comes to. Shared by the
+ * kernels of head.c and head_score.c, and by the fused head of head_draw.c. Sums over states are in
  * double. */
 #ifndef SEDGE_CPU_LAW_ROW_H
 #define SEDGE_CPU_LAW_ROW_H
