@@ -89,11 +89,11 @@ until_there() {
     done
 }
 # until_caught PID: waits until the process has its handler of SIGINT, ten seconds at most: what a shell
-# starts behind it ignores Ctrl-C until then.
+# starts behind it ignores Ctrl-C until then. Before it is sedge it is a copy of the shell, which has one too.
 until_caught() {
     tries=0
     while [ $tries -lt 200 ]; do
-        caught=$(sed -n 's/^SigCgt:.*\(.\)$/\1/p' "/proc/$1/status" 2>/dev/null)
+        caught=$(sed -n '/^Name:/{/sedge$/!q;};s/^SigCgt:.*\(.\)$/\1/p' "/proc/$1/status" 2>/dev/null)
         case $caught in
         [2367abefABEF]) return ;; # bit 1
         esac
