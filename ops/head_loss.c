@@ -4,9 +4,10 @@
  *   z = h W^T + b,   loss = L(z; target),   d z = d loss L'(z; target)
  *   d h = d z W,   d W = sum over rows of d z^T h,   d b = sum over rows of d z
  *
- * Each L' is a exp(z - c) + d + e [y = target], so that no row needs another. The gradient of the
- * loss is known before the loss is: what is minimised is a sum of losses with weights that do not
- * depend on them. Its op gives losses and gradients in one sweep. */
+ * Each L' is a exp(z - c) + d + e [y = target], but for that of a cavity, which is stated below: no
+ * row needs another. The gradient of the loss is known before the loss is: what is minimised is a
+ * sum of losses with weights that do not depend on them. Its op gives losses and gradients in one
+ * sweep. */
 #include "ops/chain.h"
 #include "ops/head_rows.h"
 #include "ops/kernels/attrs.h"
@@ -20,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const forms[] = {"score", "law", "law_score", NULL};
+static const char *const forms[] = {"score", "law", "law_score", "cavity", NULL};
 static const char *const loss_results[] = {"loss", NULL};
 static const char *const backward_results[] = {"loss", "dh", "dweight", "dbias", NULL};
 
@@ -298,6 +299,10 @@ static const struct op_attr loss_attrs[] = {
  *              is over all tokens at any noise, and elsewhere it is certain of x
  *   law_score  score_entropy of the score that this law comes to: Q rho (-log p(x0)), with the rate
  *              Q and the ratio rho of x0, as the scores sum to rho whatever the law
+ *   cavity     score_entropy of cavity_score of cavity_output, under a flat chain. With the law q
+ *              that z comes to, u = P q and s = u / u_x,
+ *                g_y = d loss Q[x][y] (s_y - rho_y) at y != x, g_x = - the sum of these
+ *                d z_y = q_y (v_y - sum over tokens k of q_k v_k), v = P^T (g / u)
  *   h [..., dim], weight [states, dim], x0, x token [...], sigma f64 [rows] or [] (not of `law`),
  *   bias [states] -> loss f64 [...] */
 static const struct op_input loss_inputs[] = {
@@ -314,18 +319,17 @@ static const struct op_input loss_inputs[] = {
 /* X is input X, sigma the next, then the bias. */
 static bool loss_checks(struct op_call *call, uint32_t x, bool gradients)
 {
-    bool score = call->attr[HEAD_LOSS_FORM].integer == FORM_SCORE;
-    bool law = call->attr[HEAD_LOSS_FORM].integer == FORM_LAW;
+    const int64_t form = call->attr[HEAD_LOSS_FORM].integer;
+    const bool law = form == FORM_LAW, flat = form == FORM_SCORE || form == FORM_CAVITY;
     const struct chain *chain = call->chain;
     int64_t layout = call->attr[HEAD_LOSS_LAYOUT].integer;
     if (!head_shape(call, layout, x + 2, gradients) || !chain_expect_tokens(call, x, x) ||
         !chain_expect_tokens(call, 2, x) || (!law && !chain_expect_times(call, x + 1, x)))
         return false;
     if (head_states(call, layout) != chain->states || op_has(call, x + 1) == law ||
-        !(score ? chain->kind == CHAIN_FLAT : chain_carries_over(chain)))
+        !(flat ? chain->kind == CHAIN_FLAT : chain_carries_over(chain)))
         return op_error(call, "no head of form `%s` under this process: h %s, weight %s",
-                        forms[call->attr[HEAD_LOSS_FORM].integer], rule_print(call, 0),
-                        rule_print(call, 1));
+                        forms[form], rule_print(call, 0), rule_print(call, 1));
     return true;
 }
 
@@ -361,6 +365,42 @@ static double entropy_of_scores(const struct transition *p, bool scaled, double 
     return loss;
 }
 
+/* Score entropy of the cavity that logits Z come to at P, each pair by its definition; Z becomes G
+ * times its slope. */
+static double entropy_of_cavity(const struct transition *p, double *z, int32_t x, int32_t x0,
+                                double g)
+{
+    const int32_t states = p->chain->states, tokens = p->chain->tokens;
+    double *q = calloc(4 * (size_t)states, sizeof *q);
+    double *u = q + states, *slope = u + states, *v = slope + states;
+    double most = -INFINITY, sum = 0, change = 0, mean = 0, loss = 0;
+    BUG_ON(!q);
+    for (int32_t y = 0; y < tokens; y++)
+        most = fmax(most, z[y]);
+    for (int32_t y = 0; y < tokens; y++)
+        sum += exp(z[y] - most);
+    for (int32_t y = 0; y < tokens; y++)
+        q[y] = exp(z[y] - most) / sum;
+    transition_apply(p, q, u);
+    for (int32_t y = 0; y < states; y++) { /* SLOPE: g / u */
+        double rate = y == x ? 0 : chain_rate(p->chain, x, y);
+        if (!(rate > 0))
+            continue;
+        double log_rho = transition_log_ratio(p, y, x, x0);
+        loss += rate * entropy_term(log(u[y] / u[x]), exp(log_rho), log_rho);
+        slope[y] = rate * (1 / u[x] - exp(log_rho) / u[y]);
+        change += slope[y] * u[y];
+    }
+    slope[x] = -change / u[x];
+    transition_apply_transposed(p, slope, v);
+    for (int32_t y = 0; y < tokens; y++)
+        mean += q[y] * v[y];
+    for (int32_t y = 0; y < states; y++)
+        z[y] = g * q[y] * (v[y] - mean);
+    free(q);
+    return loss;
+}
+
 /* One row; X and SIGMA are inputs X and X + 1. */
 static double loss_row(struct head *t, uint32_t x_input, int64_t r, double g)
 {
@@ -378,6 +418,8 @@ static double loss_row(struct head *t, uint32_t x_input, int64_t r, double g)
     struct transition p = transition_flat(chain, ref_time(&call->in[x_input + 1], r / walk.length));
     if (form == FORM_SCORE)
         return entropy_of_scores(&p, call->attr[HEAD_LOSS_SCALE].flag, t->z, x, x0, g);
+    if (form == FORM_CAVITY)
+        return entropy_of_cavity(&p, t->z, x, x0, g);
     double scale = chain_rate(chain, x, x0) * transition_at(&p, x0, x0) / transition_at(&p, x, x0);
     return scale * entropy_of(t->z, t->states, chain->tokens, x0, g * scale);
 }
@@ -414,6 +456,15 @@ static const struct op_case loss_cases[] = {
     {"f32[13,3] f32[2,3] token[13] token[13] _ _", "form=law", "absorb 1"},
     {"f32[3,347,2] f32[8,2] token[3,347] token[3,347] f64[3] f32[8]", "scale_by_sigma=true",
      "absorb 7"},
+    {"f32[3,7,5] f32[7,5] token[3,7] token[3,7] f64[3] f32[7]", "form=cavity", "uniform 7"},
+    {"f32[5,3] f32[3,2] token[5] token[5] f64[5] _", "form=cavity layout=in_out", "uniform 2"},
+    {"f32[1,3,7] f32[1,7] token[1,3] token[1,3] f64[] f32[1]", "form=cavity", "uniform 1"},
+    {"f32[2,7,3] f32[5,3] token[2,7] token[2,7] f64[2] f32[5]", "form=cavity", "mix 4 0.7 0.3 0"},
+    {"f32[2,7,3] f32[4,3] token[2,7] token[2,7] f64[] f32[4]", "form=cavity", "mix 3 0.6 0.5 0.5"},
+    {"f32[2,3,8] f32[6,8] token[2,3] token[2,3] f64[2] f32[6]", "form=cavity", "absorb 5"},
+    {"f32[2,5,3] f32[601,3] token[2,5] token[2,5] f64[2] _", "form=cavity", "uniform 601"},
+    {"f32[3,347,2] f32[8,2] token[3,347] token[3,347] f64[3] f32[8]", "form=cavity",
+     "mix 7 0.9 0.1 0"},
     {0},
 };
 
@@ -483,6 +534,19 @@ static const struct op_case loss_backward_cases[] = {
     {"f32[13,3] f32[2,3] token[13] f64[13] token[13] _ _", "form=law", "absorb 1"},
     {"f32[3,347,2] f32[8,2] token[3,347] f64[3,347] token[3,347] f64[3] f32[8]",
      "scale_by_sigma=true", "absorb 7"},
+    {"f32[3,7,5] f32[7,5] token[3,7] f64[3,7] token[3,7] f64[3] f32[7]", "form=cavity",
+     "uniform 7"},
+    {"f32[5,3] f32[3,2] token[5] f64[5] token[5] f64[5] _", "form=cavity layout=in_out",
+     "uniform 2"},
+    {"f32[1,3,7] f32[1,7] token[1,3] f64[1,3] token[1,3] f64[] f32[1]", "form=cavity", "uniform 1"},
+    {"f32[2,7,3] f32[5,3] token[2,7] f64[2,7] token[2,7] f64[2] f32[5]", "form=cavity",
+     "mix 4 0.7 0.3 0"},
+    {"f32[2,7,3] f32[4,3] token[2,7] f64[2,7] token[2,7] f64[] f32[4]", "form=cavity",
+     "mix 3 0.6 0.5 0.5"},
+    {"f32[2,3,8] f32[6,8] token[2,3] f64[2,3] token[2,3] f64[2] f32[6]", "form=cavity", "absorb 5"},
+    {"f32[2,5,3] f32[601,3] token[2,5] f64[2,5] token[2,5] f64[2] _", "form=cavity", "uniform 601"},
+    {"f32[3,347,2] f32[8,2] token[3,347] f64[3,347] token[3,347] f64[3] f32[8]", "form=cavity",
+     "mix 7 0.9 0.1 0"},
     {0},
 };
 

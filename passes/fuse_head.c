@@ -8,43 +8,68 @@
 
 #include <string.h>
 
-/* The ops between the map and the loss, from the loss back, and the backward ops of those that have
- * one here: without, the program must not want the gradient. Noisy tokens and noise are inputs 1
- * and 2 of all ops between. */
+#define BETWEEN_MOST 3
+
+/* The ops between the map and the loss, from the loss back, and the backward ops of all of them:
+ * without, the program must not want the gradient. Noisy tokens and noise are inputs 1 and 2 of the
+ * ops between, but for that of a cavity, which takes neither. */
 static const struct shape {
-    const struct op *loss, *between[2];
-    const struct op *loss_back, *between_back;
+    const struct op *loss, *between[BETWEEN_MOST];
+    const struct op *loss_back, *between_back[BETWEEN_MOST];
     int form;
     bool masks; /* only where the chain does nothing but mask */
 } shapes[] = {
-    {&op_cross_entropy, {NULL}, &op_cross_entropy_backward, NULL, 0, false},
+    {&op_cross_entropy, {NULL}, &op_cross_entropy_backward, {NULL}, 0, false},
     {&op_cross_entropy,
      {&op_x0_output},
      &op_cross_entropy_backward,
-     &op_x0_output_backward,
+     {&op_x0_output_backward},
      FORM_LAW,
      true},
     {&op_score_entropy,
      {&op_score_output},
      &op_score_entropy_backward,
-     &op_score_output_backward,
+     {&op_score_output_backward},
      FORM_SCORE,
+     false},
+    {&op_score_entropy,
+     {&op_cavity_score, &op_cavity_output},
+     &op_score_entropy_backward,
+     {&op_cavity_score_backward, &op_x0_output_backward},
+     FORM_CAVITY,
+     false},
+    /* The scores of a law lie within the limits of such scores. */
+    {&op_score_entropy,
+     {&op_project_score, &op_cavity_score, &op_cavity_output},
+     NULL,
+     {NULL},
+     FORM_CAVITY,
      false},
     /* At a mask the law does not change when all its logits are moved alike, so that the scale of a
      * score does not matter; and projected, a score is that of the law. */
-    {&op_cross_entropy, {&op_score_posterior, &op_score_output}, NULL, NULL, FORM_LAW, true},
-    {&op_score_entropy, {&op_posterior_score, &op_x0_output}, NULL, NULL, FORM_LAW_SCORE, true},
-    {&op_score_entropy, {&op_project_score, &op_score_output}, NULL, NULL, FORM_LAW_SCORE, true},
+    {&op_cross_entropy,
+     {&op_score_posterior, &op_score_output},
+     &op_cross_entropy_backward,
+     {&op_x0_output_backward, &op_score_output_backward},
+     FORM_LAW,
+     true},
+    {&op_score_entropy,
+     {&op_posterior_score, &op_x0_output},
+     &op_score_entropy_backward,
+     {&op_posterior_score_backward, &op_x0_output_backward},
+     FORM_LAW_SCORE,
+     true},
+    {&op_score_entropy, {&op_project_score, &op_score_output}, NULL, {NULL}, FORM_LAW_SCORE, true},
 };
 
-#define NODES_MOST 9
+#define NODES_MOST (5 + 2 * (1 + BETWEEN_MOST))
 #define INPUTS_MOST 7
 
 /* What was found. Values: 0 where there is none. */
 struct head {
     struct fuser *f;
     const struct shape *shape;
-    uint32_t nodes[NODES_MOST], count; /* all of the pattern, the loss first */
+    uint32_t nodes[NODES_MOST], count; /* all of the pattern: the loss, the ops between, the map */
     uint32_t logits;
     struct fuse_map map; /* that makes them */
     uint32_t last;       /* what the loss is of: the logits, or what the ops between made of them */
@@ -78,11 +103,20 @@ static const struct node *add_reader(struct head *t, uint32_t v, const struct op
 
 /* --- forward ------------------------------------------------------------------------------ */
 
+/* Whether N, op I of those between, takes the tokens and the noise of the loss. Where nothing but
+ * masks counts, it does not matter at which noise what the loss normalises was made. */
+static bool belongs(const struct head *t, const struct node *n, int i)
+{
+    const bool noise = t->sigma && (i == 0 || !t->shape->masks);
+    return n->process == t->process &&
+           (n->in_count == 1 || (n->in[1] == t->x && (!noise || n->in[2] == t->sigma)));
+}
+
 static bool find_between(struct head *t)
 {
     const struct graph *g = t->f->g;
     t->logits = t->last;
-    for (int i = 0; i < 2 && t->shape->between[i]; i++) {
+    for (int i = 0; i < BETWEEN_MOST && t->shape->between[i]; i++) {
         const struct node *n = add_maker(t, t->logits, t->shape->between[i]);
         if (!n)
             return false;
@@ -90,8 +124,7 @@ static bool find_between(struct head *t)
             t->process = n->process;
             t->x = n->in[1];
         }
-        if (n->process != t->process || n->in[1] != t->x ||
-            (i == 0 && t->sigma && n->in[2] != t->sigma))
+        if (!belongs(t, n, i))
             return false;
         if (n->op == &op_score_output)
             t->scaled = n->attr[SCORE_OUTPUT_SCALE].flag;
@@ -146,31 +179,38 @@ static bool find_map_gradients(struct head *t)
     return true;
 }
 
-/* The inputs of the loss, and between them and the gradient what the loss kept. */
-static bool is_backward_of(const struct head *t, const struct node *back)
+/* Whether BACK takes what node NODE read or made, and else the gradient D alone. */
+static bool is_backward_of(const struct graph *g, const struct node *back, uint32_t node,
+                           uint32_t d)
 {
-    const struct node *loss = &t->f->g->nodes[t->nodes[0]];
-    for (uint32_t i = 0; i < loss->in_count; i++)
-        if (back->in[i] != loss->in[i])
+    const struct node *n = &g->nodes[node];
+    for (uint32_t i = 0; i < back->in_count; i++) {
+        bool known = back->in[i] == d;
+        for (uint32_t k = 0; k < n->in_count; k++)
+            known |= back->in[i] == n->in[k];
+        for (uint32_t k = 0; k < n->out_count; k++)
+            known |= back->in[i] == n->out[k];
+        if (!known)
             return false;
-    return back->in_count == 5 || back->in[2] == loss->out[1];
+    }
+    return true;
 }
 
 /* False where there is a gradient that does not fit; a program without one has no DLOSS. */
 static bool find_backward(struct head *t)
 {
+    const struct graph *g = t->f->g;
     const struct shape *s = t->shape;
     const struct node *back = s->loss_back ? add_reader(t, t->last, s->loss_back) : NULL;
     if (!back)
         return true;
-    if (!is_backward_of(t, back))
-        return false;
     t->dloss = back->in[back->in_count - 1];
+    if (!is_backward_of(g, back, t->nodes[0], t->dloss))
+        return false;
     t->dlogits = back->out[0];
-    if (s->between_back) {
-        const struct node *n = add_reader(t, t->dlogits, s->between_back);
-        uint32_t with = s->form == FORM_LAW ? t->last : t->x, at = s->form == FORM_LAW ? 0 : 1;
-        if (!n || n->in[at] != with || n->in[1 - at] != t->dlogits)
+    for (int i = 0; i < BETWEEN_MOST && s->between_back[i]; i++) {
+        const struct node *n = add_reader(t, t->dlogits, s->between_back[i]);
+        if (!n || !is_backward_of(g, n, t->nodes[1 + i], t->dlogits))
             return false;
         t->dlogits = n->out[0];
     }

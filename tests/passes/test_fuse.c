@@ -68,6 +68,10 @@ static bool has(const struct graph *g, const struct op *op)
     "input sigma %6\n"
 #define LOGITS "%7: f32 [5, 3, 4] = linear %1, %2, %3 {out=4}\n"
 
+#define CAVITY                                                                                     \
+    "%8: f32 [5, 3, 4] = cavity_output %7 process main\n"                                          \
+    "%9: f32 [5, 3, 4] = cavity_score %8, %4, %6 process main\n"
+
 /* --- without gradients -------------------------------------------------------------------- */
 
 Test(fuse_pass, cross_entropy)
@@ -125,6 +129,22 @@ Test(fuse_pass, score_of_a_law)
             out);
 }
 
+/* Projected or not: it is the score of a law. */
+Test(fuse_pass, score_of_a_cavity)
+{
+    static const char out[] = HEAD "%7: f64 [5, 3] = head_loss %1, %2, %5, %4, %6, %3 {form=cavity}"
+                                   " process main\n" INPUTS "output entropy %7\n";
+    becomes(HEAD LOGITS CAVITY
+            "%10: f64 [5, 3] = score_entropy %9, %4, %5, %6 process main\n" INPUTS
+            "output entropy %10\n",
+            out);
+    becomes(HEAD LOGITS CAVITY
+            "%10: f32 [5, 3, 4] = project_score %9, %4, %6 process main\n"
+            "%11: f64 [5, 3] = score_entropy %10, %4, %5, %6 process main\n" INPUTS
+            "output entropy %11\n",
+            out);
+}
+
 /* Rows of a short axis, each with its own noise; and a weight that lies the other way round. */
 Test(fuse_pass, rows_that_were_picked)
 {
@@ -168,9 +188,10 @@ Test(fuse_pass, rows_that_were_picked)
 
 /* --- with gradients ----------------------------------------------------------------------- */
 
-#define TRAINED                                                                                    \
+#define TRAINED TRAINED_UNDER("absorb 3")
+#define TRAINED_UNDER(chain)                                                                       \
     "graph p\n"                                                                                    \
-    "process main absorb 3 2 * t\n"                                                                \
+    "process main " chain " 2 * t\n"                                                               \
     "state e parameter f32 [5, 3, 2] zero\n"                                                       \
     "state w parameter f32 [4, 2] zero\n"                                                          \
     "state b parameter f32 [4] zero\n"                                                             \
@@ -306,6 +327,17 @@ Test(fuse_pass, not_what_does_not_belong_together)
                       "output entropy %10\n");
 }
 
+/* A cavity at other noise than the loss is of: what nothing normalises tells which noise it is. */
+Test(fuse_pass, not_a_cavity_at_other_noise)
+{
+    stays(HEAD LOGITS "%8: f64 [] = const {value=1}\n"
+                      "%9: f32 [5, 3, 4] = cavity_output %7 process main\n"
+                      "%10: f32 [5, 3, 4] = cavity_score %9, %4, %8 process main\n"
+                      "%11: f32 [5, 3, 4] = project_score %10, %4, %6 process main\n"
+                      "%12: f64 [5, 3] = score_entropy %11, %4, %5, %6 process main\n" INPUTS
+                      "output entropy %12\n");
+}
+
 /* A law that depends on the noise. */
 Test(fuse_pass, not_a_law_under_every_chain)
 {
@@ -419,6 +451,8 @@ static void computes_the_same(const char *text)
 #define SUM(loss)                                                                                  \
     "%20: f64 [5, 3] = mul " loss ", %30\n"                                                        \
     "%21: f64 [] = sum %20\n" TOKENS "input weight %30\noutput loss %21\nminimize %21\n"
+#define MIX(leaves) "{mix: {absorb: 0.7, uniform: 0.3, mask_leaves: " leaves "}} 3"
+#define ENTROPY_OF_CAVITY "%10: f64 [5, 3] = score_entropy %9, %4, %5, %6 process main\n"
 #define WEIGHTS "%30: f64 [5, 3] = input\n"
 
 Test(fuse_pass, computes_what_the_nodes_did)
@@ -428,6 +462,19 @@ Test(fuse_pass, computes_what_the_nodes_did)
     computes_the_same(TRAINED LOGITS WEIGHTS
                       "%8: f32 [5, 3, 4] = x0_output %7, %4, %6 process main\n"
                       "%9: f64 [5, 3], %10: f64 [5, 3] = cross_entropy %8, %5\n" SUM("%9"));
+    computes_the_same(TRAINED LOGITS WEIGHTS
+                      "%8: f32 [5, 3, 4] = score_output %7, %4, %6 process main\n"
+                      "%9: f32 [5, 3, 4] = score_posterior %8, %4, %6 process main\n"
+                      "%10: f64 [5, 3], %11: f64 [5, 3] = cross_entropy %9, %5\n" SUM("%10"));
+    computes_the_same(TRAINED LOGITS WEIGHTS
+                      "%8: f32 [5, 3, 4] = x0_output %7, %4, %6 process main\n"
+                      "%9: f32 [5, 3, 4] = posterior_score %8, %4, %6 process main\n"
+                      "%10: f64 [5, 3] = score_entropy %9, %4, %5, %6 process main\n" SUM("%10"));
+    computes_the_same(TRAINED LOGITS WEIGHTS CAVITY ENTROPY_OF_CAVITY SUM("%10"));
+    computes_the_same(TRAINED_UNDER(MIX("false"))
+                          LOGITS WEIGHTS CAVITY ENTROPY_OF_CAVITY SUM("%10"));
+    computes_the_same(TRAINED_UNDER(MIX("true"))
+                          LOGITS WEIGHTS CAVITY ENTROPY_OF_CAVITY SUM("%10"));
     computes_the_same(TRAINED LOGITS WEIGHTS SCORE ENTROPY SUM("%9"));
     computes_the_same(TRAINED LOGITS WEIGHTS
                       "%8: f32 [5, 3, 4] = score_output %7, %4, %6 {scale_by_sigma=true}"

@@ -240,29 +240,45 @@ static bool masks(const struct maker *m)
     return chain_carries_over(&m->g->processes[0].chain);
 }
 
-/* The loss of each position, by one of the forms that fuse can know; logits are at most BOUND.
- * *MOST: a bound of the loss. */
+/* The forms of a loss that fuse can know: under all chains, and those where masks alone move; of
+ * either, the last has no gradient. */
+struct losing {
+    const struct op *loss, *between[3]; /* from the logits on */
+};
+static const struct losing losses[] = {
+    {&op_cross_entropy, {NULL}},
+    {&op_score_entropy, {&op_score_output}},
+    {&op_score_entropy, {&op_cavity_output, &op_cavity_score}},
+    {&op_score_entropy, {&op_cavity_output, &op_cavity_score, &op_project_score}},
+};
+static const struct losing losses_of_masks[] = {
+    {&op_cross_entropy, {&op_x0_output}},
+    {&op_cross_entropy, {&op_score_output, &op_score_posterior}},
+    {&op_score_entropy, {&op_x0_output, &op_posterior_score}},
+    {&op_score_entropy, {&op_score_output, &op_project_score}},
+};
+
+static const struct losing *pick_losing(struct maker *m)
+{
+    const uint32_t any = sizeof losses / sizeof *losses;
+    const uint32_t more = sizeof losses_of_masks / sizeof *losses_of_masks;
+    if (masks(m) && roll(m, 2))
+        return &losses_of_masks[roll(m, more - m->out.gradients)];
+    return &losses[roll(m, any - m->out.gradients)];
+}
+
+/* The loss of each position; logits are at most BOUND. *MOST: a bound of the loss. */
 static uint32_t emit_loss(struct maker *m, uint32_t logits, double bound, double *most)
 {
-    static const struct {
-        const struct op *loss, *between[2]; /* from the logits on */
-    } forms[] = {
-        {&op_cross_entropy, {NULL}},
-        {&op_score_entropy, {&op_score_output}},
-        {&op_cross_entropy, {&op_x0_output}},
-        {&op_cross_entropy, {&op_score_output, &op_score_posterior}},
-        {&op_score_entropy, {&op_x0_output, &op_posterior_score}},
-        {&op_score_entropy, {&op_score_output, &op_project_score}}, /* has no gradient */
-    };
     struct seen s = emit_noise(m, graph_type(m->g, logits));
-    uint32_t form = roll(m, !masks(m) ? 2 : m->out.gradients ? 5 : 6);
+    const struct losing *form = pick_losing(m);
     bool scaled = masks(m) && roll(m, 2);
-    for (uint32_t i = 0; i < 2 && forms[form].between[i]; i++)
-        logits = emit_between(m, forms[form].between[i], logits, &s, scaled);
+    for (uint32_t i = 0; i < 3 && form->between[i]; i++)
+        logits = emit_between(m, form->between[i], logits, &s, scaled);
     const uint32_t entropy[] = {logits, s.x0}, score[] = {logits, s.x, s.x0, s.sigma};
-    bool crossed = forms[form].loss == &op_cross_entropy;
+    bool crossed = form->loss == &op_cross_entropy;
     *most = crossed ? 2 * bound + 2 : 4 * TOKENS * exp(bound);
-    return emit(m, forms[form].loss, crossed ? entropy : score, crossed ? 2 : 4, NULL);
+    return emit(m, form->loss, crossed ? entropy : score, crossed ? 2 : 4, NULL);
 }
 
 /* A head and its loss, of order one. */

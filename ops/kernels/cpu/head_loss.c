@@ -1,9 +1,8 @@
 /* The vocabulary head and its loss in one op, over chunks of rows. Shapes and mathematics:
  * ops/head_loss.c. Only a chunk of the logits is ever there: it becomes losses, and its own
  * gradient in place, before the next one is made. */
+#include "ops/kernels/cpu/cavity_row.h"
 #include "ops/kernels/cpu/product.h"
-#include "ops/kernels/cpu/score_row.h"
-#include "ops/kernels/cpu/softmax_row.h"
 
 #include "ops/kernels/attrs.h"
 #include "ops/kernels/head_room.h"
@@ -62,6 +61,16 @@ static double score_row(const struct transition *p, bool scaled, float *z, int32
     return slopes ? flat_entropy_and_slope(p, z, g, x, x0) : flat_entropy(p, z, x, x0);
 }
 
+static double cavity_loss(const struct transition *p, float *z, int32_t x, int32_t x0, double g,
+                          bool slopes)
+{
+    struct cavity_row row = cavity_open(p, z, x, x0);
+    double loss = cavity_entropy(&row);
+    if (slopes)
+        cavity_slope(&row, g, x, x0);
+    return loss;
+}
+
 /* A token that the reverse chain cannot move. The law says that it is itself. */
 static double frozen_row(const struct head *t, int64_t r)
 {
@@ -78,6 +87,8 @@ static double noisy_row(const struct head *t, int64_t r, float *z, double g, boo
     struct transition p = transition_flat(chain, time_at(t->sigma, r / t->length));
     if (t->form == FORM_SCORE)
         return score_row(&p, t->call->attr[HEAD_LOSS_SCALE].flag, z, x, x0, g, slopes);
+    if (t->form == FORM_CAVITY)
+        return cavity_loss(&p, z, x, x0, g, slopes);
     const struct flat_pairs q = flat_pairs(&p, x, x0);
     double scale = q.rate * q.rho0;
     return scale * law_row(chain, z, x0, g * scale, slopes);

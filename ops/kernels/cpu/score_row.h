@@ -91,17 +91,22 @@ static inline double listed_entropy(const struct flat_pairs *q, const float *row
                      sum_excess(last, after, q->log_rho));
 }
 
-/* Of all, given LISTED of those. */
-static inline double whole_entropy(const struct flat_pairs *q, const float *row, int32_t x0,
-                                   int32_t mask, double listed)
+/* Of all, given LISTED of those, and log scores AT_X0 and AT_MASK where x0 and the mask count. */
+static inline double whole_entropy(const struct flat_pairs *q, double listed, double at_x0,
+                                   double at_mask)
 {
     double sum = listed;
     if (q->x0 >= 0)
-        sum += entropy_term(row[x0], q->rho0, q->log_rho0);
+        sum += entropy_term(at_x0, q->rho0, q->log_rho0);
     sum *= q->rate;
     if (q->mask_rate > 0)
-        sum += q->mask_rate * entropy_term(row[mask], q->mask_rho, q->mask_log_rho);
+        sum += q->mask_rate * entropy_term(at_mask, q->mask_rho, q->mask_log_rho);
     return sum;
+}
+static inline double row_entropy(const struct flat_pairs *q, double listed, const float *row,
+                                 int32_t x0, int32_t mask)
+{
+    return whole_entropy(q, listed, row[x0], mask < 0 ? 0 : row[mask]);
 }
 
 static inline double flat_entropy(const struct transition *p, const float *row, int32_t x,
@@ -109,7 +114,7 @@ static inline double flat_entropy(const struct transition *p, const float *row, 
 {
     const struct chain *chain = p->chain;
     const struct flat_pairs q = flat_pairs(p, x, x0);
-    return whole_entropy(&q, row, x0, chain->mask, listed_entropy(&q, row, chain->tokens));
+    return row_entropy(&q, listed_entropy(&q, row, chain->tokens), row, x0, chain->mask);
 }
 
 /* d log s_y = G s_y: where the true ratio is 0. */
@@ -187,13 +192,13 @@ static inline double flat_entropy_and_slope(const struct transition *p, float *r
     const float factor = (float)(g * q.rate);
     double sum;
     if (q.rho > 0) {
-        sum = whole_entropy(&q, row, x0, mask, listed_entropy(&q, row, tokens));
+        sum = row_entropy(&q, listed_entropy(&q, row, tokens), row, x0, mask);
         entropy_slope(row, tokens, g * q.rate, q.rho, row);
     } else {
         sum = sum_and_slope_plain(row, q.low, factor) +
               sum_and_slope_plain(row + q.low + 1, q.high - q.low - 1, factor) +
               sum_and_slope_plain(row + q.high + 1, tokens - q.high - 1, factor);
-        sum = whole_entropy(&q, row, x0, mask, sum); /* which reads what is left of the row */
+        sum = row_entropy(&q, sum, row, x0, mask); /* which reads what is left of the row */
     }
     put_ends(ends, x, x0, mask, row);
     return sum;
