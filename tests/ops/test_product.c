@@ -96,9 +96,9 @@ static void try_linear(const char *isa, int64_t m, int64_t n, int64_t k, bool ou
 
 Test(product, linear_across_blocks)
 {
-    static const int64_t sizes[][3] = {{1, 1, 1},        {31, 67, 385},  {32, 33, 769},
-                                       {173, 129, 401},  {337, 257, 97}, {40, 1031, 2111},
-                                       {33, 12301, 385}, {0, 70, 70}};
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},        {31, 67, 385},    {32, 33, 769}, {173, 129, 401}, {337, 257, 97},
+        {40, 1031, 2111}, {33, 12301, 385}, {0, 70, 70},   {9, 37, 801},    {20, 1101, 100}};
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes && kernel_isa(sets[s]); i++)
             for (int out_in = 0; out_in < 2; out_in++)

@@ -7,19 +7,10 @@
  * once for each DEPTH. So each element of C is summed in blocks of depth that follow from K
  * alone, and tiles may follow the number of threads.
  *
- * Where there are few rows packing B would be most of the work: each thread packs some panels for
- * itself and goes through them while they are in a near cache. Up to FEW_ROWS rows read B where it
- * lies. */
-#include "ops/kernels/cpu/product.h"
-
+ * Few rows (thin.c) are not worth packing B for. */
+#include "ops/kernels/cpu/thin.h"
 #include "ops/kernels/product_room.h"
 
-/* A panel of B leaves some of 32 KiB to what streams past it. */
-#if defined(__AVX512F__)
-#define DEPTH 192
-#else
-#define DEPTH 384
-#endif
 /* Strips of A are at most a quarter MiB. A multiple of any TILE_ROWS. */
 #define BLOCK_ROWS 168
 /* A tile is no smaller, and there are no more for each thread than keep it from waiting. */
@@ -27,12 +18,6 @@
 #define ROWS_LEAST 48
 #define COLS_LEAST (4 * TILE_COLS)
 #define GROUP_COLS (8 * TILE_COLS) /* packed at a time: some lines of the cache of each row */
-
-/* Few rows: columns of a task, and those packed at a time. */
-#define THIN_COLS 64
-#define PANEL_COLS (2 * TILE_COLS)
-#define FEW_ROWS 4   /* are not worth packing for */
-#define FEW_COLS 512 /* of a row of B, at most: short reads far apart do not reach memory's speed */
 
 /* The depth in even parts of at most DEPTH. */
 static int64_t depth_part(int64_t k)
@@ -163,149 +148,6 @@ static void run_wide(struct work w)
         }
 }
 
-/* --- up to FEW_ROWS rows: reading B is most of the work: it is used up where it is read ------ */
-
-/* acc = ROWS rows of A times TILE_COLS columns of B that lie contiguous, transposed in
- * registers. */
-static inline __attribute__((always_inline)) void columns_multiply(struct strided a, int rows,
-                                                                   int64_t depth, struct strided b,
-                                                                   vec acc[TILE_ROWS][TILE_VECS])
-{
-    vec sum[FEW_ROWS][TILE_VECS] = {0};
-    int64_t k = 0;
-    for (; k + VEC_LANES <= depth; k += VEC_LANES)
-        for (int v = 0; v < TILE_VECS; v++) {
-            vec r[VEC_LANES];
-#pragma GCC unroll 16
-            for (int i = 0; i < VEC_LANES; i++)
-                r[i] = vec_load(b.data + (v * VEC_LANES + i) * b.cs + k);
-            square_transpose(r);
-#pragma GCC unroll 16
-            for (int i = 0; i < VEC_LANES; i++)
-                for (int row = 0; row < rows; row++)
-                    sum[row][v] += vec_all(a.data[row * a.rs + (k + i) * a.cs]) * r[i];
-        }
-    for (; k < depth; k++)
-        for (int v = 0; v < TILE_VECS; v++) {
-            vec r;
-            for (int i = 0; i < VEC_LANES; i++)
-                r[i] = b.data[(v * VEC_LANES + i) * b.cs + k];
-            for (int row = 0; row < rows; row++)
-                sum[row][v] += vec_all(a.data[row * a.rs + k * a.cs]) * r;
-        }
-    memcpy(acc, sum, (size_t)rows * sizeof sum[0]);
-}
-
-/* Of a part of the depth, the columns from J on. */
-static void few_columns(const struct work *w, struct strided a, struct strided b, int64_t depth,
-                        int64_t j, struct addend add)
-{
-    vec acc[TILE_ROWS][TILE_VECS] = {0};
-    switch (w->m) {
-    case 1:
-        columns_multiply(a, 1, depth, b, acc);
-        break;
-    case 2:
-        columns_multiply(a, 2, depth, b, acc);
-        break;
-    case 3:
-        columns_multiply(a, 3, depth, b, acc);
-        break;
-    default:
-        columns_multiply(a, FEW_ROWS, depth, b, acc);
-    }
-    tile_store(acc, w->m, TILE_COLS, w->c + j, w->n, add);
-}
-
-/* SUM += four elements of a row of A, or the LEFT of them, times COLS columns of as many rows of B
- * that lie contiguous. */
-static void add_rows(struct strided a, struct strided b, int64_t left, int64_t cols, float *sum)
-{
-    const float *b0 = b.data, *b1 = b0 + b.rs, *b2 = b1 + b.rs, *b3 = b2 + b.rs, *x = a.data;
-    if (left >= 4) {
-        float x0 = x[0], x1 = x[a.cs], x2 = x[2 * a.cs], x3 = x[3 * a.cs];
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++)
-            sum[c] = x3 * b3[c] + (x2 * b2[c] + (x1 * b1[c] + (x0 * b0[c] + sum[c])));
-        return;
-    }
-    for (; left > 0; left--, x += a.cs, b0 += b.rs) {
-#pragma omp simd
-        for (int64_t c = 0; c < cols; c++)
-            sum[c] += *x * b0[c];
-    }
-}
-
-static void few_rows(const struct work *w, struct strided a, struct strided b, int64_t depth,
-                     int64_t j, int64_t cols, struct addend add)
-{
-    float sum[FEW_ROWS][FEW_COLS] = {{0}};
-    for (int64_t k = 0; k < depth; k += 4)
-        for (int64_t i = 0; i < w->m; i++)
-            add_rows(matrix_at(a, i, k), matrix_at(b, k, 0), depth - k, cols, sum[i]);
-    for (int64_t i = 0; i < w->m; i++) {
-        float *c = w->c + i * w->n + j;
-        const float *old = add.keep ? c : add.bias;
-        for (int64_t x = 0; x < cols; x++)
-            c[x] = (old ? old[x] : 0) + sum[i][x];
-    }
-}
-
-/* Columns J on, COLS of them. */
-static void run_few(const struct work *w, int64_t j, int64_t cols)
-{
-    struct addend add = addend_at(w->add, j);
-    for (int64_t p = 0; p < w->k; p += w->part, add.keep = true) {
-        int64_t depth = least(w->part, w->k - p);
-        struct strided a = matrix_at(w->a, 0, p), b = matrix_at(w->b, p, j);
-        if (w->b.cs != 1)
-            few_columns(w, a, b, depth, j, add);
-        else
-            few_rows(w, a, b, depth, j, cols, add);
-    }
-}
-
-/* --- few rows ------------------------------------------------------------------------------- */
-
-static void thin_panels(const struct work *w, int64_t j, int64_t cols)
-{
-    float panels[PANEL_COLS * DEPTH];
-    struct addend add = w->add;
-    for (int64_t p = 0; p < w->k; p += w->part, add.keep = true) {
-        int64_t depth = least(w->part, w->k - p);
-        panels_pack(matrix_at(w->b, p, j), depth, cols, panels);
-        panels_multiply(matrix_at(w->a, 0, p), w->m, depth, panels, depth * TILE_COLS, cols,
-                        w->c + j, w->n, addend_at(add, j));
-    }
-}
-
-/* Columns J on of a thin product, WIDTH of them. */
-static void thin_columns(const struct work *w, int64_t j, int64_t width)
-{
-    int64_t first = j, end = least(w->n, j + width);
-    if (w->m <= FEW_ROWS && w->b.cs == 1) {
-        run_few(w, j, end - j);
-        j = end;
-    }
-    for (; w->m <= FEW_ROWS && w->b.rs == 1 && j + TILE_COLS <= end; j += TILE_COLS)
-        run_few(w, j, TILE_COLS);
-    for (; j < end; j += PANEL_COLS)
-        thin_panels(w, j, least(end - j, PANEL_COLS));
-    if (w->then.tile)
-        w->then.tile(w->then.of, 0, first, w->m, end - first);
-}
-
-static void run_thin(const struct work *w)
-{
-    int64_t width = THIN_COLS;
-    if (w->m <= FEW_ROWS && w->b.cs == 1)
-        width = least(round_up((w->n + w->threads - 1) / w->threads, THIN_COLS), FEW_COLS);
-    int64_t tasks = (w->n + width - 1) / width;
-#pragma omp parallel for schedule(static) num_threads(w->threads) if (w->m * w->n * w->k > 1 << 16)
-    for (int64_t t = 0; t < tasks; t++)
-        thin_columns(w, t * width, width);
-}
-
 /* Of an empty sum: what it is added to. */
 static void run_empty(const struct work *w)
 {
@@ -335,7 +177,7 @@ void product_then(int64_t m, int64_t n, int64_t k, struct strided a, struct stri
     if (k == 0)
         run_empty(&w);
     else if (m < PRODUCT_THIN)
-        run_thin(&w);
+        product_thin(&(struct thin){m, n, k, w.part, a, b, add, then, c}, threads);
     else
         run_wide(w);
 }

@@ -17,9 +17,10 @@ struct finish {
     const void *of;
 };
 
-/* C[m, n] = A[m, k] B[k, n] + what ADD says; rows of C are N floats apart. ROOM: scratch of
- * product_room_bytes (product_room.h) for at least these sizes, aligned to 64 bytes. The bits
- * depend on the sizes alone, not on THREADS. */
+/* C[m, n] = A[m, k] B[k, n] + what ADD says; rows of C are N floats apart. Either rows of B lie
+ * contiguous, or its columns and the rows of A. ROOM: scratch of product_room_bytes
+ * (product_room.h) for at least these sizes, aligned to 64 bytes. The bits of a row of C depend on
+ * N and K alone: not on THREADS, nor on how many rows there are. */
 void product(int64_t m, int64_t n, int64_t k, struct strided a, struct strided b, struct addend add,
              float *c, void *room, int threads);
 /* And THEN. */
