@@ -29,7 +29,7 @@ extern const struct op op_linear, op_linear_weight_grad;
 extern const struct op op_linear_then;
 /* head_loss.c: the vocabulary head and its loss in one */
 extern const struct op op_head_entropy, op_head_entropy_backward, op_head_loss,
-    op_head_loss_backward, op_head_draw;
+    op_head_loss_backward, op_head_draw, op_head_bound;
 /* embedding.c */
 extern const struct op op_embedding, op_embedding_backward, op_one_hot;
 /* norm.c */

@@ -60,6 +60,7 @@ static const struct op *const ops[] = {
     &op_head_loss,
     &op_head_loss_backward,
     &op_head_draw,
+    &op_head_bound,
     &op_embedding,
     &op_embedding_backward,
     &op_one_hot,

@@ -60,7 +60,7 @@ void fuse_put(struct fuser *f, uint32_t node, const uint32_t *from, uint32_t cou
               uint32_t other);
 
 /* The patterns. fuse_head.c, fuse_draw.c, fuse_network.c, fuse_linear.c: */
-pattern_rule fuse_head, fuse_draw;
+pattern_rule fuse_head, fuse_draw, fuse_bound;
 pattern_rule fuse_attention, fuse_norm, fuse_residual;
 pattern_rule fuse_gelu, fuse_gelu_backward, fuse_add, fuse_gated_add;
 

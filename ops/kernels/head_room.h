@@ -1,4 +1,4 @@
-/* The workspace of the fused heads (head_loss, head_draw): sums over rows of the bias gradient,
+/* The workspace of the fused heads (head_loss.c, head_draw.c): sums over rows of the bias gradient,
  * where there are gradients, the logits of a chunk of rows, and what products of it need. Rule and
  * kernel share it.
  *

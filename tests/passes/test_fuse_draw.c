@@ -1,5 +1,5 @@
-/* fuse: a vocabulary head and the draw of a reverse step, as text, and that what comes out draws
- * what went in, on double references. */
+/* fuse: a vocabulary head and the draw of a reverse step, or a term of the bound, as text, and that
+ * what comes out draws, or costs, what went in, on double references. */
 #include "tests/passes/fixture.h"
 
 #include "ops/reference.h"
@@ -40,8 +40,8 @@ static bool supply(void *context, const struct graph *graph, uint32_t value,
     (void)context;
     for (int64_t i = 0; i < ref_size(out); i++) {
         double x = sin(1.7 * (double)i + (double)type->rank + (double)type->dim[0].size);
-        if (type->dtype == DT_TOKEN)
-            x = i % 4 ? 3 : (double)(i % 3);
+        if (type->dtype == DT_TOKEN) /* the first are noisy, others clean */
+            x = graph->inputs[0].value == value && i % 4 ? 3 : (double)(i % 3);
         else if (type->dtype == DT_F64 && type->rank == 2)
             x = 0.5 + 0.5 * x;
         else if (type->dtype == DT_F64) /* less where it is the end of a step */
@@ -260,6 +260,41 @@ Test(fuse_draw, by_cavities)
     /* one law taken for the other */
     stays(UNIFORM CAVITY "%10: token main [5, 3] = ancestral %4, %9, %5, %6, _, %7 " STREAM INPUTS
                          "output x %10\n");
+}
+
+/* --- terms of the bound ------------------------------------------------------------------- */
+
+#define CLEAN "%20: token main [5, 3] = input\n"
+#define COSTS(head, scores, cost, out)                                                             \
+    becomes(head CLEAN scores "%12: f64 [5, 3] = " cost " process main\n" INPUTS                   \
+                              "input x0 %20\noutput nats %12\n",                                   \
+            head "%8: token main [5, 3] = input\n"                                                 \
+                 "%9: f64 [5, 3] = head_bound %1, %2, %4, %5, %8, %3 " out                         \
+                 " process main\n" INPUTS "input x0 %8\noutput nats %9\n")
+
+Test(fuse_draw, terms_of_the_bound)
+{
+    COSTS(UNIFORM, UNSCALED, "score_entropy %10, %4, %20, %5", "{project=true}");
+    COSTS(UNIFORM, LAW_SCORE, "score_entropy %10, %4, %20, %5", "{form=law}");
+    COSTS(HEAD, SCORE, "base_cost %20, %5, %10", "{term=base, scale_by_sigma=true, project=true}");
+    COSTS(HEAD, LAW_SCORE, "base_cost %20, %5, %10", "{form=law, term=base}");
+    COSTS(MIX, CAVITY_SCORE, "base_cost %20, %5, %11", "{form=cavity, term=base, project=true}");
+    COSTS(HEAD, SCORE, "reconstruction %4, %20, %10, %5",
+          "{term=reconstruction, scale_by_sigma=true, project=true}");
+    COSTS(UNIFORM, LAW_SCORE, "reconstruction %4, %20, %10, %5", "{form=law, term=reconstruction}");
+    COSTS(MIX, CAVITY_SCORE, "reconstruction %4, %20, %11, %5",
+          "{form=cavity, term=reconstruction, project=true}");
+}
+
+/* Scores of other tokens, or at other noise; and a base that no network has a part in. */
+Test(fuse_draw, not_what_is_no_such_term)
+{
+    stays(UNIFORM CLEAN UNSCALED "%12: f64 [5, 3] = score_entropy %10, %20, %4, %5"
+                                 " process main\n" INPUTS "input x0 %20\noutput nats %12\n");
+    stays(UNIFORM CLEAN UNSCALED "%12: f64 [5, 3] = reconstruction %4, %20, %10, %6"
+                                 " process main\n" INPUTS "input x0 %20\noutput nats %12\n");
+    stays(UNIFORM CLEAN UNSCALED "%12: f64 [5, 3] = base_cost %20, %5, %10"
+                                 " process main\n" INPUTS "input x0 %20\noutput nats %12\n");
 }
 
 /* A table's step is a product with P, for sequences. A mask that comes and goes is no start. */

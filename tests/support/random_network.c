@@ -240,25 +240,27 @@ static bool masks(const struct maker *m)
     return chain_carries_over(&m->g->processes[0].chain);
 }
 
+/* What reads logits, and the ops between, from the logits on. */
+struct reading {
+    const struct op *op, *between[3];
+};
+
 /* The forms of a loss that fuse can know: under all chains, and those where masks alone move; of
  * either, the last has no gradient. */
-struct losing {
-    const struct op *loss, *between[3]; /* from the logits on */
-};
-static const struct losing losses[] = {
+static const struct reading losses[] = {
     {&op_cross_entropy, {NULL}},
     {&op_score_entropy, {&op_score_output}},
     {&op_score_entropy, {&op_cavity_output, &op_cavity_score}},
     {&op_score_entropy, {&op_cavity_output, &op_cavity_score, &op_project_score}},
 };
-static const struct losing losses_of_masks[] = {
+static const struct reading losses_of_masks[] = {
     {&op_cross_entropy, {&op_x0_output}},
     {&op_cross_entropy, {&op_score_output, &op_score_posterior}},
     {&op_score_entropy, {&op_x0_output, &op_posterior_score}},
     {&op_score_entropy, {&op_score_output, &op_project_score}},
 };
 
-static const struct losing *pick_losing(struct maker *m)
+static const struct reading *pick_loss(struct maker *m)
 {
     const uint32_t any = sizeof losses / sizeof *losses;
     const uint32_t more = sizeof losses_of_masks / sizeof *losses_of_masks;
@@ -271,14 +273,14 @@ static const struct losing *pick_losing(struct maker *m)
 static uint32_t emit_loss(struct maker *m, uint32_t logits, double bound, double *most)
 {
     struct seen s = emit_noise(m, graph_type(m->g, logits));
-    const struct losing *form = pick_losing(m);
+    const struct reading *form = pick_loss(m);
     bool scaled = masks(m) && roll(m, 2);
     for (uint32_t i = 0; i < 3 && form->between[i]; i++)
         logits = emit_between(m, form->between[i], logits, &s, scaled);
     const uint32_t entropy[] = {logits, s.x0}, score[] = {logits, s.x, s.x0, s.sigma};
-    bool crossed = form->loss == &op_cross_entropy;
+    bool crossed = form->op == &op_cross_entropy;
     *most = crossed ? 2 * bound + 2 : 4 * TOKENS * exp(bound);
-    return emit(m, form->loss, crossed ? entropy : score, crossed ? 2 : 4, NULL);
+    return emit(m, form->op, crossed ? entropy : score, crossed ? 2 : 4, NULL);
 }
 
 /* A head and its loss, of order one. */
@@ -300,10 +302,7 @@ void add_head(struct maker *m)
 
 /* --- draws -------------------------------------------------------------------------------- */
 
-struct drawing {
-    const struct op *draw, *between[2]; /* from the logits on */
-};
-static const struct drawing drawings[] = {
+static const struct reading drawings[] = {
     {&op_tweedie, {&op_score_output, &op_project_score}},
     {&op_tweedie, {&op_x0_output, &op_posterior_score}},
     {&op_euler, {&op_score_output, &op_project_score}},
@@ -321,9 +320,14 @@ static const struct drawing drawings[] = {
     {&op_corrector, {&op_score_output, &op_project_score}},
     {&op_corrector, {&op_x0_output, &op_posterior_score}},
     {&op_corrector, {&op_cavity_output, &op_cavity_score}},
+    {&op_score_entropy, {&op_score_output, &op_project_score}},
+    {&op_score_entropy, {&op_x0_output, &op_posterior_score, &op_project_score}},
+    {&op_reconstruction, {&op_score_output}},
+    {&op_reconstruction, {&op_x0_output, &op_posterior_score}},
+    {&op_reconstruction, {&op_cavity_output, &op_cavity_score}},
 };
 /* And where masks alone move. */
-static const struct drawing of_masks[] = {
+static const struct reading of_masks[] = {
     {&op_ancestral, {&op_score_output, &op_score_posterior}},
     {&op_base_draw, {&op_score_output}},
     {&op_base_draw, {&op_x0_output, &op_posterior_score}},
@@ -331,9 +335,12 @@ static const struct drawing of_masks[] = {
     {&op_remask, {&op_x0_output}},
     {&op_remask, {&op_score_output, &op_score_posterior}},
     {&op_remask, {&op_cavity_output}},
+    {&op_base_cost, {&op_score_output}},
+    {&op_base_cost, {&op_x0_output, &op_posterior_score}},
+    {&op_base_cost, {&op_cavity_output, &op_cavity_score}},
 };
 
-static const struct drawing *pick_drawing(struct maker *m)
+static const struct reading *pick_drawing(struct maker *m)
 {
     const uint32_t any = sizeof drawings / sizeof *drawings;
     uint32_t i = roll(m, any + (masks(m) ? sizeof of_masks / sizeof *of_masks : 0));
@@ -355,10 +362,10 @@ static uint32_t emit_keep(struct maker *m, uint32_t tokens)
     return roll(m, 3) ? VALUE_NONE : emit_input(m, &flags);
 }
 
-static uint32_t emit_draw(struct maker *m, const struct drawing *d, uint32_t from,
+static uint32_t emit_draw(struct maker *m, const struct reading *d, uint32_t from,
                           const struct seen *s)
 {
-    const struct op *op = d->draw;
+    const struct op *op = d->op;
     bool cavity = d->between[0] == &op_cavity_output;
     union attr excluded[] = {[STEP_EXCLUDE] = {.integer = EXCLUDE_NONE}};
     union attr given[] = {
@@ -381,21 +388,36 @@ static uint32_t emit_draw(struct maker *m, const struct drawing *d, uint32_t fro
     return emit(m, op, in, n, op == &op_tweedie ? excluded : op == &op_ancestral ? given : NULL);
 }
 
-/* A head and the tokens that are drawn by it. */
+/* A term of the likelihood bound. */
+static uint32_t emit_term(struct maker *m, const struct op *op, uint32_t from, const struct seen *s)
+{
+    const uint32_t entropy[] = {from, s->x, s->x0, s->sigma}, base[] = {s->x0, s->sigma, from};
+    const uint32_t last[] = {s->x, s->x0, from, s->sigma};
+    if (op == &op_base_cost)
+        return emit(m, op, base, 3, NULL);
+    return emit(m, op, op == &op_score_entropy ? entropy : last, 4, NULL);
+}
+
+static bool is_term(const struct op *op)
+{
+    return op == &op_base_cost || op == &op_reconstruction || op == &op_score_entropy;
+}
+
+/* A head and what is read off it: tokens that are drawn, or a term of the bound. */
 void add_draw(struct maker *m)
 {
     const struct item *h = pick_of(m, DT_F32);
     if (!h || !has_rows(m, graph_type(m->g, h->value), 3) || graph_type(m->g, h->value)->rank != 3)
         return;
     double bound;
-    const struct drawing *d = pick_drawing(m);
+    const struct reading *d = pick_drawing(m);
     uint32_t logits = emit_logits(m, h->value, &bound), from = logits;
     struct seen s = emit_noise(m, graph_type(m->g, logits));
     bool scaled = masks(m) && roll(m, 2);
-    for (uint32_t i = 0; i < 2 && d->between[i]; i++)
+    for (uint32_t i = 0; i < 3 && d->between[i]; i++)
         from = emit_between(m, d->between[i], from, &s, scaled);
-    uint32_t tokens = emit_draw(m, d, from, &s);
-    const struct node *n = &m->g->nodes[m->g->values[tokens].node];
+    uint32_t read = is_term(d->op) ? emit_term(m, d->op, from, &s) : emit_draw(m, d, from, &s);
+    const struct node *n = &m->g->nodes[m->g->values[read].node];
     for (uint32_t k = 0; k < n->out_count; k++)
         graph_output(m->g, arena_printf(m->arena, "drawn%u", m->g->output_count), n->out[k]);
     if (roll(m, 6) == 0)

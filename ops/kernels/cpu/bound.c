@@ -1,5 +1,6 @@
 /* The terms at the two ends of the likelihood bound, and where sampling starts; ops/bound.c says
  * what they are. */
+#include "ops/kernels/cpu/cost_row.h"
 #include "ops/kernels/cpu/step_row.h"
 
 static void base_draw(const struct kernel_call *call)
@@ -21,18 +22,6 @@ static void base_draw(const struct kernel_call *call)
         out[p] = base_token(chain, time_at(&call->in[1], row), log_score + p * states,
                             uniform_of(call, 3, row, p % at.length, at.length));
     }
-}
-
-static double leak_cost(const struct chain *chain, double sigma, int32_t x0, const float *log_score)
-{
-    struct transition p = transition_flat(chain, sigma);
-    struct block_sums sums;
-    struct weight_row row = row_of_logs(log_score, chain->tokens);
-    double log_total = log(sum_scores(&row, &sums).others), sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t y = 0; y < chain->tokens; y++)
-        sum += (double)log_score[y];
-    return leak_divergence(&p, (double)log_score[x0] - log_total, sum - chain->tokens * log_total);
 }
 
 static void base_cost_table(const struct kernel_call *call, struct positions at)
@@ -75,21 +64,6 @@ static void base_cost(const struct kernel_call *call)
     }
 }
 
-static double decoder_cost(const struct kernel_call *call, int64_t row, int32_t x, int32_t x0,
-                           const float *log_score)
-{
-    const struct chain *chain = call->chain;
-    struct block_sums sums;
-    struct weight_row weights = row_of_law(log_score, chain->tokens, law_at_each(chain, x));
-    struct score_sums scores = sum_scores(&weights, &sums);
-    double sigma = time_at(&call->in[3], row);
-    weights.law = law_decoder(chain, x, sigma, scores);
-    sums_to_weights(&weights, &sums);
-    make_positive(chain, sigma, scores.others, &weights, &sums);
-    return log(sums.moves + sums.stays) -
-           log(law_weight(&weights.law, x0, exp((double)log_score[x0])));
-}
-
 static void reconstruction_table(const struct kernel_call *call, struct positions at)
 {
     const int64_t n = call->chain->states;
@@ -130,12 +104,9 @@ static void reconstruction(const struct kernel_call *call)
     }
 #pragma omp parallel for schedule(static)                                                          \
     num_threads(call->threads) if (at.count * chain->states > LAW_PARALLEL)
-    for (int64_t p = 0; p < at.count; p++) {
-        if (chain_frozen(chain, x[p]))
-            out[p] = x[p] == x0[p] ? 0 : (double)INFINITY;
-        else
-            out[p] = decoder_cost(call, p / at.length, x[p], x0[p], log_score + p * chain->states);
-    }
+    for (int64_t p = 0; p < at.count; p++)
+        out[p] = decoder_cost(chain, time_at(&call->in[3], p / at.length), x[p], x0[p],
+                              log_score + p * chain->states);
 }
 
 KERNEL_LIST(bound) = {
