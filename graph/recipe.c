@@ -25,8 +25,9 @@ const struct recipe_key recipe_keys[] = {
     {"data.format", KEY_CHOICE, "auto", 0, 0, "what the files are; auto: a grammar is recognised",
      "auto text grammar", AT(data.format)},
     {"data.tokenizer", KEY_CHOICE, NULL, 0, 0,
-     "how text becomes tokens (default: words for a grammar, else chars)", "chars bytes words",
-     AT(data.tokenizer)},
+     "how text becomes tokens (default: words for a grammar, else chars); gpt2:DIR: byte-level BPE "
+     "by the vocab.bpe and encoder.json in a folder, or its tokenizer.json",
+     "chars bytes words gpt2:DIR", AT(data.tokenizer)},
     {"data.valid", KEY_SHARE_OR_FILE, "0.1", 0, 0.9,
      "share of the text that is held out, from its end; or a file with the held-out text", NULL,
      AT(data.valid)},
@@ -193,10 +194,11 @@ static bool read_choice(struct reading *r, const struct recipe_key *k, const str
 {
     if (!read_text(r, k, value, out))
         return false;
-    size_t n = strlen(*out);
     for (const char *at = k->choices; at; at = strchr(at, ' ')) {
         at += *at == ' ';
-        if (strncmp(at, *out, n) == 0 && (at[n] == ' ' || at[n] == 0))
+        size_t n = strcspn(at, " "), word = strcspn(at, ": ");
+        if (word < n ? strncmp(at, *out, word + 1) == 0 && (*out)[word + 1]
+                     : strncmp(at, *out, n) == 0 && !(*out)[n])
             return true;
     }
     return key_error(r, k, value->span, arena_printf(r->arena, "is one of: %s", k->choices));

@@ -13,9 +13,9 @@ enum key_kind {
     KEY_TEXT,
     KEY_INT,
     KEY_REAL,
-    KEY_TEXTS,         /* a list of texts; a single text is a list of one */
-    KEY_PAIR,          /* two reals */
-    KEY_CHOICE,        /* one of the words in CHOICES */
+    KEY_TEXTS,  /* a list of texts; a single text is a list of one */
+    KEY_PAIR,   /* two reals */
+    KEY_CHOICE, /* one of the words in CHOICES; `word:PLACE` there is the word with any text */
     KEY_SHARE_OR_FILE, /* a real below 1, or a file's name */
     KEY_SIZE,          /* bytes, as 400MiB */
 };

@@ -150,13 +150,13 @@ static bool add_set(const struct template_reader *r, size_t at, size_t size, con
     uint8_t *allowed = arena_alloc(r->arena, v->size);
     memset(allowed, !wanted, v->size);
     for (size_t i = 0, n = text ? strlen(text) : 0; i < n;) {
-        size_t length = v->tokenizer == TOKENIZER_WORDS   ? strcspn(text + i, "|")
-                        : v->tokenizer == TOKENIZER_BYTES ? 1
-                                                          : utf8_decode(text + i, n - i, NULL);
+        size_t length = !tokenizer_single(v->tokenizer)     ? strcspn(text + i, "|")
+                        : tokenizer_any_bytes(v->tokenizer) ? 1
+                                                            : utf8_decode(text + i, n - i, NULL);
         length = length ? length : 1;
         if (!mark(r, at, text + i, length, wanted, allowed))
             return false;
-        i += length + (v->tokenizer == TOKENIZER_WORDS);
+        i += length + !tokenizer_single(v->tokenizer);
     }
     if (!memchr(allowed, 1, v->size))
         return template_fault(r, at, size, "%s", "the set of allowed symbols is empty",
@@ -191,7 +191,7 @@ bool template_read(struct diags *diags, struct arena *arena, const struct vocabu
     const char *text = source->text;
     size_t from = 0, size = source->size;
     unsigned before = edges & EDGES_OPEN_BEFORE;
-    if (vocabulary->tokenizer != TOKENIZER_BYTES && !source_check_utf8(diags, &r.source))
+    if (!tokenizer_any_bytes(vocabulary->tokenizer) && !source_check_utf8(diags, &r.source))
         return false;
     for (size_t i = 0; i < size; i++) {
         if (text[i] != '{' && text[i] != '}')

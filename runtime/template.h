@@ -6,8 +6,8 @@
  *     {not:abc}  {not:cat|dog}     a position that holds none of them
  *     {{  }}                       the braces themselves
  *
- * In a vocabulary of words, symbols of a set are divided by `|`; else each one stands for
- * itself. */
+ * Symbols of a set are divided by `|` where one may have several characters (words, gpt2); else
+ * each character stands for itself. */
 #ifndef SEDGE_RUNTIME_TEMPLATE_H
 #define SEDGE_RUNTIME_TEMPLATE_H
 

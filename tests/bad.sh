@@ -54,11 +54,13 @@ mkdir "$top/kept"
 for name in tokens times; do
     safetensors tests/bad/base/$name.tensors >"$top/kept/$name.safetensors"
 done
+cp -R tests/golden/bpe "$top/kept/gpt2"
 
 # How the inputs of a folder are given, where the case does not say.
 default_args() {
     case $1 in
     data) echo 'train tests/bad/base/recipe.yaml data.files=%s data.valid=0.1 params.length=16 -o @/new' ;;
+    tokenizer) echo 'tokens tests/bad/base/text.txt --tokenizer gpt2:@/gpt2' ;;
     run | vocabulary) echo 'eval @/run' ;;
     weights) echo 'run tests/bad/base/model.yaml predict --weights %s --in @/tokens.safetensors' ;;
     tensors) echo 'run tests/bad/base/model.yaml predict --in %s' ;;

@@ -36,23 +36,13 @@ static bool refuse(const struct measured *a, const struct measured *b, const cha
     return false;
 }
 
-static bool same_symbols(const struct vocabulary *a, const struct vocabulary *b)
-{
-    if (a->size != b->size || a->tokenizer != b->tokenizer)
-        return false;
-    for (uint32_t i = 0; i < a->size; i++)
-        if (strcmp(a->symbols[i], b->symbols[i]) != 0)
-            return false;
-    return true;
-}
-
 /* Held-out windows are the same where the files, what is held out of them, the tokenizer and the
  * length are. */
 static bool comparable(const struct measured *a, const struct measured *b)
 {
     const struct project *p = &a->p, *q = &b->p;
     const struct eval_recipe *e = &p->recipe->eval, *f = &q->recipe->eval;
-    if (!same_symbols(p->vocabulary, q->vocabulary))
+    if (vocabulary_hash(p->vocabulary) != vocabulary_hash(q->vocabulary))
         return refuse(a, b, "their tokenizer: nats a symbol are then of different symbols",
                       "train both with the same data.tokenizer and alphabet");
     if (p->length != q->length)

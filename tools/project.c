@@ -28,6 +28,15 @@ const char *project_data_file(const struct project *p, const char *name)
     return name; /* opening it will say that it is missing */
 }
 
+/* `gpt2:DIR` with a folder that is looked for as files are. */
+static const char *find_tokenizer(const struct project *p, const char *spec)
+{
+    const char *colon = spec ? strchr(spec, ':') : NULL;
+    return colon ? arena_printf(p->arena, "%.*s:%s", (int)(colon - spec), spec,
+                                project_data_file(p, colon + 1))
+                 : spec;
+}
+
 static bool open_data(struct project *p)
 {
     struct recipe *q = p->recipe;
@@ -41,6 +50,7 @@ static bool open_data(struct project *p)
         files[i] = q->data.files.items[i] = project_data_file(p, q->data.files.items[i]);
     if (q->data.valid_file)
         q->data.valid_file = project_data_file(p, q->data.valid_file);
+    q->data.tokenizer = find_tokenizer(p, q->data.tokenizer);
     struct dataset_options o = {.files = files,
                                 .file_count = q->data.files.count,
                                 .tokenizer = q->data.tokenizer,
@@ -81,9 +91,10 @@ static bool read_length(struct project *p)
         p->length = length->value.i;
         return true;
     }
-    diag_error(p->diags, FAULT_CONFIG, length ? length->span : (struct span){0},
-               "to be trained, the model %s needs the param `length`: 1 to 1048576 tokens in a window",
-               p->s.model->path);
+    diag_error(
+        p->diags, FAULT_CONFIG, length ? length->span : (struct span){0},
+        "to be trained, the model %s needs the param `length`: 1 to 1048576 tokens in a window",
+        p->s.model->path);
     return false;
 }
 

@@ -81,6 +81,12 @@ void record_pin(struct project *p)
         q->data.valid_file = absolute(p->arena, q->data.valid_file);
         pin_value(q, "data.valid", scalar(p->arena, q->data.valid_file));
     }
+    const char *colon = q->data.tokenizer ? strchr(q->data.tokenizer, ':') : NULL;
+    if (colon) {
+        q->data.tokenizer = arena_printf(p->arena, "%.*s:%s", (int)(colon - q->data.tokenizer),
+                                         q->data.tokenizer, absolute(p->arena, colon + 1));
+        pin_value(q, "data.tokenizer", scalar(p->arena, q->data.tokenizer));
+    }
     for (uint32_t i = 0; i < q->setting_count; i++)
         if (strcmp(q->settings[i].key, "process.rate") == 0 ||
             strcmp(q->settings[i].key, "process.base") == 0)

@@ -24,23 +24,29 @@ struct dataset {
 
 /* --- opening --- */
 
-static bool find_tokenizer(struct diags *diags, const struct dataset_options *options,
-                           bool is_grammar, enum tokenizer *out)
+static bool unknown_tokenizer(struct diags *diags, const struct dataset_options *options)
 {
-    static const char *const names[] = {"chars", "bytes", "words"};
-    *out = is_grammar ? TOKENIZER_WORDS : TOKENIZER_CHARS;
+    static const char *const names[] = {"chars", "bytes", "words", "gpt2"};
+    diag_error(diags, FAULT_CONFIG, options->where, "there is no tokenizer `%s`",
+               options->tokenizer);
+    const char *near = diag_nearest(options->tokenizer, names, 4);
+    if (near)
+        diag_hint(diags, "did you mean `%s`?", near);
+    else
+        diag_hint(diags, "tokenizer: chars, bytes, words or gpt2:DIR");
+    return false;
+}
+
+/* The tokenizer that is asked for; where its symbols are those of files, they are read into
+ * OPTIONS->vocabulary. False after reporting. */
+static bool find_tokenizer(struct diags *diags, struct arena *arena,
+                           struct dataset_options *options, enum tokenizer *out)
+{
+    const char *place = NULL;
     if (!options->tokenizer && options->vocabulary)
         *out = options->vocabulary->tokenizer;
-    if (options->tokenizer && !tokenizer_find(options->tokenizer, out)) {
-        diag_error(diags, FAULT_CONFIG, options->where, "there is no tokenizer `%s`",
-                   options->tokenizer);
-        const char *near = diag_nearest(options->tokenizer, names, 3);
-        if (near)
-            diag_hint(diags, "did you mean `%s`?", near);
-        else
-            diag_hint(diags, "tokenizer: chars, bytes or words");
-        return false;
-    }
+    if (options->tokenizer && !tokenizer_find(options->tokenizer, out, &place))
+        return unknown_tokenizer(diags, options);
     if (options->vocabulary && options->vocabulary->tokenizer != *out) {
         diag_error(diags, FAULT_CONFIG, options->where,
                    "data.tokenizer is `%s`, but the run's vocabulary is of `%s`",
@@ -48,7 +54,16 @@ static bool find_tokenizer(struct diags *diags, const struct dataset_options *op
         diag_hint(diags, "tokenizer: %s", tokenizer_name(options->vocabulary->tokenizer));
         return false;
     }
-    return true;
+    if (options->vocabulary || *out < TOKENIZER_GPT2)
+        return true;
+    if (place && *place)
+        return (options->vocabulary = vocabulary_open(diags, arena, *out, place)) != NULL;
+    diag_error(diags, FAULT_CONFIG, options->where,
+               "data.tokenizer does not say where the files of "
+               "`%s` are",
+               tokenizer_name(*out));
+    diag_hint(diags, "tokenizer: %s:DIR", tokenizer_name(*out));
+    return false;
 }
 
 static bool open_text(struct dataset *d, struct diags *diags, struct arena *arena,
@@ -124,6 +139,15 @@ static bool open_grammar(struct dataset *d, struct diags *diags, struct arena *a
     size_t held = options->valid_file ? 0 : (size_t)floor(options->valid * DATASET_GRAMMAR_TOKENS);
     if (!options->valid_file && !check_share(diags, options, held))
         return false;
+    if (tokenizer >= TOKENIZER_GPT2) {
+        diag_error(diags, FAULT_CONFIG, options->where,
+                   "a known language is read as chars, bytes or words, not as %s",
+                   tokenizer_name(tokenizer));
+        diag_hint(diags,
+                  "what a text is likely to be is known of each symbol that the grammar says, "
+                  "and a merged one may lie across two of its arcs");
+        return false;
+    }
     d->grammar = grammar_read(diags, arena, options->files[0], options->where);
     if (!d->grammar || !grammar_tokenize(diags, arena, d->grammar, tokenizer, options->vocabulary))
         return false;
@@ -162,6 +186,13 @@ static bool look(struct diags *diags, const struct dataset_options *options, boo
     return true;
 }
 
+/* A vocabulary that is not made from the data is a part of them. */
+static uint64_t hash_data(uint64_t hash, const struct vocabulary *v)
+{
+    uint64_t both[2] = {hash, v->tokenizer < TOKENIZER_GPT2 ? 0 : vocabulary_hash(v)};
+    return both[1] ? hash_bytes(both, sizeof both) : hash;
+}
+
 static const char *describe(struct arena *arena, const struct dataset *d)
 {
     const char *kind = d->grammar ? "known language" : "text";
@@ -172,20 +203,23 @@ static const char *describe(struct arena *arena, const struct dataset *d)
 }
 
 struct dataset *dataset_open(struct diags *diags, struct arena *arena,
-                             const struct dataset_options *options)
+                             const struct dataset_options *asked)
 {
-    BUG_ON(options->length == 0);
+    BUG_ON(asked->length == 0);
+    struct dataset_options options = *asked;
     struct dataset *d = arena_alloc(arena, sizeof *d);
-    d->length = options->length;
+    d->length = options.length;
     bool is_grammar;
-    enum tokenizer tokenizer;
-    if (!look(diags, options, &is_grammar, &d->hash) ||
-        !find_tokenizer(diags, options, is_grammar, &tokenizer))
+    if (!look(diags, &options, &is_grammar, &d->hash))
         return NULL;
-    bool opened = is_grammar ? open_grammar(d, diags, arena, options, tokenizer)
-                             : open_text(d, diags, arena, options, tokenizer);
+    enum tokenizer tokenizer = is_grammar ? TOKENIZER_WORDS : TOKENIZER_CHARS;
+    if (!find_tokenizer(diags, arena, &options, &tokenizer))
+        return NULL;
+    bool opened = is_grammar ? open_grammar(d, diags, arena, &options, tokenizer)
+                             : open_text(d, diags, arena, &options, tokenizer);
     if (!opened)
         return NULL;
+    d->hash = hash_data(d->hash, d->vocabulary);
     d->description = describe(arena, d);
     return d;
 }
@@ -226,13 +260,13 @@ static const struct vocabulary *join_vocabularies(const struct dataset *d, struc
         diag_hint(diags, "tokenizer: words, for all of them");
         return NULL;
     }
-    if (first->tokenizer == TOKENIZER_BYTES)
+    if (first->tokenizer == TOKENIZER_BYTES || first->tokenizer >= TOKENIZER_GPT2)
         return first;
     struct symbol *symbols = arena_new_array(arena, struct symbol, count);
     for (uint32_t i = 0; i < d->class_count; i++) {
         const struct vocabulary *v = d->classes[i]->vocabulary;
         for (uint32_t k = 0; k < v->size; k++)
-            symbols[at++] = (struct symbol){v->symbols[k], strlen(v->symbols[k])};
+            symbols[at++] = (struct symbol){v->symbols[k], v->lengths[k]};
     }
     return vocabulary_from_texts(arena, first->tokenizer, symbols, count);
 }

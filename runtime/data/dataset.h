@@ -19,13 +19,14 @@
 struct dataset_options {
     const char *const *files; /* data.files, as to be opened from here */
     uint32_t file_count;
-    const char *tokenizer;  /* data.tokenizer; NULL: `words` for a grammar, else `chars` */
+    const char *tokenizer;  /* data.tokenizer, as `gpt2:DIR` with a folder to be opened from here;
+                             * NULL: `words` for a grammar, else `chars` */
     double valid;           /* data.valid as a share; of a known language, the held-out stream is
                              * that share of DATASET_GRAMMAR_TOKENS, drawn in addition */
     const char *valid_file; /* data.valid as a file with the held-out text; NULL: use VALID */
     uint64_t seed;          /* of a known language's streams; runs that are compared share it */
     uint32_t length;        /* of a window, at least 1 */
-    const struct vocabulary *vocabulary; /* of the run that is evaluated; NULL: from the data */
+    const struct vocabulary *vocabulary; /* of the run that is evaluated; NULL: as TOKENIZER says */
     struct span where;                   /* the recipe's `data` section */
 };
 
@@ -83,7 +84,7 @@ bool dataset_truth_mean(const struct dataset *dataset, struct anchor *out);
 bool dataset_anchors(const struct dataset *dataset, struct anchors *out);
 
 /* Of the files' bytes: XXH3 of the one file, or of the list of the files' XXH3 in order, the
- * held-out file last. */
+ * held-out file last; together with that of the vocabulary where it is read from files as well. */
 uint64_t dataset_hash(const struct dataset *dataset);
 /* One line: "text, 65 symbols (chars), 1003854 training tokens, 871 held-out windows of 128". */
 const char *dataset_description(const struct dataset *dataset);

@@ -35,7 +35,7 @@ static bool open_text(struct diags *diags, const char *path, enum tokenizer toke
     if (!source_open(diags, path, out))
         return false;
     *hash = hash_bytes(out->text, out->size);
-    if (tokenizer != TOKENIZER_BYTES) {
+    if (!tokenizer_any_bytes(tokenizer)) {
         if (!source_check_utf8(diags, out))
             return false;
         skip_mark(out);

@@ -1,8 +1,8 @@
 /* Text files as tokens: a training part, and a held-out part that is cut into windows. The parts
  * are split by position, never shuffled: windows of neighbouring text would leak into each other.
  *
- * Several files are one stream in the order given; each is encoded on its own. With `chars` and
- * `words` a UTF-8 byte-order mark at the start of a file is skipped. */
+ * Several files are one stream in the order given; each is encoded on its own. With a tokenizer
+ * that does not read any bytes a UTF-8 byte-order mark at the start of a file is skipped. */
 #ifndef SEDGE_DATA_TEXT_H
 #define SEDGE_DATA_TEXT_H
 
@@ -15,7 +15,7 @@ struct text_options {
     const char *valid_file; /* the held-out text; NULL: cut VALID off the end of FILES */
     double valid;           /* the share of the tokens that is held out, 0 to 1 */
     enum tokenizer tokenizer;
-    const struct vocabulary *vocabulary; /* of an earlier run; NULL: made from all of FILES */
+    const struct vocabulary *vocabulary; /* that is there already; NULL: made from all of FILES */
     uint32_t length;                     /* of a window */
     struct span where;                   /* the recipe's `data`, for faults that no file has */
 };

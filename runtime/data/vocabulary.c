@@ -4,31 +4,50 @@
 
 #include "graph/base/check.h"
 #include "graph/base/random.h"
-#include "runtime/data/vocabulary_table.h"
+#include "runtime/data/bpe_file.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[TOKENIZER_COUNT] = {
-    [TOKENIZER_CHARS] = "chars",
-    [TOKENIZER_BYTES] = "bytes",
-    [TOKENIZER_WORDS] = "words",
+static const struct {
+    const char *name;
+    bool any_bytes, single;
+} kinds[TOKENIZER_COUNT] = {
+    [TOKENIZER_CHARS] = {"chars", false, true},
+    [TOKENIZER_BYTES] = {"bytes", true, true},
+    [TOKENIZER_WORDS] = {"words", false, false},
+    [TOKENIZER_GPT2] = {"gpt2", true, false},
 };
 
 const char *tokenizer_name(enum tokenizer tokenizer)
 {
     BUG_ON(tokenizer >= TOKENIZER_COUNT);
-    return names[tokenizer];
+    return kinds[tokenizer].name;
 }
 
-bool tokenizer_find(const char *name, enum tokenizer *out)
+bool tokenizer_find(const char *name, enum tokenizer *out, const char **place)
 {
-    for (int i = 0; i < TOKENIZER_COUNT; i++)
-        if (strcmp(name, names[i]) == 0) {
+    for (int i = 0; i < TOKENIZER_COUNT; i++) {
+        size_t length = strlen(kinds[i].name);
+        if (strncmp(name, kinds[i].name, length) != 0)
+            continue;
+        if (name[length] == '\0' || (name[length] == ':' && i >= TOKENIZER_GPT2)) {
             *out = (enum tokenizer)i;
+            *place = name[length] ? name + length + 1 : NULL;
             return true;
         }
+    }
     return false;
+}
+
+bool tokenizer_any_bytes(enum tokenizer tokenizer)
+{
+    return kinds[tokenizer].any_bytes;
+}
+
+bool tokenizer_single(enum tokenizer tokenizer)
+{
+    return kinds[tokenizer].single;
 }
 
 static bool is_blank(char c)
@@ -47,6 +66,7 @@ static size_t run_end(const char *text, size_t size, size_t at)
 bool tokenizer_next(enum tokenizer tokenizer, unsigned edges, const char *text, size_t size,
                     size_t *at, struct symbol *out)
 {
+    BUG_ON(tokenizer >= TOKENIZER_GPT2);
     if (*at >= size)
         return false;
     size_t begin = *at;
@@ -79,8 +99,8 @@ static uint32_t slot_of(const struct vocabulary *v, const char *text, size_t len
 {
     uint32_t slot = (uint32_t)hash_bytes(text, length) & (v->slot_count - 1);
     while (v->slots[slot]) {
-        const char *symbol = v->symbols[v->slots[slot] - 1];
-        if (strncmp(symbol, text, length) == 0 && symbol[length] == '\0')
+        uint32_t id = v->slots[slot] - 1;
+        if (v->lengths[id] == length && memcmp(v->symbols[id], text, length) == 0)
             break;
         slot = (slot + 1) & (v->slot_count - 1);
     }
@@ -89,49 +109,61 @@ static uint32_t slot_of(const struct vocabulary *v, const char *text, size_t len
 
 int32_t vocabulary_find(const struct vocabulary *v, const char *text, size_t length)
 {
-    if (v->tokenizer == TOKENIZER_BYTES)
-        return length == 1 ? (unsigned char)text[0] : -1;
     return (int32_t)v->slots[slot_of(v, text, length)] - 1;
 }
 
-/* Fills a table of SLOT_COUNT from the symbols as they stand. */
+/* A table of SLOT_COUNT, and room for as many symbols as half of it and one. */
 static void rehash(struct vocabulary *v, struct arena *arena, uint32_t slot_count)
 {
+    const struct vocabulary old = *v;
     v->slot_count = slot_count;
     v->slots = arena_new_array(arena, uint32_t, slot_count);
-    for (uint32_t id = 0; id < v->size; id++)
-        v->slots[slot_of(v, v->symbols[id], strlen(v->symbols[id]))] = id + 1;
+    v->symbols = arena_new_array(arena, const char *, slot_count / 2 + 1);
+    v->lengths = arena_new_array(arena, uint32_t, slot_count / 2 + 1);
+    for (uint32_t id = 0; id < v->size; id++) {
+        v->symbols[id] = old.symbols[id];
+        v->lengths[id] = old.lengths[id];
+        v->slots[slot_of(v, v->symbols[id], v->lengths[id])] = id + 1;
+    }
 }
 
 struct vocabulary *vocabulary_new(struct arena *arena, enum tokenizer tokenizer)
 {
     struct vocabulary *v = arena_alloc(arena, sizeof *v);
     v->tokenizer = tokenizer;
-    if (tokenizer != TOKENIZER_BYTES) {
-        rehash(v, arena, 64);
-        return v;
-    }
-    v->size = 256;
-    v->symbols = arena_new_array(arena, const char *, 256);
-    for (int i = 0; i < 256; i++) {
-        char byte = (char)i;
-        v->symbols[i] = arena_strndup(arena, &byte, 1);
-    }
+    rehash(v, arena, 64);
+    for (int i = 0; tokenizer == TOKENIZER_BYTES && i < 256; i++)
+        vocabulary_add(v, arena, (const char[]){(char)i}, 1);
     return v;
 }
 
-bool vocabulary_add(struct vocabulary *v, struct arena *arena, uint32_t *capacity, const char *text,
-                    size_t length)
+bool vocabulary_add(struct vocabulary *v, struct arena *arena, const char *text, size_t length)
 {
     uint32_t slot = slot_of(v, text, length);
+    BUG_ON(length > UINT32_MAX);
     if (v->slots[slot])
         return false;
-    v->symbols = arena_grow(arena, v->symbols, v->size, capacity, sizeof *v->symbols);
-    v->symbols[v->size++] = arena_strndup(arena, text, length);
+    char *symbol = arena_alloc(arena, length + 1);
+    memcpy(symbol, text, length);
+    v->symbols[v->size] = symbol;
+    v->lengths[v->size++] = (uint32_t)length;
     v->slots[slot] = v->size;
     if (v->size > v->slot_count / 2)
         rehash(v, arena, v->slot_count * 2);
     return true;
+}
+
+uint64_t vocabulary_hash(const struct vocabulary *v)
+{
+    uint64_t parts[4] = {v->tokenizer, v->size};
+    uint64_t *symbols = malloc(((size_t)v->size + 1) * sizeof *symbols);
+    BUG_ON(!symbols);
+    for (uint32_t i = 0; i < v->size; i++)
+        symbols[i] = hash_bytes(v->symbols[i], v->lengths[i]);
+    parts[2] = hash_bytes(symbols, v->size * sizeof *symbols);
+    free(symbols);
+    parts[3] = v->bpe ? bpe_hash(v->bpe) : 0;
+    return hash_bytes(parts, sizeof parts);
 }
 
 /* --- made from text --- */
@@ -146,20 +178,29 @@ struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tok
                                          const struct symbol *texts, size_t count)
 {
     struct vocabulary *v = vocabulary_new(arena, tokenizer);
-    if (tokenizer == TOKENIZER_BYTES)
-        return v;
-    uint32_t capacity = 0;
-    for (size_t i = 0; i < count; i++) {
+    BUG_ON(tokenizer >= TOKENIZER_GPT2);
+    for (size_t i = 0; tokenizer != TOKENIZER_BYTES && i < count; i++) {
         struct symbol symbol;
         size_t at = 0;
         while (
             tokenizer_next(tokenizer, EDGES_CLOSED, texts[i].text, texts[i].length, &at, &symbol))
-            vocabulary_add(v, arena, &capacity, symbol.text, symbol.length);
+            vocabulary_add(v, arena, symbol.text, symbol.length);
     }
+    if (tokenizer == TOKENIZER_BYTES)
+        return v;
     if (v->size)
         qsort(v->symbols, v->size, sizeof *v->symbols, by_text);
+    for (uint32_t id = 0; id < v->size; id++)
+        v->lengths[id] = (uint32_t)strlen(v->symbols[id]);
     rehash(v, arena, v->slot_count);
     return v;
+}
+
+struct vocabulary *vocabulary_open(struct diags *diags, struct arena *arena,
+                                   enum tokenizer tokenizer, const char *place)
+{
+    BUG_ON(tokenizer != TOKENIZER_GPT2);
+    return bpe_open(diags, arena, place);
 }
 
 /* --- encoding --- */
@@ -190,11 +231,25 @@ static void report_unknown(const struct vocabulary *v, struct diags *diags,
     diag_hint(diags, "the vocabulary holds the %u symbols of the training data", v->size);
 }
 
+static bool encode_merged(const struct vocabulary *v, struct diags *diags, struct arena *arena,
+                          const struct source *source, int32_t **ids, size_t *count)
+{
+    *ids = arena_new_array(arena, int32_t, source->size); /* memory that is not used stays free */
+    if (bpe_encode(v->bpe, source->text, source->size, *ids, count))
+        return true;
+    diag_error(diags, source_fault(source), source_whole(diags, source),
+               "the vocabulary's pattern needs too long to divide this text into pieces");
+    diag_hint(diags, "%s", pattern_text(v->bpe->pattern));
+    return false;
+}
+
 bool vocabulary_encode(const struct vocabulary *v, struct diags *diags, struct arena *arena,
                        const struct source *source, unsigned edges, int32_t **ids, size_t *count)
 {
-    if (v->tokenizer != TOKENIZER_BYTES && !source_check_utf8(diags, source))
+    if (!tokenizer_any_bytes(v->tokenizer) && !source_check_utf8(diags, source))
         return false;
+    if (v->bpe)
+        return encode_merged(v, diags, arena, source, ids, count);
     struct symbol symbol;
     size_t at = 0;
     size_t total = 0;
@@ -229,8 +284,8 @@ static struct piece piece_at(const struct vocabulary *v, const int32_t *ids, siz
     int32_t id = ids[i];
     BUG_ON(id < 0);
     bool masked = (uint32_t)id >= v->size; /* the mask, or a token that no symbol has */
-    struct piece piece = {.text = masked ? mask : v->symbols[id]};
-    piece.length = v->tokenizer == TOKENIZER_BYTES && !masked ? 1 : strlen(piece.text);
+    struct piece piece = {.text = masked ? mask : v->symbols[id],
+                          .length = masked ? strlen(mask) : v->lengths[id]};
     if (v->tokenizer == TOKENIZER_WORDS && i > 0) {
         int32_t before = ids[i - 1];
         bool word_before = (uint32_t)before >= v->size || !is_blank(v->symbols[before][0]);

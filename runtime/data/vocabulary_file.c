@@ -1,21 +1,35 @@
 /* The vocabulary as a JSON file in a run folder. Called by training, which writes it, and by the
  * commands that read a run. */
 #include "graph/base/safetensors.h"
-#include "runtime/data/vocabulary_table.h"
+#include "runtime/data/bpe_file.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void describe_merges(json_t *root, struct arena *arena, const struct vocabulary *v)
+{
+    json_t *merges = json_array();
+    for (uint32_t i = 0; i < v->bpe->merge_count; i++)
+        json_array_append_new(merges, json_string(bpe_spell_merge(arena, v, i)));
+    json_object_set_new(root, "merges", merges);
+    json_object_set_new(root, "pattern", json_string(pattern_text(v->bpe->pattern)));
+}
+
 bool vocabulary_write(struct diags *diags, const struct vocabulary *v, const char *path)
 {
+    struct arena *scratch = arena_new();
     json_t *root = json_object();
     json_object_set_new(root, "tokenizer", json_string(tokenizer_name(v->tokenizer)));
     json_t *symbols = json_array();
-    if (v->tokenizer != TOKENIZER_BYTES)
-        for (uint32_t i = 0; i < v->size; i++)
-            json_array_append_new(symbols, json_string(v->symbols[i]));
+    for (uint32_t i = 0; v->tokenizer != TOKENIZER_BYTES && i < v->size; i++)
+        json_array_append_new(
+            symbols,
+            json_string(v->bpe ? bpe_spell(scratch, v->symbols[i], v->lengths[i]) : v->symbols[i]));
     json_object_set_new(root, "symbols", symbols);
+    if (v->bpe)
+        describe_merges(root, scratch, v);
+    arena_free(scratch);
     char *text = json_dumps(root, JSON_INDENT(1));
     json_decref(root);
     if (!text) {
@@ -45,34 +59,67 @@ static bool is_symbol(enum tokenizer tokenizer, const char *text)
            symbol.length == length;
 }
 
+static struct vocabulary *read_symbols(struct diags *diags, struct arena *arena, struct span span,
+                                       enum tokenizer tokenizer, const json_t *symbols)
+{
+    struct vocabulary *v = vocabulary_new(arena, tokenizer);
+    for (size_t i = 0; i < json_array_size(symbols); i++) {
+        const char *text = json_string_value(json_array_get(symbols, i));
+        if (!text || !is_symbol(tokenizer, text))
+            return refuse(diags, span,
+                          arena_printf(arena, "entry %zu of `symbols` is no symbol of `%s`", i,
+                                       tokenizer_name(tokenizer)));
+        if (!vocabulary_add(v, arena, text, strlen(text)))
+            return refuse(diags, span,
+                          arena_printf(arena, "entry %zu of `symbols` is there twice", i));
+    }
+    return v;
+}
+
+/* With bytes in letters, symbols and merges as a file of BPE has them. */
+static struct vocabulary *read_merged(struct diags *diags, struct arena *arena, struct span span,
+                                      const json_t *root, const json_t *symbols)
+{
+    struct bpe_builder b = bpe_builder_new(diags, arena, span);
+    const json_t *merges = json_object_get(root, "merges");
+    const char *pattern = json_string_value(json_object_get(root, "pattern"));
+    if (!json_is_array(merges) || !pattern)
+        return refuse(diags, span, "it has no `merges` or no `pattern`");
+    for (size_t i = 0; i < json_array_size(symbols); i++) {
+        const char *text = json_string_value(json_array_get(symbols, i));
+        if (!bpe_builder_symbol(&b, text ? text : "", text ? strlen(text) : 0))
+            return NULL;
+    }
+    if (!bpe_builder_begin(&b))
+        return NULL;
+    for (size_t i = 0; i < json_array_size(merges); i++) {
+        const char *text = json_string_value(json_array_get(merges, i));
+        if (!bpe_builder_merge(&b, text ? text : "", text ? strlen(text) : 0))
+            return NULL;
+    }
+    return bpe_builder_end(&b, pattern);
+}
+
 static struct vocabulary *from_json(struct diags *diags, struct arena *arena, struct span span,
                                     const json_t *root)
 {
     const json_t *name = json_object_get(root, "tokenizer");
     const json_t *symbols = json_object_get(root, "symbols");
     enum tokenizer tokenizer;
-    if (!json_is_string(name) || !json_is_array(symbols) || json_object_size(root) != 2)
+    const char *place;
+    if (!json_is_string(name) || !json_is_array(symbols))
         return refuse(diags, span, "its keys are not `tokenizer` and `symbols`");
-    if (!tokenizer_find(json_string_value(name), &tokenizer))
-        return refuse(diags, span, "its tokenizer is none of chars, bytes, words");
+    if (!tokenizer_find(json_string_value(name), &tokenizer, &place) || place)
+        return refuse(diags, span, "its tokenizer is none of chars, bytes, words, gpt2");
+    if (tokenizer != TOKENIZER_GPT2 && json_object_size(root) != 2)
+        return refuse(diags, span, "its keys are not `tokenizer` and `symbols`");
     size_t count = json_array_size(symbols);
     if (tokenizer == TOKENIZER_BYTES ? count != 0 : count == 0)
         return refuse(diags, span,
                       tokenizer == TOKENIZER_BYTES ? "the symbols of `bytes` are not listed"
                                                    : "it has no symbols");
-    struct vocabulary *v = vocabulary_new(arena, tokenizer);
-    uint32_t capacity = 0;
-    for (size_t i = 0; i < count; i++) {
-        const char *text = json_string_value(json_array_get(symbols, i));
-        if (!text || !is_symbol(tokenizer, text))
-            return refuse(diags, span,
-                          arena_printf(arena, "entry %zu of `symbols` is no symbol of `%s`", i,
-                                       tokenizer_name(tokenizer)));
-        if (!vocabulary_add(v, arena, &capacity, text, strlen(text)))
-            return refuse(diags, span,
-                          arena_printf(arena, "entry %zu of `symbols` is there twice", i));
-    }
-    return v;
+    return tokenizer == TOKENIZER_GPT2 ? read_merged(diags, arena, span, root, symbols)
+                                       : read_symbols(diags, arena, span, tokenizer, symbols);
 }
 
 struct vocabulary *vocabulary_read(struct diags *diags, struct arena *arena, const char *path)

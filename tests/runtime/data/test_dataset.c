@@ -183,6 +183,41 @@ Test(dataset, options_that_do_not_fit)
     arena_free(arena);
 }
 
+/* A vocabulary from files: the same for all of the data, whose hash it is a part of. */
+Test(dataset, a_vocabulary_from_files)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *files[] = {fixture_text(arena, "the training of the training text the end"),
+                           fixture_text(arena, "the training of another the text the the")};
+    struct dataset_options options = {
+        .files = files, .file_count = 2, .valid = 0.25, .length = 2, .tokenizer = "gpt2"};
+    cr_assert_null(dataset_open(diags, arena, &options));
+    assert_says(diags, "data.tokenizer does not say where the files of `gpt2` are\n"
+                       "    tokenizer: gpt2:DIR\n");
+    options.tokenizer = "gpt2:tests/golden/bpe";
+    struct dataset *d = dataset_open(diags, arena, &options);
+    cr_assert_not_null(d);
+    cr_assert_eq(dataset_vocab_size(d), 640);
+    struct dataset *classes = dataset_open_classes(diags, arena, &options);
+    cr_assert_not_null(classes);
+    cr_assert_eq(vocabulary_hash(dataset_vocabulary(classes)),
+                 vocabulary_hash(dataset_vocabulary(d)));
+    options.vocabulary = dataset_vocabulary(d);
+    options.tokenizer = "gpt2:/nowhere"; /* that of the run is there already */
+    cr_assert_eq(dataset_hash(dataset_open(diags, arena, &options)), dataset_hash(d));
+    int32_t window[2];
+    dataset_valid_window(d, dataset_valid_count(d) - 1, window);
+    cr_assert_str_eq(vocabulary_decode(options.vocabulary, arena, window, 2, "_", NULL),
+                     " text the");
+    options.vocabulary = NULL;
+    options.tokenizer = "bytes";
+    cr_assert_neq(dataset_hash(dataset_open(diags, arena, &options)), dataset_hash(d));
+    unlink(files[0]);
+    unlink(files[1]);
+    arena_free(arena);
+}
+
 /* Of a window that only its own class has, the other classes' share is what the label is worth: log
  * 2 of two. The law of each class is the grammar's own over the joined vocabulary. */
 Test(dataset, classes_have_labels_and_laws)

@@ -1,0 +1,106 @@
+/* Files of ids. Called by `sedge tokens`. */
+#include "runtime/data/token_file.h"
+
+#include "graph/base/safetensors.h"
+
+#include <string.h>
+
+static bool fault(struct diags *diags, struct span span, const char *what)
+{
+    diag_error(diags, FAULT_DATA, span, "%s", what);
+    return false;
+}
+
+bool token_file_write(struct diags *diags, const char *path, const struct vocabulary *v,
+                      const int32_t *ids, size_t count)
+{
+    static const char *const keys[] = {"tokenizer", "vocabulary", "symbols"};
+    struct arena *scratch = arena_new();
+    const char *values[] = {
+        tokenizer_name(v->tokenizer),
+        arena_printf(scratch, "%016llx", (unsigned long long)vocabulary_hash(v)),
+        arena_printf(scratch, "%u", v->size)};
+    struct tensor_entry entry = {
+        .name = "tokens",
+        .tensor = {
+            .dtype = DT_I32, .rank = 1, .dim = {(int64_t)count}, .data = (void *)(uintptr_t)ids}};
+    bool good = tensor_file_write(diags, path, &entry, 1, keys, values, 3);
+    arena_free(scratch);
+    return good;
+}
+
+bool token_file_recognize(const struct source *source)
+{
+    /* The header is below 100 MB long: of its length the high bytes are 0; then it begins. */
+    return source->size > 9 && memcmp(source->text + 4, "\0\0\0\0{", 5) == 0;
+}
+
+static bool check_id(struct diags *diags, struct span span, const struct vocabulary *v, int64_t id,
+                     size_t at, struct arena *arena)
+{
+    return (id >= 0 && id < v->size) ||
+           fault(diags, span,
+                 arena_printf(arena, "id %lld, number %zu, is not one of the %u symbols",
+                              (long long)id, at, v->size));
+}
+
+static bool check_vocabulary(struct diags *diags, struct arena *arena, struct span span,
+                             const struct tensor_file *file, const struct vocabulary *v)
+{
+    const char *then = tensor_file_meta(file, "vocabulary");
+    const char *now = arena_printf(arena, "%016llx", (unsigned long long)vocabulary_hash(v));
+    if (!then || strcmp(then, now) == 0)
+        return true;
+    fault(diags, span, "its ids are of another vocabulary");
+    diag_hint(diags, "its hash is %s there, and %s of the one given", then, now);
+    return false;
+}
+
+bool token_file_read(struct diags *diags, struct arena *arena, const char *path,
+                     const struct vocabulary *v, int32_t **ids, size_t *count)
+{
+    struct span span = source_whole(diags, &(struct source){.name = path});
+    struct tensor_file *file = tensor_file_open(diags, arena, path);
+    const struct tensor *tokens = file ? tensor_file_get(file, "tokens") : NULL;
+    bool good = tokens && tokens->dtype == DT_I32 && tokens->rank == 1;
+    if (file && !good)
+        fault(diags, span, "it has no tensor `tokens` of type I32 and rank 1");
+    good = good && check_vocabulary(diags, arena, span, file, v);
+    if (good) {
+        *count = (size_t)tokens->dim[0];
+        *ids = arena_new_array(arena, int32_t, *count);
+        if (*count)
+            memcpy(*ids, tokens->data, *count * sizeof **ids);
+    }
+    for (size_t i = 0; good && i < *count; i++)
+        good = check_id(diags, span, v, (*ids)[i], i, arena);
+    tensor_file_close(file);
+    return good;
+}
+
+bool token_text_read(struct diags *diags, struct arena *arena, const struct source *source,
+                     const struct vocabulary *v, int32_t **ids, size_t *count)
+{
+    *ids = arena_new_array(arena, int32_t, source->size / 2 + 1);
+    *count = 0;
+    for (size_t at = 0; at < source->size;) {
+        size_t begin = at;
+        int64_t id = 0;
+        for (; at < source->size && source->text[at] >= '0' && source->text[at] <= '9'; at++)
+            id = id > v->size ? id : id * 10 + (source->text[at] - '0');
+        if (at > begin) {
+            struct span span = {0};
+            if (id >= v->size)
+                span = source_span(diags, source, begin, (uint32_t)(at - begin));
+            if (!check_id(diags, span, v, id, *count, arena))
+                return false;
+            (*ids)[(*count)++] = (int32_t)id;
+        } else if (!strchr(" \t\r\n", source->text[at]) || !source->text[at]) {
+            return fault(diags, source_span(diags, source, at, 1),
+                         "ids are whole numbers with blanks between them");
+        } else {
+            at++;
+        }
+    }
+    return true;
+}
