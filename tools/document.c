@@ -95,7 +95,8 @@ bool document_recipe(struct project *p, struct command_line *line, const char *p
     }
     *p = (struct project){.line = line, .arena = line->arena, .diags = line->diags};
     p->recipe = recipe_read(line->arena, line->diags, path, line->overrides, line->override_count);
-    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe, false))
+    if (!p->recipe || !session_recipe_model(&p->s, line, p->recipe, false) ||
+        !session_machine(&p->s))
         return false;
     diag_warning(line->diags, (struct span){0},
                  "the data is not there: `vocab` is the model's own");

@@ -364,7 +364,7 @@ static int run(struct command_line *line)
             return diags_exit_code(line->diags);
         p.s = &project.s;
         p.recipe = project.recipe;
-    } else if (!session_model(&s, line, path))
+    } else if (!session_model(&s, line, path) || !session_machine(&s))
         return diags_exit_code(line->diags);
     return report(&p);
 }

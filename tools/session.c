@@ -151,11 +151,31 @@ static void warn_of_threads(struct session *s, long asked, long cores)
     diag_hint(s->diags, "set OMP_NUM_THREADS=%ld, or leave it out", cores);
 }
 
+/* OMP_NUM_THREADS: the first of a list, one number for each level of nesting; 0 where it is not
+ * set. */
+static bool threads_asked(struct session *s, long *asked)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    char *end = NULL;
+    *asked = text && text[0] ? strtol(text, &end, 10) : 0;
+    while (end && *end == ' ')
+        end++;
+    if (!end || (*asked > 0 && (!*end || *end == ','))) {
+        *asked = *asked < THREADS_MAX ? *asked : THREADS_MAX;
+        return true;
+    }
+    diag_error(s->diags, FAULT_CONFIG, (struct span){0},
+               "OMP_NUM_THREADS=%s: a number of threads is 1 or more", text);
+    diag_hint(s->diags, "leave it out, and there are as many as cores");
+    return false;
+}
+
 bool session_machine(struct session *s)
 {
-    const char *wanted = getenv("SEDGE_ISA"), *threads = getenv("OMP_NUM_THREADS");
-    long cores = usable_cores(), asked = threads ? strtol(threads, NULL, 10) : 0;
-    asked = asked < THREADS_MAX ? asked : THREADS_MAX;
+    const char *wanted = getenv("SEDGE_ISA");
+    long cores = usable_cores(), asked;
+    if (!threads_asked(s, &asked))
+        return false;
     s->engine.threads = (int)(asked > 0 ? asked : cores > 0 ? cores : 1);
     s->engine.isa = kernel_isa(wanted && wanted[0] ? wanted : NULL);
     if (!s->engine.isa) {

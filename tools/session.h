@@ -37,7 +37,7 @@ bool session_recipe_model(struct session *s, struct command_line *line, const st
 char *find_recipe(struct command_line *line, const char *name);
 
 /* Threads (OMP_NUM_THREADS, else all cores) and instruction set (SEDGE_ISA); false after
- * reporting. Warns of more threads than cores. */
+ * reporting, of a setting that makes no sense here. Warns of more threads than cores. */
 bool session_machine(struct session *s);
 
 #define NO_ROW UINT32_MAX
