@@ -370,6 +370,17 @@ done
 sum=$(sed -n '/"ops"/,/"slowest"/s/^ *"share": \([-0-9.e]*\),*$/\1/p' "$top/out" |
     awk '{s += $1} END {print (s > 0.999 && s < 1.001)}')
 holds 'shares add up to 1' test "$sum" -eq 1
+# What was planned is what is resident, but for the program itself and its libraries.
+if ldd "$SEDGE" 2>/dev/null | grep -q asan; then
+    echo 'SKIP memory planned and resident: sanitizers add their own'
+    skipped=$((skipped + 1))
+else
+    run 0 bench sedd-absorb layers=1 dim=64 heads=2 vocab=200000 batch=1 length=16 --seconds 0.01 --json
+    planned=$(sed -n 's/.*"planned_mib": \([0-9.]*\).*/\1/p' "$top/out")
+    resident=$(sed -n 's/.*"peak_rss_mib": \([0-9.]*\).*/\1/p' "$top/out")
+    holds "at most 5% more is resident than planned, and no less: $resident, $planned" \
+        awk "BEGIN {exit !($resident >= $planned && $resident <= 1.05 * $planned)}"
+fi
 # shellcheck disable=SC2086
 run 0 bench radd $small batch=2 --sampling --steps 4 --seconds 0.01
 says 'radd.yaml, sampler tweedie, 2 x '
