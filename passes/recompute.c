@@ -27,10 +27,6 @@
 #define CHAIN_MAX 64     /* nodes that one choice may add */
 #define LOOK_BACK 64     /* nodes among which an anchor is looked for */
 
-/* FLOP that take as long as a byte that is moved: matrix products run at some 200 GFLOP/s where
- * memory gives 40 GB/s. */
-#define FLOP_PER_BYTE 5
-
 /* One cut of one graph. Places are those of its order. */
 struct round {
     struct compile *c;
@@ -112,7 +108,7 @@ static void find_costs(struct round *r)
     for (uint32_t i = 0; i <= r->split; i++) {
         node_types_fill(r->g, r->g->order[i], types);
         struct op_cost cost = node_types_cost(types);
-        r->cost[r->g->order[i]] = 1 + cost.flop + FLOP_PER_BYTE * cost.bytes;
+        r->cost[r->g->order[i]] = 1 + plan_effort(cost.flop, cost.bytes);
     }
 }
 

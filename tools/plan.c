@@ -29,7 +29,7 @@ static const struct option_spec options[] = {
 #define FRONTIER 5 /* points */
 struct point {
     int64_t arena, all;
-    double flop;
+    double flop, effort; /* of a step, the update included */
 };
 
 struct planning {
@@ -129,6 +129,7 @@ static bool compile(struct planning *p)
 /* From all kept to the least memory there is, what lies between in even parts of the arena. */
 static bool find_frontier(struct planning *p)
 {
+    struct certificate none = {0}, *update = p->plan_count > 1 ? &p->plans[1]->certificate : &none;
     struct plan *ends[2] = {p->unlimited, budget_compile(&p->budget, 1)};
     if (!ends[1])
         return false;
@@ -138,42 +139,46 @@ static bool find_frontier(struct planning *p)
         struct plan *at = i == 0 ? ends[0] : ends[1];
         if (i > 0 && i < FRONTIER - 1 && !(at = budget_compile(&p->budget, bytes)))
             return false;
-        p->frontier[i] = (struct point){.arena = at->arena_bytes,
-                                        .all = budget_need(&p->budget, at),
-                                        .flop = at->certificate.flop};
+        double flop = at->certificate.flop + update->flop;
+        double effort = plan_effort(flop, at->certificate.bytes + update->bytes);
+        p->frontier[i] = (struct point){at->arena_bytes, budget_need(&p->budget, at), flop, effort};
     }
     return true;
 }
 
 static double flop_added(const struct planning *p, int point)
 {
-    double whole = p->frontier[0].flop;
-    if (p->plan_count > 1)
-        whole += p->plans[1]->certificate.flop;
-    return (p->frontier[point].flop - p->frontier[0].flop) / whole;
+    return p->frontier[point].flop / p->frontier[0].flop - 1;
+}
+
+/* An estimate. */
+static double time_added(const struct planning *p, int point)
+{
+    return p->frontier[point].effort / p->frontier[0].effort - 1;
 }
 
 static void print_frontier(const struct planning *p)
 {
     const double mib = 1024 * 1024;
-    printf("memory against work: what does not fit is computed twice (the key `memory`)\n");
+    printf("memory against time: what does not fit is computed twice (the key `memory`)\n");
     for (int i = 0; i < FRONTIER; i++)
-        printf("  %12.1f MiB in all, arena %10.1f MiB: %+5.1f%% FLOP a step%s\n",
-               (double)p->frontier[i].all / mib, (double)p->frontier[i].arena / mib,
-               100 * flop_added(p, i),
-               i == 0              ? " (all kept)"
-               : i == FRONTIER - 1 ? " (the least)"
-                                   : "");
+        printf(
+            "  %12.1f MiB in all, arena %10.1f MiB: about %+5.1f%% time, %+5.1f%% FLOP a step%s\n",
+            (double)p->frontier[i].all / mib, (double)p->frontier[i].arena / mib,
+            100 * time_added(p, i), 100 * flop_added(p, i),
+            i == 0              ? " (all kept)"
+            : i == FRONTIER - 1 ? " (the least)"
+                                : "");
 }
 
 static json_t *frontier_json(const struct planning *p)
 {
     json_t *list = json_array();
     for (int i = 0; i < FRONTIER; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I, s:f}", "total_bytes",
+        json_array_append_new(list, json_pack("{s:I, s:I, s:f, s:f}", "total_bytes",
                                               (json_int_t)p->frontier[i].all, "arena_bytes",
                                               (json_int_t)p->frontier[i].arena, "flop_added",
-                                              flop_added(p, i)));
+                                              flop_added(p, i), "time_added", time_added(p, i)));
     return list;
 }
 

@@ -254,7 +254,7 @@ small='preset=tiny vocab=20 length=16 batch=2'
     hides 'program update'
     run 0 plan sedd-absorb $small --json
     for key in buffers first_step last_step offset block line peak_step peak_bytes bound_bytes program steps flop bytes_moved candidates state_bytes checked \
-        compile_ms total_bytes frontier arena_bytes flop_added; do
+        compile_ms total_bytes frontier arena_bytes flop_added time_added; do
         says "\"$key\": "
     done
     says '"checked": true'
@@ -271,7 +271,7 @@ small='preset=tiny vocab=20 length=16 batch=2'
         -le "$limit"
     run 0 plan sedd-absorb $small --memory "$limit"
     says 'computed twice, as memory is short: '
-    says 'memory against work'
+    says 'memory against time'
     run 0 plan sedd-absorb $small --memory "$(sed -n 5p "$top/bytes")" --dump after:recompute
     says '= later '
     run 0 plan sedd-absorb $small --json
