@@ -26,8 +26,10 @@ const struct recipe_key recipe_keys[] = {
      "auto text grammar", AT(data.format)},
     {"data.tokenizer", KEY_CHOICE, NULL, 0, 0,
      "how text becomes tokens (default: words for a grammar, else chars); gpt2:DIR: byte-level BPE "
-     "by the vocab.bpe and encoder.json in a folder, or its tokenizer.json",
-     "chars bytes words gpt2:DIR", AT(data.tokenizer)},
+     "by the vocab.bpe and encoder.json in a folder, or its tokenizer.json; bert:DIR: WordPiece by "
+     "its "
+     "vocab.txt, in lower case without accents (bert-cased:DIR: as written), which loses blanks",
+     "chars bytes words gpt2:DIR bert:DIR bert-cased:DIR", AT(data.tokenizer)},
     {"data.valid", KEY_SHARE_OR_FILE, "0.1", 0, 0.9,
      "share of the text that is held out, from its end; or a file with the held-out text", NULL,
      AT(data.valid)},

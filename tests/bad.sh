@@ -55,6 +55,7 @@ for name in tokens times; do
     safetensors tests/bad/base/$name.tensors >"$top/kept/$name.safetensors"
 done
 cp -R tests/golden/bpe "$top/kept/gpt2"
+cp -R tests/golden/wordpiece "$top/kept/bert"
 
 # How the inputs of a folder are given, where the case does not say.
 default_args() {

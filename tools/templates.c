@@ -17,7 +17,7 @@ static const char text_recipe[] =
     "  dropout: 0.05\n"
     "data:\n"
     "  files: [my.txt]                   # your text, one or more files\n"
-    "  tokenizer: chars                  # chars, bytes, words, or gpt2:DIR\n"
+    "  tokenizer: chars                  # chars, bytes, words, gpt2:DIR, bert:DIR\n"
     "  valid: 0.1                        # the last tenth is held out\n"
     "train:\n"
     "  minutes: 10                       # or steps: 5000\n"

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 static const struct option_spec options[] = {
-    {"tokenizer", 't', OPTION_TEXT, "NAME", "gpt2:DIR, bytes, or a run's vocabulary.json", NULL},
+    {"tokenizer", 't', OPTION_TEXT, "NAME", "gpt2:DIR, bert:DIR, bytes, or a run's vocabulary.json",
+     NULL},
     {"ids", 'i', OPTION_FLAG, NULL, "print the ids, one a line", NULL},
     {"count", 'c', OPTION_FLAG, NULL, "print how many they are, and nothing else", NULL},
     {"decode", 'd', OPTION_FLAG, NULL, "FILE is ids, as --ids or -o writes them: print the text",
@@ -95,7 +96,7 @@ static const struct vocabulary *find_vocabulary(struct command_line *line)
           arena_printf(line->arena,
                        known ? "`%s` alone says nothing of its symbols" : "no tokenizer is `%s`",
                        name),
-          "--tokenizer gpt2:DIR, bytes, or a run's vocabulary.json");
+          "--tokenizer gpt2:DIR, bert:DIR, bytes, or a run's vocabulary.json");
     return NULL;
 }
 

@@ -26,14 +26,14 @@ struct dataset {
 
 static bool unknown_tokenizer(struct diags *diags, const struct dataset_options *options)
 {
-    static const char *const names[] = {"chars", "bytes", "words", "gpt2"};
+    static const char *const names[] = {"chars", "bytes", "words", "gpt2", "bert", "bert-cased"};
     diag_error(diags, FAULT_CONFIG, options->where, "there is no tokenizer `%s`",
                options->tokenizer);
-    const char *near = diag_nearest(options->tokenizer, names, 4);
+    const char *near = diag_nearest(options->tokenizer, names, sizeof names / sizeof *names);
     if (near)
         diag_hint(diags, "did you mean `%s`?", near);
     else
-        diag_hint(diags, "tokenizer: chars, bytes, words or gpt2:DIR");
+        diag_hint(diags, "tokenizer: chars, bytes, words, gpt2:DIR or bert:DIR");
     return false;
 }
 

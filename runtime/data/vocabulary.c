@@ -5,6 +5,7 @@
 #include "graph/base/check.h"
 #include "graph/base/random.h"
 #include "runtime/data/bpe_file.h"
+#include "runtime/data/wordpiece.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ static const struct {
     [TOKENIZER_BYTES] = {"bytes", true, true},
     [TOKENIZER_WORDS] = {"words", false, false},
     [TOKENIZER_GPT2] = {"gpt2", true, false},
+    [TOKENIZER_BERT] = {"bert", false, false},
+    [TOKENIZER_BERT_CASED] = {"bert-cased", false, false},
 };
 
 const char *tokenizer_name(enum tokenizer tokenizer)
@@ -155,7 +158,8 @@ bool vocabulary_add(struct vocabulary *v, struct arena *arena, const char *text,
 
 uint64_t vocabulary_hash(const struct vocabulary *v)
 {
-    uint64_t parts[4] = {v->tokenizer, v->size};
+    const char *name = tokenizer_name(v->tokenizer);
+    uint64_t parts[4] = {hash_bytes(name, strlen(name)), v->size};
     uint64_t *symbols = malloc(((size_t)v->size + 1) * sizeof *symbols);
     BUG_ON(!symbols);
     for (uint32_t i = 0; i < v->size; i++)
@@ -199,8 +203,9 @@ struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tok
 struct vocabulary *vocabulary_open(struct diags *diags, struct arena *arena,
                                    enum tokenizer tokenizer, const char *place)
 {
-    BUG_ON(tokenizer != TOKENIZER_GPT2);
-    return bpe_open(diags, arena, place);
+    BUG_ON(tokenizer < TOKENIZER_GPT2);
+    return tokenizer == TOKENIZER_GPT2 ? bpe_open(diags, arena, place)
+                                       : wordpiece_open(diags, arena, tokenizer, place);
 }
 
 /* --- encoding --- */
@@ -250,6 +255,11 @@ bool vocabulary_encode(const struct vocabulary *v, struct diags *diags, struct a
         return false;
     if (v->bpe)
         return encode_merged(v, diags, arena, source, ids, count);
+    if (v->tokenizer >= TOKENIZER_BERT) {
+        *ids = arena_new_array(arena, int32_t, source->size);
+        *count = wordpiece_encode(v, source->text, source->size, *ids);
+        return true;
+    }
     struct symbol symbol;
     size_t at = 0;
     size_t total = 0;
@@ -286,7 +296,12 @@ static struct piece piece_at(const struct vocabulary *v, const int32_t *ids, siz
     bool masked = (uint32_t)id >= v->size; /* the mask, or a token that no symbol has */
     struct piece piece = {.text = masked ? mask : v->symbols[id],
                           .length = masked ? strlen(mask) : v->lengths[id]};
-    if (v->tokenizer == TOKENIZER_WORDS && i > 0) {
+    if (v->tokenizer >= TOKENIZER_BERT && i > 0) {
+        bool goes_on = !masked && piece.length > 2 && memcmp(piece.text, "##", 2) == 0;
+        piece.text += goes_on ? 2 : 0;
+        piece.length -= goes_on ? 2 : 0;
+        piece.space = !goes_on;
+    } else if (v->tokenizer == TOKENIZER_WORDS && i > 0) {
         int32_t before = ids[i - 1];
         bool word_before = (uint32_t)before >= v->size || !is_blank(v->symbols[before][0]);
         piece.space = word_before && (masked || !is_blank(piece.text[0]));

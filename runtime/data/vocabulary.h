@@ -12,8 +12,12 @@
  *           are text. Symbols that no merge makes, as <|endoftext|>, have an id and are never found
  *           in a text.
  *
- * The symbols of chars and words are those of the data; those of gpt2 are read (`gpt2:DIR`). For
- * all of them, decoding what was encoded gives the same bytes again. */
+ *   bert    WordPiece (wordpiece.h) by the symbols of a file, in lower case and without accents;
+ *           bert-cased as written. Blanks, what is dropped and unknown words are lost: decoding
+ *           gives words with one space between them.
+ *
+ * The symbols of chars and words are those of the data; those of gpt2 and bert are read
+ * (`gpt2:DIR`). But for bert, decoding what was encoded gives the same bytes again. */
 #ifndef SEDGE_DATA_VOCABULARY_H
 #define SEDGE_DATA_VOCABULARY_H
 
@@ -24,6 +28,8 @@ enum tokenizer {
     TOKENIZER_BYTES,
     TOKENIZER_WORDS,
     TOKENIZER_GPT2, /* from here on the symbols are read from files */
+    TOKENIZER_BERT,
+    TOKENIZER_BERT_CASED,
     TOKENIZER_COUNT
 };
 
@@ -65,8 +71,8 @@ struct vocabulary {
 struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tokenizer,
                                          const struct symbol *texts, size_t count);
 
-/* The vocabulary in the files at PLACE, of a tokenizer that has such (bpe_file.h says which); NULL
- * after reporting FAULT_DATA. */
+/* The vocabulary in the files at PLACE, of a tokenizer that has such (bpe_file.h and wordpiece.h
+ * say which); NULL after reporting FAULT_DATA. */
 struct vocabulary *vocabulary_open(struct diags *diags, struct arena *arena,
                                    enum tokenizer tokenizer, const char *place);
 

@@ -2,6 +2,7 @@
  * commands that read a run. */
 #include "graph/base/safetensors.h"
 #include "runtime/data/bpe_file.h"
+#include "runtime/data/wordpiece.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -55,6 +56,8 @@ static bool is_symbol(enum tokenizer tokenizer, const char *text)
     struct symbol symbol;
     size_t at = 0;
     size_t length = strlen(text);
+    if (tokenizer >= TOKENIZER_BERT)
+        return length > 0;
     return tokenizer_next(tokenizer, EDGES_CLOSED, text, length, &at, &symbol) &&
            symbol.length == length;
 }
@@ -73,6 +76,9 @@ static struct vocabulary *read_symbols(struct diags *diags, struct arena *arena,
             return refuse(diags, span,
                           arena_printf(arena, "entry %zu of `symbols` is there twice", i));
     }
+    if (tokenizer >= TOKENIZER_BERT &&
+        vocabulary_find(v, WORDPIECE_UNKNOWN, strlen(WORDPIECE_UNKNOWN)) < 0)
+        return refuse(diags, span, "it has no symbol `" WORDPIECE_UNKNOWN "`");
     return v;
 }
 
@@ -110,7 +116,8 @@ static struct vocabulary *from_json(struct diags *diags, struct arena *arena, st
     if (!json_is_string(name) || !json_is_array(symbols))
         return refuse(diags, span, "its keys are not `tokenizer` and `symbols`");
     if (!tokenizer_find(json_string_value(name), &tokenizer, &place) || place)
-        return refuse(diags, span, "its tokenizer is none of chars, bytes, words, gpt2");
+        return refuse(diags, span,
+                      "its tokenizer is none of chars, bytes, words, gpt2, bert, bert-cased");
     if (tokenizer != TOKENIZER_GPT2 && json_object_size(root) != 2)
         return refuse(diags, span, "its keys are not `tokenizer` and `symbols`");
     size_t count = json_array_size(symbols);

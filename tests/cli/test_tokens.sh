@@ -104,6 +104,18 @@ head -c 4000 text.txt >part.txt
 run 3 train recipe.yaml train.steps=9 -o runs/b
 hints 'the data'
 
+# --- WordPiece --------------------------------------------------------------------------------
+bert=bert:$here/tests/golden/wordpiece
+printf 'The  TRAINING,\r\ncaf\303\251' >words
+run 0 tokens words --tokenizer "$bert" --ids
+cp "$top/out" word.ids
+run 0 tokens word.ids --tokenizer "$bert" --decode
+says 'the training , cafe'
+run 0 train recipe.yaml "data.tokenizer=$bert" -o runs/c
+run 0 eval runs/c
+run 0 sample runs/c --prefix 'The training'
+says 'the training'
+
 # --- published ids --------------------------------------------------------------------------
 if [ -r "$data/gpt2-bpe/vocab.bpe" ] && command -v perl >/dev/null 2>&1; then
     sed 's/.*"file": "\([^"]*\)".*"tokens": \([0-9]*\), "sha256_of_u16le_ids": "\([0-9a-f]*\)".*/\1 \2 \3/' \
