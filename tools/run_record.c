@@ -285,7 +285,10 @@ static void compare_values(struct comparison *c, const char *key, const struct y
     char *a = shown(c->p, now), *b = shown(c->p, old);
     const char *of_data =
         c->same_data ? "data.files" : "params.vocab"; /* the data is told of then */
-    if (strcmp(a, b) == 0 || may_change(key) || strcmp(key, of_data) == 0)
+    /* A vocabulary from files is a part of the data. */
+    bool moved =
+        c->same_data && strcmp(key, "data.tokenizer") == 0 && strchr(a, ':') && strchr(b, ':');
+    if (strcmp(a, b) == 0 || may_change(key) || strcmp(key, of_data) == 0 || moved)
         return;
     if (c->diags)
         diag_hint(c->diags, "%s: %s there, %s now", key, b, a);

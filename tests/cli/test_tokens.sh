@@ -69,6 +69,20 @@ else
     echo 'SKIP a full disk: no right to mount one'
 fi
 
+# What ends it before the file is begun leaves none. (A script's background jobs do not hear Ctrl-C.)
+head -c 60000000 /dev/zero | tr '\000' a >line
+cat >stop.sh <<'END'
+"$SEDGE" tokens line --tokenizer "$1" -o line.ids >said 2>&1 &
+sleep 0.5
+kill -TERM $!
+wait $!
+END
+SEDGE=$SEDGE sh stop.sh "$small" 2>/dev/null
+holds 'ended by a signal' test $? -eq 143
+holds 'nothing half written' test ! -e line.ids
+holds 'and nothing beside it' test -z "$(ls line.ids* 2>/dev/null)"
+rm -f line
+
 # --- a run ----------------------------------------------------------------------------------
 cat >recipe.yaml <<END
 sedge: 1
@@ -99,6 +113,8 @@ holds 'and draws with it' cmp -s "$top/out" drawn
 run 0 sample runs/b --infill ' the{set: the| of}{mask:2}' --stop '<|endoftext|>'
 run 0 tokens text.txt --tokenizer runs/b/vocabulary.json --ids
 holds 'ids by the vocabulary of a run' cmp -s "$top/out" ids
+cp -R runs/b runs/moved
+run 0 train recipe.yaml train.steps=7 data.tokenizer=gpt2:elsewhere -o runs/moved
 head -c 4000 text.txt >part.txt
 "$SEDGE" tokens --learn 640 -o learned part.txt text.txt >/dev/null
 run 3 train recipe.yaml train.steps=9 -o runs/b

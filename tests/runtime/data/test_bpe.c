@@ -88,6 +88,27 @@ Test(bpe, a_tokenizer_json_is_the_same_vocabulary)
     cr_assert_eq(vocabulary_hash(one), vocabulary_hash(pair));
 }
 
+/* A pattern of its own, as later models have: words take one character before them of whatever
+ * kind, numbers three digits, lines their ends. */
+Test(bpe, a_tokenizer_json_with_its_own_pieces)
+{
+    static const char pieces[] =
+        "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+        "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
+        " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},"
+        "\"behavior\":\"Isolated\",\"invert\":false},"
+        "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}";
+    struct source source;
+    cr_assert(source_open(diags, SMALL "/tokenizer.json", &source));
+    const char *text = arena_strndup(arena, source.text, source.size);
+    source_close(&source);
+    const char *before = strstr(text, "{\"type\":\"ByteLevel\""), *after = strstr(text, ",\"post_");
+    const char *path = fixture_text(
+        arena, arena_printf(arena, "%.*s%s%s", (int)(before - text), text, pieces, after));
+    cr_assert_eq(compare_vectors(read_vocabulary(path), SMALL "/split.jsonl"), 42);
+    unlink(path);
+}
+
 Test(bpe, learning_finds_the_merges_of_the_reference)
 {
     struct vocabulary *known = read_vocabulary(SMALL);
