@@ -100,7 +100,8 @@ struct pattern *pattern_new(struct diags *diags, struct arena *arena, const char
         diag_hint(diags, "%s", text);
         return NULL;
     }
-    /* Where there is no compiler for the processor, matching interprets, slower. */
+    /* Where there is no compiler for the processor, matching interprets, slower. What it makes
+     * stays until the process ends, as vocabularies do. */
     pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
     return p;
 }

@@ -54,8 +54,20 @@ rm -f line
 run 0 tokens --learn 640 -o learned "$text"
 says '640 symbols, 383 merges in learned: data.tokenizer=gpt2:learned'
 holds 'merges are those of the reference' cmp -s learned/vocab.bpe "$here/tests/golden/bpe/vocab.bpe"
-OMP_NUM_THREADS=2 "$SEDGE" tokens --learn 640 -o again "$text" >/dev/null
-holds 'the same for any number of threads' cmp -s learned/encoder.json again/encoder.json
+# Megabytes, so that there is something to divide; and as several files, in another order.
+for folder in graph passes runtime tools tests; do
+    find "$here/$folder" -name '*.[ch]' | sort | xargs cat >"$folder.c"
+done
+cat graph.c passes.c runtime.c tools.c tests.c >code.c
+OMP_NUM_THREADS=1 "$SEDGE" tokens --learn 2000 -o one code.c >"$top/out" 2>"$top/err"
+OMP_NUM_THREADS=3 "$SEDGE" tokens --learn 2000 -o three code.c >"$top/out" 2>"$top/err"
+OMP_NUM_THREADS=2 "$SEDGE" tokens --learn 2000 -o five tests.c tools.c runtime.c passes.c graph.c \
+    >"$top/out" 2>"$top/err"
+holds 'much to divide' test "$(wc -c <code.c)" -gt 2100000
+holds 'as many merges as were asked for' test "$(wc -l <one/vocab.bpe)" -eq 1744
+holds 'the same for any number of threads' cmp -s one/vocab.bpe three/vocab.bpe
+holds 'the same for any order of texts' cmp -s one/vocab.bpe five/vocab.bpe
+holds 'ids too' cmp -s one/encoder.json three/encoder.json
 # A full disk leaves nothing: neither file, nor a part of one.
 if mkdir full && mount -t tmpfs -o size=8k none full 2>/dev/null; then
     run 1 tokens --learn 640 -o full "$text"
