@@ -175,7 +175,8 @@ enum op_flag {
 
 /* Rows that need not be computed: those at which the reverse chain cannot move the tokens
  * (may_move), at which tokens are kept, or at which a draw that the network has no part in says
- * that nothing moves. What the result is there: zero, or the token. */
+ * that nothing moves; or all that a draw does not pick. What the result is there: zero, or the
+ * token. */
 struct op_idle {
     uint32_t tokens; /* value, of the axes of result 0 */
     bool stays;      /* the result is the token, or what OTHERWISE says; else zero */
@@ -189,6 +190,11 @@ struct op_idle {
     /* Emits the tokens that come out where the network is not asked, by the numbers UNIFORM. NULL:
      * those that were there. */
     uint32_t (*otherwise)(struct graph *graph, const struct node *node, uint32_t uniform);
+    /* Emits which positions the node asks the network of, flags of the axes of TOKENS, where it
+     * picks them among others by numbers of its own; and the NUMBERS that it draws by there, of
+     * these axes, for UNIFORM. Asked of such a position alone, the node must do what it does to it
+     * among the others. NULL: it picks none. */
+    uint32_t (*pick)(struct graph *graph, const struct node *node, uint32_t *numbers);
 };
 
 struct op {

@@ -97,10 +97,12 @@ const struct op op_first_hit = {
 
 /* reveal_one: of each sequence, one masked position, every one as likely, draws its token from
  * exp(log_p); a sequence without a mask stays. Element 0 of the row picks the position, 1 the
- * token. */
+ * token, where u does not say by what. */
 static const struct op_input reveal_one_inputs[] = {
     SAMPLER_INPUT_X,
     {"log_p", IN_F32, 0, "f32 [rows, length, states]: log law of the clean token", DOMAIN_ANY},
+    {"u", IN_F64, INPUT_OPTIONAL | INPUT_NAMED,
+     "f64 of the axes of x: uniform numbers to draw the token of each position by", DOMAIN_UNIT},
     {0},
 };
 
@@ -108,7 +110,41 @@ static bool reveal_one_shape(struct op_call *call)
 {
     call->out[0] = call->in[0];
     return chain_expect_tokens(call, 0, 0) && chain_expect_scores(call, 1, 0) &&
+           chain_expect_keep(call, 2, 0) &&
            sampler_expect_masked(call, "revealing one position at a time");
+}
+
+/* The position of each sequence, by the first of two numbers, and the second for each position. */
+static uint32_t reveal_one_pick(struct graph *g, const struct node *n, uint32_t *numbers)
+{
+    const struct dim rows = graph_type(g, n->in[0])->dim[0], dims[] = {rows, {2, 0}};
+    const struct type by_row = {.dtype = DT_F64, .rank = 1, .dim = {rows}};
+    const struct node like = {.origin = n->origin};
+    struct node draw = like, chain = like;
+    draw.stream = n->stream;
+    chain.process = n->process;
+    const union attr shape[] = {[UNIFORM_SHAPE] = rule_dims(g, dims, 2),
+                                [UNIFORM_LOW] = {.real = 0},
+                                [UNIFORM_HIGH] = {.real = 1},
+                                [UNIFORM_STRATIFIED] = {.flag = false}};
+    union attr cut[] = {[SLICE_AXIS] = {.integer = 1},
+                        [SLICE_FROM] = {.integer = 0},
+                        [SLICE_SIZE] = {.integer = 1}};
+    uint32_t two = graph_emit(g, &op_random_uniform, NULL, 0, shape, &draw);
+    uint32_t place = graph_emit(g, &op_slice, &two, 1, cut, &like);
+    place = emit_shaped(g, &op_reshape, place, &by_row, &like);
+    uint32_t flags = emit2(g, &op_masked_one, n->in[0], place, &chain);
+    cut[SLICE_FROM].integer = 1;
+    *numbers = emit3(g, &op_where, flags, graph_emit(g, &op_slice, &two, 1, cut, &like),
+                     emit_const(g, DT_F64, 0, &like), &like);
+    return flags;
+}
+
+static bool reveal_one_idle(const struct graph *g, const struct node *n, struct op_idle *out)
+{
+    *out = (struct op_idle){
+        .tokens = n->in[0], .stays = true, .uniform = 1 + 2, .pick = reveal_one_pick};
+    return graph_type(g, n->in[0])->rank == 2 && (n->in_count < 3 || !n->in[2]);
 }
 
 static double clean_weight(const void *context, int32_t y)
@@ -127,16 +163,19 @@ static void reveal_one_reference(const struct ref_call *call)
             int64_t p = row * walk.length + i;
             call->out[0].data[p] = call->in[0].data[p];
             if (call->in[0].data[p] == chain->mask && left-- == 0)
-                call->out[0].data[p] = ref_pick(clean_weight, call->in[1].data + p * chain->states,
-                                                chain->tokens, -1, ref_uniform(call, row, 1));
+                call->out[0].data[p] =
+                    ref_pick(clean_weight, call->in[1].data + p * chain->states, chain->tokens, -1,
+                             ref_has(call, 2) ? call->in[2].data[p] : ref_uniform(call, row, 1));
         }
     }
 }
 
 static const struct op_case reveal_one_cases[] = {
-    {"token[3,5] f32[3,5,6]", NULL, "absorb 5"},
-    {"token[2,1] f32[2,1,2]", NULL, "absorb 1"},
-    {"token[5,7] f32[5,7,602]", NULL, "absorb 601"},
+    {"token[3,5] f32[3,5,6] _", NULL, "absorb 5"},
+    {"token[2,1] f32[2,1,2] _", NULL, "absorb 1"},
+    {"token[5,7] f32[5,7,602] _", NULL, "absorb 601"},
+    {"token[3,5] f32[3,5,6] f64[3,5]", NULL, "absorb 5"},
+    {"token[11] f32[11,4] f64[11]", NULL, "absorb 3"},
     {0},
 };
 
@@ -149,6 +188,7 @@ const struct op op_reveal_one = {
     .flags = OP_PROCESS | OP_RANDOM | OP_NO_GRAD,
     .rows = ROWS_SEQUENCE,
     .shape = reveal_one_shape,
+    .idle = reveal_one_idle,
     .cost = event_cost,
     .inplace = 1,
     .reference = reveal_one_reference,

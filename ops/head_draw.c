@@ -10,8 +10,9 @@
  * By step, as the ops of these names draw from what is made of it:
  *   tweedie, euler, euler_linear, denoise, correct
  *               scores: those of `score`, or those that the law comes to; projected where asked
- *   ancestral, remask
- *               a law: that of the form, or under absorption the one that the scores imply
+ *   ancestral, remask, reveal
+ *               a law: that of the form, or under absorption the one that the scores imply; reveal
+ *               is reveal_one of positions that are sequences of their own
  *   base        base_draw, from scores, where the forward chain ends in the mask
  * By term, from scores as well: score_entropy (`entropy`), base_cost (`base`, where the chain ends
  * in the mask), reconstruction.
@@ -38,6 +39,7 @@ const struct draw_places draw_steps[DRAW_STEPS] = {
                      .u = 6},
     [DRAW_CORRECT] = {&op_corrector, .from = 1, .to = 2, .keep = 3, .u = 4},
     [DRAW_BASE] = {&op_base_draw, .sigma = 1, .from = 2, .u = 3},
+    [DRAW_REVEAL] = {&op_reveal_one, true, .from = 1, .u = 2},
 };
 
 const struct term_places bound_terms[BOUND_TERMS] = {
@@ -55,7 +57,7 @@ const struct draw_ops draw_forms[DRAW_FORMS] = {
 
 static const char *const forms[] = {"score", "law", "cavity", NULL};
 static const char *const steps[] = {"tweedie", "euler",   "euler_linear", "denoise", "ancestral",
-                                    "remask",  "correct", "base",         NULL};
+                                    "remask",  "correct", "base",         "reveal",  NULL};
 static const char *const terms[] = {"entropy", "base", "reconstruction", NULL};
 static const char *const draw_results[] = {"x", "clamped", NULL};
 static const char *const bound_results[] = {"cost", NULL};
@@ -98,7 +100,8 @@ static bool has_count(int64_t step)
 /* Whether the chain has such a step by such a head. */
 static bool has_step(const struct chain *chain, int64_t step, int64_t form)
 {
-    if (step == DRAW_REMASK || (step == DRAW_ANCESTRAL && form == DRAW_BY_SCORE))
+    if (step == DRAW_REMASK || step == DRAW_REVEAL ||
+        (step == DRAW_ANCESTRAL && form == DRAW_BY_SCORE))
         return chain_carries_over(chain);
     return step == DRAW_BASE ? chain_leaks(chain) : chain->kind == CHAIN_FLAT;
 }
@@ -316,6 +319,8 @@ static const struct op_case draw_cases[] = {
      "absorb 5"},
     {"f32[17,4] f32[6,4] token[17] f64[17] f64[17] f64[17] _ f64[]",
      "step=remask scale_by_sigma=true", "absorb 5"},
+    {"f32[17,4] f32[6,4] token[17] f64[17] f64[17] _ f32[6]", "step=reveal form=law", "absorb 5"},
+    {"f32[13,4] f32[4,3] token[13] f64[13] f64[13] _ _", "step=reveal layout=in_out", "absorb 2"},
     {"f32[3,7,4] f32[6,4] token[3,7] f64[3] f64[3,7] f64[3] f32[6]", "step=correct project=true",
      "absorb 5"},
     {"f32[3,7,4] f32[5,4] token[3,7] f64[3] f64[3,7] f64[] _", "step=correct form=cavity",

@@ -33,6 +33,7 @@ static const struct pattern {
     {&op_base_draw, fuse_draw, DERIVED},
     {&op_remask, fuse_draw, DERIVED},
     {&op_corrector, fuse_draw, DERIVED},
+    {&op_reveal_one, fuse_draw, DERIVED},
     {&op_gelu, fuse_gelu, LAST},
     {&op_gelu_backward, fuse_gelu_backward, LAST},
     {&op_add, fuse_add, LAST},

@@ -49,6 +49,8 @@ static bool find_draw(struct draw_head *t, uint32_t id)
     t->nodes[t->count++] = id;
     if (t->step == DRAW_BASE)
         return chain_leaks(chain);
+    if (t->step == DRAW_REVEAL) /* of sequences of one position, which has been picked */
+        return t->u && graph_type(t->f->g, t->x)->rank == 1;
     if (t->step == DRAW_ANCESTRAL)
         return cavity == (n->attr[ANCESTRAL_HEAD].integer == ANCESTRAL_CAVITY);
     return t->step != DRAW_TWEEDIE || n->attr[STEP_EXCLUDE].integer != EXCLUDE_MASK;

@@ -1,8 +1,8 @@
 /* select: a row that carries no loss, or cannot change, is not computed. Under absorption a token
  * that is there costs nothing and stays, whatever the network says of it; so the loss or the draw,
  * the head before it, and whatever else acts on each position by itself move to a short axis of the
- * positions that are masked; or, where a draw tells beforehand which masks a step reveals, of
- * those.
+ * positions that are masked; or, where a draw tells beforehand which masks a step reveals, or
+ * which one a sequence does, of those.
  *
  * Which rows those are is said by the loss or the draw (`idle` in its descriptor). How far back the
  * short axis reaches is said by the row rules: up to the last op that looks at other positions,
@@ -133,8 +133,9 @@ static bool is_free(const struct selection *s, const struct node *n)
 static bool can_move(const struct selection *s, const struct node *n)
 {
     enum op_rows rows = op_rows_of(s->g, n);
-    if ((rows != ROWS_EACH && rows != ROWS_POSITION) || !is_free(s, n) ||
-        !has_rows(s, graph_type(s->g, n->out[0])))
+    bool alone = rows == ROWS_EACH || rows == ROWS_POSITION ||
+                 (s->idle.pick && n == &s->g->nodes[s->end]); /* it has picked before */
+    if (!alone || !is_free(s, n) || !has_rows(s, graph_type(s->g, n->out[0])))
         return false;
     for (uint32_t i = 0; i < n->in_count; i++)
         if (share_of(s, n, i) == SHARE_NONE)
@@ -393,14 +394,17 @@ static uint32_t find_which(struct graph *g, uint32_t flags, const struct node *l
                  like);
 }
 
-/* The rows to be computed, and the sequence of each; SOME: of the sequences that have any. */
-static void find_rows(struct selection *s, uint32_t uniform, bool some)
+/* Which rows are to be computed, and the numbers that the end draws by there. */
+static uint32_t find_flags(struct selection *s, uint32_t *numbers)
 {
     struct graph *g = s->g;
     const struct node end = g->nodes[s->end], like = {.origin = end.origin};
     const struct type *rows = graph_type(g, s->tokens);
     struct node chain = like;
     const uint32_t axes = rows->rank;
+    if (s->idle.pick)
+        return s->idle.pick(g, &end, numbers);
+    *numbers = s->idle.uniform ? uniform_numbers(s) : VALUE_NONE;
     chain.process = rows->process;
     uint32_t flags = emit1(g, &op_may_move, s->tokens, &chain);
     if (s->idle.keep)
@@ -409,8 +413,16 @@ static void find_rows(struct selection *s, uint32_t uniform, bool some)
         uint32_t chance = s->idle.chance(g, &end);
         for (uint32_t rank; (rank = graph_type(g, chance)->rank) && rank < axes;)
             chance = emit_expand(g, chance, rank, &like);
-        flags = without(g, flags, emit2(g, &op_less, chance, uniform, &like), &like);
+        flags = without(g, flags, emit2(g, &op_less, chance, *numbers, &like), &like);
     }
+    return flags;
+}
+
+/* The rows that FLAGS say, and the sequence of each; SOME: of the sequences that have any. */
+static void find_rows(struct selection *s, uint32_t flags, bool some)
+{
+    struct graph *g = s->g;
+    const struct node like = {.origin = g->nodes[s->end].origin};
     if (some) {
         s->which = find_which(g, flags, &like);
         flags = gather(g, flags, s->which, 1, &like);
@@ -486,8 +498,8 @@ static void select_rows(struct selection *s, uint32_t at)
     bool some = s->idle.stays && g->axis_count + 1 < PLAN_AXES_MAX && find_parts(s, at);
     if (!some)
         memset(s->parts, 0, g->node_count * sizeof *s->parts);
-    uint32_t uniform = s->idle.uniform ? uniform_numbers(s) : VALUE_NONE;
-    find_rows(s, uniform, some);
+    uint32_t uniform = VALUE_NONE, flags = find_flags(s, &uniform);
+    find_rows(s, flags, some);
     move_nodes(s, at);
     uint32_t first = move_end(s, uniform), part = g->values[first].node;
     uint32_t other = s->idle.otherwise ? s->idle.otherwise(g, &end, uniform) : s->tokens;

@@ -53,6 +53,7 @@ enum draw_step {
     DRAW_REMASK,
     DRAW_CORRECT,
     DRAW_BASE,
+    DRAW_REVEAL,
     DRAW_STEPS
 };
 enum { FORM_SCORE, FORM_LAW, FORM_LAW_SCORE, FORM_CAVITY };

@@ -160,6 +160,28 @@ Test(fuse_draw, where_sampling_starts)
                  "{form=law, step=base} process main\n" INPUTS "output x %8\n");
 }
 
+/* Of a sequence the one position that was picked; among others nothing says which. */
+Test(fuse_draw, that_was_picked)
+{
+#define PICKED                                                                                     \
+    "graph p\nprocess main absorb 3 2 * t\n"                                                       \
+    "state w parameter f32 [4, 2] zero\n"                                                          \
+    "%1: f32 [5, 2] = input\n"                                                                     \
+    "%2: f32 [4, 2] = state w\n"                                                                   \
+    "%3: token main [5] = input\n"                                                                 \
+    "%4: f64 [5] = input\n"                                                                        \
+    "%5: f64 [5] = input\n"
+#define PICKED_INPUTS "input x %3\ninput h %1\ninput sigma %4\ninput u %5\n"
+    becomes(PICKED "%6: f32 [5, 4] = linear %1, %2, _ {out=4, bias=false}\n"
+                   "%7: f32 [5, 4] = x0_output %6, %3, %4 process main\n"
+                   "%8: token main [5] = reveal_one %3, %7, %5 " STREAM PICKED_INPUTS
+                   "output x %8\n",
+            PICKED "%6: token main [5] = head_draw %1, %2, %3, %4, %5, _, _ "
+                   "{form=law, step=reveal} process main\n" PICKED_INPUTS "output x %6\n");
+    stays(HEAD LAW "%11: token main [5, 3] = reveal_one %4, %9, %7 " STREAM INPUTS
+                   "output x %11\n");
+}
+
 /* Numbers of its own become an input. */
 Test(fuse_draw, by_its_own_numbers)
 {

@@ -427,6 +427,7 @@ static const struct trace traces[] = {
     {"head_draw", "step", DRAW_REMASK, 0},
     {"head_draw", "step", DRAW_CORRECT, 0},
     {"head_draw", "step", DRAW_BASE, 0},
+    {"head_draw", "step", DRAW_REVEAL, 0},
     {"head_bound", "form", DRAW_BY_SCORE, 0},
     {"head_bound", "form", DRAW_BY_LAW, 0},
     {"head_bound", "form", DRAW_BY_CAVITY, 0},

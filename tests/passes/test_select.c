@@ -464,6 +464,22 @@ Test(select_pass, keeps_steps_that_mask_again)
     }
 }
 
+/* One position of each sequence that has masks, picked before the network is asked. */
+Test(select_pass, keeps_first_hitting)
+{
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        computes_the_same(STEP
+                          "%13: f32 [batch, 7, 5] = x0_output %12, %1, %2 process main\n"
+                          "%14: token main [batch, 7] = reveal_one %1, %13 process main stream "
+                          "0x00000007\n" STEP_BIND,
+                          batch, STEP_OF_ALL);
+        cr_expect_eq(computes_the_same(NETWORK "%16: token main [batch, 7] = reveal_one %1, %15 "
+                                               "process main stream 0x00000007\n" NETWORK_BIND,
+                                       batch, STEP_OF_SOME),
+                     2);
+    }
+}
+
 /* Under other flat chains than absorption positions that are kept; there are no others, and no
  * coin. A table has its P for sequences. */
 Test(select_pass, keeps_what_is_kept_under_flat_chains)

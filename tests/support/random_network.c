@@ -335,6 +335,9 @@ static const struct reading of_masks[] = {
     {&op_remask, {&op_x0_output}},
     {&op_remask, {&op_score_output, &op_score_posterior}},
     {&op_remask, {&op_cavity_output}},
+    {&op_reveal_one, {&op_x0_output}},
+    {&op_reveal_one, {&op_score_output, &op_score_posterior}},
+    {&op_reveal_one, {&op_cavity_output}},
     {&op_base_cost, {&op_score_output}},
     {&op_base_cost, {&op_x0_output, &op_posterior_score}},
     {&op_base_cost, {&op_cavity_output, &op_cavity_score}},
@@ -370,21 +373,21 @@ static uint32_t emit_draw(struct maker *m, const struct reading *d, uint32_t fro
     union attr excluded[] = {[STEP_EXCLUDE] = {.integer = EXCLUDE_NONE}};
     union attr given[] = {
         [ANCESTRAL_HEAD] = {.integer = cavity ? ANCESTRAL_CAVITY : ANCESTRAL_POSTERIOR}};
-    bool base = op == &op_base_draw, again = op == &op_remask;
+    bool base = op == &op_base_draw, again = op == &op_remask, one = op == &op_reveal_one;
     bool by_length = op == &op_euler || op == &op_euler_linear || op == &op_corrector;
     uint32_t in[7] = {s->x}, n = 1;
     if (base)
         in[n++] = s->sigma;
     in[n++] = from;
-    if (!base && !by_length)
+    if (!base && !one && !by_length)
         in[n++] = s->sigma;
     if (op == &op_tweedie || op == &op_ancestral || again || by_length)
         in[n++] = emit_scaled(m, s->sigma, 0.4);
     if (again)
         in[n++] = emit_scaled(m, s->sigma, 0.2);
-    if (!base)
+    if (!base && !one)
         in[n++] = emit_keep(m, s->x);
-    in[n++] = emit_numbers(m, s->x);
+    in[n++] = one ? VALUE_NONE : emit_numbers(m, s->x);
     return emit(m, op, in, n, op == &op_tweedie ? excluded : op == &op_ancestral ? given : NULL);
 }
 

@@ -30,11 +30,7 @@ static void draw_law(const struct kernel_call *call)
     num_threads(call->threads) if (at.count * n > LAW_PARALLEL)
     for (int64_t p = 0; p < at.count; p++) {
         const float *log_p = (const float *)call->in[0].data + p * n;
-        struct weight_row weights = row_of_logs(log_p, n);
-        struct block_sums sums;
-        sum_law(&weights, &sums);
-        out[p] =
-            draw_row(&weights, &sums, uniform_of(call, 1, p / at.length, p % at.length, at.length));
+        out[p] = draw_logs(log_p, n, uniform_of(call, 1, p / at.length, p % at.length, at.length));
     }
 }
 

@@ -48,11 +48,9 @@ static void reveal_one(const struct kernel_call *call)
         int64_t left = (int64_t)(uniform_at(call, row, 0) * (double)masks);
         while (out[p] != call->chain->mask || left-- > 0)
             p++;
-        struct weight_row weights =
-            row_of_logs((const float *)call->in[1].data + p * states, tokens);
-        struct block_sums sums;
-        sum_law(&weights, &sums);
-        out[p] = draw_row(&weights, &sums, uniform_at(call, row, 1));
+        double u =
+            call_has(call, 2) ? ((const double *)call->in[2].data)[p] : uniform_at(call, row, 1);
+        out[p] = draw_logs((const float *)call->in[1].data + p * states, tokens, u);
     }
 }
 
@@ -214,7 +212,7 @@ static void thin_jump(const struct kernel_call *call)
 }
 
 KERNEL_LIST(event) = {
-    {"first_hit", "td*>d", first_hit},    {"reveal_one", "tf>t", reveal_one},
+    {"first_hit", "td*>d", first_hit},    {"reveal_one", "tf*>t", reveal_one},
     {"masked_one", "t*>b", masked_one},   {"thin_next", "td**>dd", thin_next},
     {"thin_jump", "tfd**>td", thin_jump}, {0},
 };

@@ -108,7 +108,9 @@ static int32_t draw_state(const struct rows *t, int64_t row, int32_t x, const fl
         return base_token(chain, sigma, z, u);
     if (t->step == DRAW_CORRECT)
         return corrector_draw(chain, z, x, to, u);
-    if (t->step != DRAW_ANCESTRAL && t->step != DRAW_REMASK)
+    if (t->step == DRAW_REVEAL)
+        return draw_logs(z, chain->tokens, u);
+    if (!t->law)
         return step_draw(chain, t->step, time, false, x, z, u, clamped);
     struct step_transitions p = {transition_flat(chain, sigma), transition_flat(chain, end),
                                  transition_flat(chain, sigma - end)};
@@ -165,7 +167,7 @@ static void head_draw(const struct kernel_call *call)
 {
     struct rows t = rows_of(call, IN_BIAS);
     t.step = (enum draw_step)call->attr[HEAD_DRAW_STEP].integer;
-    t.law = t.step == DRAW_ANCESTRAL || t.step == DRAW_REMASK;
+    t.law = t.step == DRAW_ANCESTRAL || t.step == DRAW_REMASK || t.step == DRAW_REVEAL;
     t.read = draw_row_of;
     for (int64_t row = 0; call->out_count > 1 && row < call->out[1].dim[0]; row++)
         ((double *)call->out[1].data)[row] = 0;

@@ -335,4 +335,13 @@ static inline int32_t draw_row(const struct weight_row *row, const struct block_
     return draw_at(row, sums, u * (sums->moves + sums->stays));
 }
 
+/* A draw from COUNT log probabilities. */
+static inline int32_t draw_logs(const float *log_p, int64_t count, double u)
+{
+    struct weight_row row = row_of_logs(log_p, count);
+    struct block_sums sums;
+    sum_law(&row, &sums);
+    return draw_row(&row, &sums, u);
+}
+
 #endif
