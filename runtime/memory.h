@@ -1,5 +1,6 @@
-/* Memory of a run: regions that are mapped once, zeroed, aligned to a page, and followed by a page
- * that may not be touched, so that a kernel that reads past the end stops at once. */
+/* Memory of a run: regions that are mapped once, zeroed, and followed by a page that may not be
+ * touched, so that a kernel that reads past the end stops at once. They begin at a border of huge
+ * pages, and ask for such: addresses of matrices many rows high are then looked up at no cost. */
 #ifndef SEDGE_RUNTIME_MEMORY_H
 #define SEDGE_RUNTIME_MEMORY_H
 

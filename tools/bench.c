@@ -116,9 +116,9 @@ static bool measure(struct job *j, double seconds)
     if (!machine_warn(j->t.s.diags))
         return false;
     for (int turn = 0; turn < 2; turn++) {
-        machine_measure(&j->machine);
-        if (j->scaling)
-            machine_measure(&j->one);
+        if (!machine_measure(&j->machine, j->t.s.diags) ||
+            (j->scaling && !machine_measure(&j->one, j->t.s.diags)))
+            return false;
         if (turn == 0 && !measure_steps(j, seconds))
             return false;
     }

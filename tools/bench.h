@@ -46,8 +46,9 @@ void machine_add_plan(struct machine *m, const struct plan *plan);
 /* Warns where BLIS runs portable kernels: it is no measure then of what the processor can do. False
  * after reporting that it is told to run what the processor cannot. */
 bool machine_warn(struct diags *diags);
-/* Measures, and keeps the best of this and of earlier calls. */
-void machine_measure(struct machine *m);
+/* Measures, on memory as a run has it, and keeps the best of this and of earlier calls. False after
+ * reporting. */
+bool machine_measure(struct machine *m, struct diags *diags);
 /* The most bytes a second of either measurement. */
 double machine_bandwidth(const struct machine *m);
 void machine_print(const struct machine *m);

@@ -148,15 +148,15 @@ static bool measure(struct job *j, double limit)
     for (uint32_t i = 0; i < j->count; i++)
         executor_measure(j->programs[i].loaded, j->times[i]);
     j->machine.threads = j->s.engine.threads;
-    if (!machine_warn(j->s.diags))
+    if (!machine_warn(j->s.diags) || !machine_measure(&j->machine, j->s.diags))
         return false;
-    machine_measure(&j->machine);
     while (j->runs < MOST_RUNS && (j->runs < LEAST_RUNS || total < limit)) {
         if (!run_once(j, (uint32_t)((j->runs + 1) * j->batch), &j->took[j->runs]))
             return false;
         total += j->took[j->runs++];
     }
-    machine_measure(&j->machine);
+    if (!machine_measure(&j->machine, j->s.diags))
+        return false;
     j->calls = loop_calls(j->looper);
     j->seconds = bench_median(j->took, j->runs);
     return true;

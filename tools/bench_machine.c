@@ -3,6 +3,7 @@
 #include "graph/base/clock.h"
 #include "ops/kernels/cpu/host_blas.h"
 #include "ops/kernels/cpu/host_stream.h"
+#include "runtime/memory.h"
 #include "tools/bench.h"
 #include "tools/signals.h"
 
@@ -65,7 +66,7 @@ static void measure_product(struct machine *m, struct product *p, float *room)
     }
 }
 
-static void measure_products(struct machine *m)
+static bool measure_products(struct machine *m, struct diags *diags)
 {
     double flop = 0, seconds = 0;
     int64_t most = 1, rows = rows_that_count(m);
@@ -74,10 +75,12 @@ static void measure_products(struct machine *m)
         int64_t room = of->m * of->k + of->k * of->n + of->m * of->n;
         most = of->m >= rows && room > most ? room : most;
     }
-    float *room = calloc((size_t)most, sizeof *room);
-    if (room) /* memory that was never written is no memory yet */
-        stream_fill(room, 1, most, m->threads);
-    for (uint32_t i = 0; room && i < m->product_count; i++) {
+    struct region region;
+    if (!region_map(diags, &region, (size_t)most * sizeof(float), "matrix products"))
+        return false;
+    float *room = (float *)region.data;
+    stream_fill(room, 1, most, m->threads); /* what was never written is no memory yet */
+    for (uint32_t i = 0; i < m->product_count; i++) {
         struct product *p = &m->products[i];
         if (p->of.m < rows)
             continue;
@@ -85,17 +88,19 @@ static void measure_products(struct machine *m)
         flop += p->flop;
         seconds += p->best * p->flop / product_flop(&p->of);
     }
-    free(room);
+    region_unmap(&region);
     m->gemm = seconds > 0 ? flop / seconds : 0;
+    return true;
 }
 
-static void measure_stream(struct machine *m)
+static bool measure_stream(struct machine *m, struct diags *diags)
 {
     const int64_t n = STREAM_FLOATS;
-    float *a = calloc(2 * (size_t)n, sizeof *a);
+    struct region region;
     volatile float sum;
-    if (!a)
-        return;
+    if (!region_map(diags, &region, 2 * (size_t)n * sizeof(float), "passes over memory"))
+        return false;
+    float *a = (float *)region.data;
     stream_fill(a, 1, 2 * n, m->threads);
     for (int turn = 0; turn < TURNS && !signals_caught(); turn++) {
         double start = clock_seconds();
@@ -107,7 +112,8 @@ static void measure_stream(struct machine *m)
         m->update = fmax(m->update, 12 * (double)n / (between - start));
         m->read = fmax(m->read, 8 * (double)n / (end - between));
     }
-    free(a);
+    region_unmap(&region);
+    return true;
 }
 
 bool machine_warn(struct diags *diags)
@@ -139,10 +145,9 @@ bool machine_warn(struct diags *diags)
     return true;
 }
 
-void machine_measure(struct machine *m)
+bool machine_measure(struct machine *m, struct diags *diags)
 {
-    measure_products(m);
-    measure_stream(m);
+    return measure_products(m, diags) && measure_stream(m, diags);
 }
 
 double machine_bandwidth(const struct machine *m)
