@@ -1,6 +1,7 @@
 /* order: tries several orders of the nodes and keeps the one whose buffers need the least memory at
  * the worst moment. Data decides what may go where, and so does state: whoever reads a version of a
- * row runs before the node that writes the next one. */
+ * row runs before the node that writes the next one; and whoever has rows that are counted runs
+ * after they are. */
 #include "graph/base/check.h"
 #include "ops/ops.h"
 #include "passes/storage.h"
@@ -87,6 +88,23 @@ static void add_state_edges(struct scheduler *s)
     }
 }
 
+/* A node with a result on a short axis runs after what counts the axis: a constant has no input
+ * that would see to it. */
+static void add_count_edges(struct scheduler *s)
+{
+    struct graph *g = s->g;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct node *n = &g->nodes[g->order[i]];
+        for (uint32_t k = 0; k < n->out_count; k++) {
+            const struct type *type = &g->values[n->out[k]].type;
+            uint32_t axis = type->rank ? type->dim[0].axis : 0;
+            uint32_t counter = axis ? g->axes[axis].counter : 0;
+            if (counter)
+                add_edge(s, g->values[counter].node, g->order[i]);
+        }
+    }
+}
+
 static void scheduler_init(struct scheduler *s, struct compile *c)
 {
     struct graph *g = c->graph;
@@ -101,6 +119,7 @@ static void scheduler_init(struct scheduler *s, struct compile *c)
                 add_edge(s, g->values[n->in[k]].node, g->order[i]);
     }
     add_state_edges(s);
+    add_count_edges(s);
 }
 
 static void count_waiting(struct scheduler *s)

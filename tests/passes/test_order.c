@@ -55,6 +55,36 @@ Test(order, takes_the_candidate_that_needs_least)
     cr_assert_eq(s->bound, aligned(4096) + 2 * aligned(4));
 }
 
+/* A constant with rows that are counted has no input to wait for: it comes after the count all the
+ * same, in any order (`ordered` verifies that). */
+Test(order, rows_are_counted_first)
+{
+    struct compile c = ordered("graph p\n"
+                               "axis some 1024 counter %3\n"
+                               "%1: f32 [1024] = input\n"
+                               "%2: bool [1024] = input\n"
+                               "%3: i32 [some] = nonzero %2\n"
+                               "%4: f32 [some] = const {value=2}\n"
+                               "%5: f32 [some] = gather %1, %3\n"
+                               "%6: f32 [some] = mul %4, %5\n"
+                               "%7: f32 [1024] = scatter_add %6, %3 {rows=[1024]}\n"
+                               "%8: f32 [1024] = sin %1\n"
+                               "%9: f32 [1024] = cos %1\n"
+                               "%10: f32 [1024] = exp %1\n"
+                               "%11: f32 [] = sum %7\n"
+                               "%12: f32 [] = sum %8\n"
+                               "%13: f32 [] = sum %9\n"
+                               "%14: f32 [] = sum %10\n"
+                               "input x %1\n"
+                               "input flags %2\n"
+                               "output a %11\n"
+                               "output b %12\n"
+                               "output c %13\n"
+                               "output d %14\n");
+    const struct storage *s = c.storage;
+    cr_assert(s->candidates[0].bound > s->bound, "no order but that of the program is tried");
+}
+
 /* Program order wins ties. */
 Test(order, keeps_the_program_where_nothing_is_gained)
 {

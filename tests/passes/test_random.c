@@ -135,8 +135,8 @@ static uint32_t row_of(const struct graph *g, uint32_t v, uint32_t *version)
     return g->values[v].state;
 }
 
-/* Whether node B must come after node A: it reads what A makes, or overwrites a version of a row
- * that A reads. */
+/* Whether node B must come after node A: it reads what A makes, or has rows that A counts, or
+ * overwrites a version of a row that A reads. */
 static bool must_follow(const struct graph *g, uint32_t a, uint32_t b)
 {
     const struct node *first = &g->nodes[a], *then = &g->nodes[b];
@@ -145,6 +145,10 @@ static bool must_follow(const struct graph *g, uint32_t a, uint32_t b)
             return true;
     for (uint32_t k = 0; k < then->out_count; k++) {
         const struct value *v = &g->values[then->out[k]];
+        uint32_t axis = v->type.rank ? v->type.dim[0].axis : 0;
+        uint32_t counter = axis ? g->axes[axis].counter : 0;
+        if (a != b && counter && g->values[counter].node == a)
+            return true;
         if (!v->state || (then->op->flags & OP_LEAF))
             continue;
         for (uint32_t i = 0; i < first->in_count; i++) {
