@@ -18,7 +18,7 @@ else ifeq ($(FLAVOUR),debug)
 OPTIMISE = -O0 -g
 KERNEL_OPTIMISE = $(OPTIMISE)
 else ifeq ($(FLAVOUR),asan)
-OPTIMISE = -O1 -g -fno-omit-frame-pointer
+OPTIMISE = -O1 -g1 -fno-omit-frame-pointer
 KERNEL_OPTIMISE = $(OPTIMISE)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 else ifeq ($(FLAVOUR),clang)
