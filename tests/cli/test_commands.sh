@@ -371,9 +371,8 @@ sum=$(sed -n '/"ops"/,/"slowest"/s/^ *"share": \([-0-9.e]*\),*$/\1/p' "$top/out"
     awk '{s += $1} END {print (s > 0.999 && s < 1.001)}')
 holds 'shares add up to 1' test "$sum" -eq 1
 # What was planned is what is resident, but for the program itself and its libraries.
-if ldd "$SEDGE" 2>/dev/null | grep -q asan; then
-    echo 'SKIP memory planned and resident: sanitizers add their own'
-    skipped=$((skipped + 1))
+if sanitized; then
+    skip 'memory planned and resident: sanitizers add their own'
 else
     run 0 bench sedd-absorb layers=1 dim=64 heads=2 vocab=200000 batch=1 length=16 --seconds 0.01 --json
     planned=$(sed -n 's/.*"planned_mib": \([0-9.]*\).*/\1/p' "$top/out")

@@ -41,14 +41,18 @@ holds 'bytes are ids' test "$(tail -n 1 "$top/out")" -eq 10
 
 # --- one line of many bytes -------------------------------------------------------------------
 # One piece from end to end, in memory that its ids do not exceed by much.
-head -c 40000000 /dev/zero | tr '\000' a >line
-(
-    ulimit -v 1500000
-    OMP_NUM_THREADS=1 "$SEDGE" tokens line --tokenizer "$small" --count
-) >"$top/out" 2>"$top/err"
-what='a line of 40 MB'
-says 40000000
-rm -f line
+if sanitized; then
+    skip 'a line of 40 MB in little memory: sanitizers map their own'
+else
+    head -c 40000000 /dev/zero | tr '\000' a >line
+    (
+        ulimit -v 1500000
+        OMP_NUM_THREADS=1 "$SEDGE" tokens line --tokenizer "$small" --count
+    ) >"$top/out" 2>"$top/err"
+    what='a line of 40 MB'
+    says 40000000
+    rm -f line
+fi
 
 # --- learning -------------------------------------------------------------------------------
 run 0 tokens --learn 640 -o learned "$text"
