@@ -204,6 +204,10 @@ static int run(struct command_line *line)
     struct source source;
     if (!v || !open_text(line, line->positional[0], &source))
         return diags_exit_code(line->diags);
+    if (option_given(line, "decode") && strcmp(line->positional[0], "-") == 0 &&
+        token_file_recognize(&source))
+        return fault(line, "a file of ids that -o wrote is mapped, and standard input cannot be",
+                     "sedge tokens FILE --decode");
     int code = option_given(line, "decode") ? decode(line, v, line->positional[0], &source)
                                             : encode(line, v, &source);
     if (source.map)

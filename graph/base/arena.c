@@ -55,6 +55,25 @@ _Noreturn static void no_memory(size_t size)
     exit(EXIT_FAILURE);
 }
 
+void *heap_resize(void *memory, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        no_memory(SIZE_MAX);
+    memory = realloc(memory, bytes ? bytes : 1);
+    if (!memory)
+        no_memory(bytes);
+    return memory;
+}
+
+void *heap_zeroed(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size ? size : 1);
+    if (!memory)
+        no_memory(size && count > SIZE_MAX / size ? SIZE_MAX : count * size);
+    return memory;
+}
+
 struct arena *arena_new(void)
 {
     struct arena *arena = calloc(1, sizeof *arena);

@@ -15,6 +15,11 @@ struct arena;
 struct arena *arena_new(void);
 void arena_free(struct arena *arena); /* NULL is allowed */
 
+/* realloc and calloc that end the process as the arena does where there is no memory: for what
+ * grows much or is given back early, and with free. */
+void *heap_resize(void *memory, size_t count, size_t size);
+void *heap_zeroed(size_t count, size_t size);
+
 /* Zeroed memory, aligned to 16 bytes, valid until arena_free. A size of 0 gives a valid pointer. */
 void *arena_alloc(struct arena *arena, size_t size);
 

@@ -116,13 +116,6 @@ struct merger {
     struct known *known;
 };
 
-static void *grab(void *memory, size_t count, size_t size)
-{
-    memory = realloc(memory, count * size);
-    BUG_ON(!memory);
-    return memory;
-}
-
 /* Every byte brings in one pair, and every merge two. */
 static void merger_room(struct merger *m, size_t room)
 {
@@ -130,11 +123,11 @@ static void merger_room(struct merger *m, size_t room)
     if (room <= m->room)
         return;
     m->room = (uint32_t)room;
-    m->id = grab(m->id, room, sizeof *m->id);
-    m->before = grab(m->before, room, sizeof *m->before);
-    m->next = grab(m->next, room, sizeof *m->next);
-    m->rank = grab(m->rank, room, sizeof *m->rank);
-    m->heap = grab(m->heap, 3 * room, sizeof *m->heap);
+    m->id = heap_resize(m->id, room, sizeof *m->id);
+    m->before = heap_resize(m->before, room, sizeof *m->before);
+    m->next = heap_resize(m->next, room, sizeof *m->next);
+    m->rank = heap_resize(m->rank, room, sizeof *m->rank);
+    m->heap = heap_resize(m->heap, 3 * room, sizeof *m->heap);
 }
 
 static void heap_push(struct merger *m, uint32_t rank, uint32_t at)
@@ -294,11 +287,9 @@ struct part {
 
 static struct merger *merger_new(const struct bpe *bpe)
 {
-    struct merger *m = calloc(1, sizeof *m);
-    BUG_ON(!m);
+    struct merger *m = heap_zeroed(1, sizeof *m);
     m->bpe = bpe;
-    m->known = calloc((size_t)1 << KNOWN_BITS, sizeof *m->known);
-    BUG_ON(!m->known);
+    m->known = heap_zeroed((size_t)1 << KNOWN_BITS, sizeof *m->known);
     return m;
 }
 

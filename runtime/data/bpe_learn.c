@@ -12,13 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *grab(void *memory, size_t count, size_t size)
-{
-    memory = realloc(memory, count * size);
-    BUG_ON(!memory);
-    return memory;
-}
-
 /* --- counting pieces ------------------------------------------------------------------------ */
 
 struct word {
@@ -63,8 +56,7 @@ static void words_rehash(struct words *w)
 {
     w->slot_count = w->slot_count ? w->slot_count * 2 : 1024;
     free(w->slots);
-    w->slots = calloc(w->slot_count, sizeof *w->slots);
-    BUG_ON(!w->slots);
+    w->slots = heap_zeroed(w->slot_count, sizeof *w->slots);
     for (size_t i = 0; i < w->count; i++) {
         const struct word *word = &w->items[i];
         w->slots[word_slot(w, w->symbols + word->begin, word->length)] = (uint32_t)i + 1;
@@ -83,11 +75,11 @@ static void words_add(struct words *w, const uint32_t *symbols, uint32_t length,
     BUG_ON(w->count >= UINT32_MAX - 1);
     if (w->count == w->capacity) {
         w->capacity = w->capacity ? w->capacity * 2 : 1024;
-        w->items = grab(w->items, w->capacity, sizeof *w->items);
+        w->items = heap_resize(w->items, w->capacity, sizeof *w->items);
     }
     while (w->used + length > w->room) {
         w->room = w->room ? w->room * 2 : 1 << 16;
-        w->symbols = grab(w->symbols, w->room, sizeof *w->symbols);
+        w->symbols = heap_resize(w->symbols, w->room, sizeof *w->symbols);
     }
     memcpy(w->symbols + w->used, symbols, length * sizeof *symbols);
     w->items[w->count++] = (struct word){count, w->used, length};
@@ -123,7 +115,7 @@ static void count_part(struct words *w, struct splitter *splitter, const uint32_
 static void count_text(struct words *all, const struct pattern *pattern, const uint32_t byte[256],
                        const struct symbol *text)
 {
-    size_t count = 0, *begin = grab(NULL, text->length / PART_SIZE + 2, sizeof *begin);
+    size_t count = 0, *begin = heap_resize(NULL, text->length / PART_SIZE + 2, sizeof *begin);
     for (size_t at = 0; at < text->length;) {
         begin[count++] = at;
         at = text->length - at > PART_SIZE
@@ -192,8 +184,7 @@ static void pairs_rehash(struct learner *l)
 {
     l->slot_count = l->slot_count ? l->slot_count * 2 : 4096;
     free(l->slots);
-    l->slots = calloc(l->slot_count, sizeof *l->slots);
-    BUG_ON(!l->slots);
+    l->slots = heap_zeroed(l->slot_count, sizeof *l->slots);
     for (uint32_t i = 0; i < l->pair_count; i++)
         l->slots[pair_slot(l, l->pairs[i].left, l->pairs[i].right)] = i + 1;
 }
@@ -208,7 +199,7 @@ static uint32_t pair_find(struct learner *l, uint32_t left, uint32_t right)
     BUG_ON(l->pair_count >= UINT32_MAX - 1);
     if (l->pair_count == l->pair_capacity) {
         l->pair_capacity = l->pair_capacity ? l->pair_capacity * 2 : 4096;
-        l->pairs = grab(l->pairs, l->pair_capacity, sizeof *l->pairs);
+        l->pairs = heap_resize(l->pairs, l->pair_capacity, sizeof *l->pairs);
     }
     l->pairs[l->pair_count++] = (struct pair){.left = left, .right = right};
     l->slots[slot] = l->pair_count;
@@ -231,12 +222,12 @@ static void pair_give(struct learner *l, uint32_t left, uint32_t right, uint64_t
         return;
     if (p->word_count == p->word_capacity) {
         p->word_capacity = p->word_capacity ? p->word_capacity * 2 : 4;
-        p->words = grab(p->words, p->word_capacity, sizeof *p->words);
+        p->words = heap_resize(p->words, p->word_capacity, sizeof *p->words);
     }
     p->words[p->word_count++] = word;
     if (l->fresh_count == l->fresh_capacity) {
         l->fresh_capacity = l->fresh_capacity ? l->fresh_capacity * 2 : 1024;
-        l->fresh = grab(l->fresh, l->fresh_capacity, sizeof *l->fresh);
+        l->fresh = heap_resize(l->fresh, l->fresh_capacity, sizeof *l->fresh);
     }
     l->fresh[l->fresh_count++] = index;
 }
@@ -255,7 +246,7 @@ static void heap_push(struct learner *l, struct entry entry)
 {
     if (l->heap_count == l->heap_capacity) {
         l->heap_capacity = l->heap_capacity ? l->heap_capacity * 2 : 4096;
-        l->heap = grab(l->heap, l->heap_capacity, sizeof *l->heap);
+        l->heap = heap_resize(l->heap, l->heap_capacity, sizeof *l->heap);
     }
     size_t i = l->heap_count++;
     for (; i > 0 && comes_before(l, entry, l->heap[(i - 1) / 2]); i = (i - 1) / 2)

@@ -129,8 +129,7 @@ size_t pattern_cut(const struct pattern *pattern, const char *text, size_t size,
 
 struct splitter *splitter_new(const struct pattern *pattern)
 {
-    struct splitter *s = calloc(1, sizeof *s);
-    BUG_ON(!s);
+    struct splitter *s = heap_zeroed(1, sizeof *s);
     s->pattern = pattern;
     s->data = pcre2_match_data_create(1, NULL);
     s->context = pcre2_match_context_create(NULL);
@@ -164,7 +163,8 @@ bool splitter_failed(const struct splitter *s)
 }
 
 /* Finds the next match from AT on, none behind VALID: then it is empty and there. An empty match,
- * which an expression from a file may have, is as none. */
+ * which an expression from a file may have, is as none. One that says of itself that it began
+ * before AT (by \K in a group that a lookbehind calls) fails: no piece would come of it. */
 static void match(struct splitter *s)
 {
     int found =
@@ -178,6 +178,7 @@ static void match(struct splitter *s)
     const PCRE2_SIZE *place = pcre2_get_ovector_pointer(s->data);
     s->begin = s->from + place[0];
     s->end = s->from + place[1];
+    s->failed = s->begin < s->at || s->end <= s->begin;
 }
 
 /* From FROM on, eight bytes of ASCII at a time. */

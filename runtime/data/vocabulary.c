@@ -160,8 +160,7 @@ uint64_t vocabulary_hash(const struct vocabulary *v)
 {
     const char *name = tokenizer_name(v->tokenizer);
     uint64_t parts[4] = {hash_bytes(name, strlen(name)), v->size};
-    uint64_t *symbols = malloc(((size_t)v->size + 1) * sizeof *symbols);
-    BUG_ON(!symbols);
+    uint64_t *symbols = heap_zeroed((size_t)v->size + 1, sizeof *symbols);
     for (uint32_t i = 0; i < v->size; i++)
         symbols[i] = hash_bytes(v->symbols[i], v->lengths[i]);
     parts[2] = hash_bytes(symbols, v->size * sizeof *symbols);
@@ -243,7 +242,7 @@ static bool encode_merged(const struct vocabulary *v, struct diags *diags, struc
     if (bpe_encode(v->bpe, source->text, source->size, *ids, count))
         return true;
     diag_error(diags, source_fault(source), source_whole(diags, source),
-               "the vocabulary's pattern needs too long to divide this text into pieces");
+               "the vocabulary's pattern cannot divide this text into pieces, or needs too long");
     diag_hint(diags, "%s", pattern_text(v->bpe->pattern));
     return false;
 }

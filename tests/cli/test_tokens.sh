@@ -27,6 +27,10 @@ holds 'ids decode to the text' cmp -s "$top/out" "$text"
 run 0 tokens "$text" --tokenizer "$small" -o ids.safetensors
 run 0 tokens ids.safetensors --tokenizer "$small" --decode -o back
 holds 'a file of ids decodes to the text' cmp -s back "$text"
+what='a file of ids on standard input'
+"$SEDGE" tokens - --tokenizer "$small" --decode <ids.safetensors >"$top/out" 2>"$top/err"
+holds 'a file of ids has a name' test $? -eq 2
+hints 'a file of ids that -o wrote is mapped, and standard input cannot be'
 run 0 tokens ids.safetensors --tokenizer "$small/tokenizer.json" --decode
 holds 'the same vocabulary from another file' cmp -s "$top/out" "$text"
 "$SEDGE" tokens - --tokenizer "$small" --ids <"$text" >"$top/out" 2>"$top/err"
