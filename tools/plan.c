@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -157,15 +158,20 @@ static double time_added(const struct planning *p, int point)
     return p->frontier[point].effort / p->frontier[0].effort - 1;
 }
 
+/* In MiB, rounded up: what is read off as a limit is enough. */
+static double enough(int64_t bytes)
+{
+    return ceil((double)bytes / (1024 * 1024) * 10) / 10;
+}
+
 static void print_frontier(const struct planning *p)
 {
-    const double mib = 1024 * 1024;
     printf("memory against time: what does not fit is computed twice (the key `memory`)\n");
     for (int i = 0; i < FRONTIER; i++)
         printf(
             "  %12.1f MiB in all, arena %10.1f MiB: about %+5.1f%% time, %+5.1f%% FLOP a step%s\n",
-            (double)p->frontier[i].all / mib, (double)p->frontier[i].arena / mib,
-            100 * time_added(p, i), 100 * flop_added(p, i),
+            enough(p->frontier[i].all), enough(p->frontier[i].arena), 100 * time_added(p, i),
+            100 * flop_added(p, i),
             i == 0              ? " (all kept)"
             : i == FRONTIER - 1 ? " (the least)"
                                 : "");

@@ -69,8 +69,8 @@ static bool add_dims(struct session *s, const struct model_request *q)
             size > INT32_MAX) {
             diag_error(
                 s->diags, FAULT_CONFIG, set->value->span,
-                "the model has no param `%s`, and a size must be a whole number of at least 1",
-                set->key);
+                "the model has no param `%s`, and a size must be a whole number from 1 to %d",
+                set->key, INT32_MAX);
             return false;
         }
         s->dims[s->dim_count++] = (struct named_size){set->key, size};
@@ -181,7 +181,8 @@ bool session_machine(struct session *s)
     if (!s->engine.isa) {
         diag_error(s->diags, FAULT_CONFIG, (struct span){0},
                    "SEDGE_ISA=%s: no such instruction set here", wanted);
-        diag_hint(s->diags, "this machine has %s and below: v4, v3, v2, plain", kernel_isa(NULL));
+        diag_hint(s->diags, "this machine has %s and below, of v4, v3, v2, plain",
+                  kernel_isa(NULL));
         return false;
     }
     warn_of_threads(s, asked, cores);
