@@ -1,5 +1,5 @@
 /* The micro kernel: a tile of C = A B held in registers while the depth runs. Products of matrices
- * (product.c), but for those of a few rows, and those of attention are made of it.
+ * (product.c, thin.c), but for those of a few rows, and those of attention are made of it.
  *
  * B comes in panels of TILE_COLS columns, packed row after row and padded with zeros, so that the
  * inner loop reads whole vectors; A in strips of TILE_ROWS rows, packed column after column, or
@@ -215,10 +215,12 @@ strip_multiply(const float *strip, const float *panel, int64_t depth, vec acc[TI
     memcpy(acc, sum, sizeof sum);
 }
 
-/* acc = A panel, over ROWS <= TILE_ROWS rows of A; missing rows repeat the last one. */
-static inline __attribute__((always_inline)) void tile_multiply(struct strided a, int64_t rows,
-                                                                int64_t depth, const float *panel,
-                                                                vec acc[TILE_ROWS][TILE_VECS])
+/* acc = A panel, over ROWS <= TILE_ROWS rows of A; missing rows repeat the last one. AHEAD, where
+ * it is not NULL, is handed OF before each EVERY rows of the panel, and the first of them. */
+static inline __attribute__((always_inline)) void
+tile_multiply_ahead(struct strided a, int64_t rows, int64_t depth, const float *panel,
+                    void (*ahead)(const void *of, int64_t k), const void *of, int64_t every,
+                    vec acc[TILE_ROWS][TILE_VECS])
 {
     const float *row[TILE_ROWS];
     vec sum[TILE_ROWS][TILE_VECS];
@@ -227,17 +229,29 @@ static inline __attribute__((always_inline)) void tile_multiply(struct strided a
         for (int v = 0; v < TILE_VECS; v++)
             sum[i][v] = (vec){0};
     }
-    for (int64_t k = 0; k < depth; k++) {
-        vec b[TILE_VECS];
-        for (int v = 0; v < TILE_VECS; v++)
-            b[v] = vec_load(panel + k * TILE_COLS + v * VEC_LANES);
-        for (int i = 0; i < TILE_ROWS; i++) {
-            vec x = vec_all(row[i][k * a.cs]);
+    for (int64_t k = 0; k < depth;) {
+        const int64_t end = ahead ? least(depth, k + every) : depth;
+        if (ahead)
+            ahead(of, k);
+        for (; k < end; k++) {
+            vec b[TILE_VECS];
             for (int v = 0; v < TILE_VECS; v++)
-                sum[i][v] += x * b[v];
+                b[v] = vec_load(panel + k * TILE_COLS + v * VEC_LANES);
+            for (int i = 0; i < TILE_ROWS; i++) {
+                vec x = vec_all(row[i][k * a.cs]);
+                for (int v = 0; v < TILE_VECS; v++)
+                    sum[i][v] += x * b[v];
+            }
         }
     }
     memcpy(acc, sum, sizeof sum);
+}
+
+static inline __attribute__((always_inline)) void tile_multiply(struct strided a, int64_t rows,
+                                                                int64_t depth, const float *panel,
+                                                                vec acc[TILE_ROWS][TILE_VECS])
+{
+    tile_multiply_ahead(a, rows, depth, panel, NULL, NULL, 0, acc);
 }
 
 /* What a product is added to: what C holds, or a bias for each column, or (NULL) nothing. */

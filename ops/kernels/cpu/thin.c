@@ -20,10 +20,11 @@ struct ahead {
 };
 
 /* Lines that begin at row K. */
-static inline void ahead_at(struct ahead next, int64_t k)
+static inline void ahead_at(const void *of, int64_t k)
 {
-    for (int64_t i = 0; i < next.count; i++)
-        __builtin_prefetch(next.data + i * next.cs + k);
+    const struct ahead *next = of;
+    for (int64_t i = 0; i < next->count; i++)
+        __builtin_prefetch(next->data + i * next->cs + k);
 }
 
 /* After columns J on, COLS of them, in the part of the depth from P on. What is no whole part, or
@@ -58,7 +59,7 @@ static inline __attribute__((always_inline)) void columns_multiply(struct stride
     for (; k + VEC_LANES <= depth; k += VEC_LANES) {
         vec r[VEC_LANES];
         if (k % LINE == 0)
-            ahead_at(next, k);
+            ahead_at(&next, k);
 #pragma GCC unroll 16
         for (int i = 0; i < VEC_LANES; i++)
             r[i] = vec_load(b.data + i * b.cs + k);
@@ -107,34 +108,6 @@ static void few_columns(const struct thin *w, int64_t j)
     }
 }
 
-/* acc = A panel over ROWS <= TILE_ROWS rows of A, which lie contiguous; missing rows repeat the
- * last one. */
-static inline void tile_ahead(struct strided a, int64_t rows, int64_t depth, const float *panel,
-                              struct ahead next, vec acc[TILE_ROWS][TILE_VECS])
-{
-    const float *row[TILE_ROWS];
-    vec sum[TILE_ROWS][TILE_VECS];
-    for (int i = 0; i < TILE_ROWS; i++) {
-        row[i] = a.data + (i < rows ? i : rows - 1) * a.rs;
-        for (int v = 0; v < TILE_VECS; v++)
-            sum[i][v] = (vec){0};
-    }
-    for (int64_t k = 0; k < depth;) {
-        ahead_at(next, k);
-        for (int64_t end = least(depth, k + LINE); k < end; k++) {
-            vec b[TILE_VECS];
-            for (int v = 0; v < TILE_VECS; v++)
-                b[v] = vec_load(panel + k * TILE_COLS + v * VEC_LANES);
-            for (int i = 0; i < TILE_ROWS; i++) {
-                vec x = vec_all(row[i][k]);
-                for (int v = 0; v < TILE_VECS; v++)
-                    sum[i][v] += x * b[v];
-            }
-        }
-    }
-    memcpy(acc, sum, sizeof sum);
-}
-
 /* COLS <= TILE_COLS columns J on, packed; each tile asks for its share of the next. */
 static void panel_columns(const struct thin *w, int64_t j, int64_t cols)
 {
@@ -147,8 +120,11 @@ static void panel_columns(const struct thin *w, int64_t j, int64_t cols)
         panels_pack(matrix_at(w->b, p, j), depth, cols, panel);
         for (int64_t t = 0; t < tiles; t++) {
             const int64_t i = t * TILE_ROWS, rows = least(w->m - i, TILE_ROWS);
+            const struct ahead share = ahead_share(next, t, tiles);
+            const struct strided a = matrix_at(w->a, i, p);
             vec acc[TILE_ROWS][TILE_VECS];
-            tile_ahead(matrix_at(w->a, i, p), rows, depth, panel, ahead_share(next, t, tiles), acc);
+            tile_multiply_ahead((struct strided){a.data, a.rs, 1}, rows, depth, panel, ahead_at,
+                                &share, LINE, acc);
             tile_store(acc, rows, cols, w->c + i * w->n + j, w->n, add);
         }
     }
@@ -199,15 +175,16 @@ static void add_one(struct strided a, struct strided b, int64_t left, int64_t co
 }
 
 /* All rows of A, LEFT elements of each at most, times the rows of B that B begins with; the DEEP
- * rows after those are asked for. */
+ * rows after those are asked for, some columns of them with each row of A. */
 static void rows_deep(const struct thin *w, struct strided a, struct strided b, int64_t left,
                       int64_t cols, float *sum)
 {
     const int64_t runs = left > DEEP ? least(left - DEEP, DEEP) : 0;
-    const int64_t lines = runs * ((cols + LINE - 1) / LINE), each = (2 * lines + w->m - 1) / w->m;
-    for (int64_t i = 0, line = 0; i < w->m;) {
-        for (int64_t end = least(lines, line + each); line < end; line++)
-            __builtin_prefetch(b.data + (DEEP + line % runs) * b.rs + line / runs * LINE);
+    const int64_t share = round_up((2 * cols + w->m - 1) / w->m, LINE); /* two may go at a time */
+    for (int64_t i = 0, from = 0; i < w->m;) {
+        for (int64_t end = least(cols, from + share); from < end; from += LINE)
+            for (int64_t run = 0; run < runs; run++)
+                __builtin_prefetch(b.data + (DEEP + run) * b.rs + from);
         const bool two = left >= DEEP && i + 2 <= w->m;
         if (two)
             add_two(matrix_at(a, i, 0), b, cols, sum + i * cols);
