@@ -7,6 +7,7 @@
 #include "tools/draw_graph.h"
 #include "tools/json_print.h"
 #include "tools/plan_map.h"
+#include "tools/project_bound.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -37,13 +38,18 @@ struct planning {
     struct command_line *line;
     struct session *s;
     const struct recipe *recipe; /* or NULL */
+    struct project *project;     /* of the recipe */
     const char *program;
     struct compile_options options;
     struct update_options update;
     struct elaborate_request request;
     struct named_size batch;
-    struct plan *plans[2]; /* the program's, and that of an update that is one of its own */
-    uint32_t plan_count;
+    bool trains; /* what the recipe trains */
+    struct gradient_program training;
+    /* The program's; that of an update that is one of its own; those of evaluation on the way. */
+    struct plan *plans[2 + BOUND_PLANS];
+    uint32_t plan_count, all_count;
+    struct bound_plan_set evaluation;
     struct plan *unlimited; /* the former without a limit of memory */
     struct budget budget;
     struct point frontier[FRONTIER]; /* of programs that minimise */
@@ -75,11 +81,17 @@ static int64_t recipe_batch(struct planning *p)
     return loop_calls_program(p) ? p->recipe->sample.batch : p->recipe->eval.batch;
 }
 
+/* Of what a recipe trains as `sedge train` asks for it. */
 static void request(struct planning *p)
 {
     p->request = (struct elaborate_request){.program = p->program};
     if (!p->recipe)
         return;
+    if (p->trains) {
+        project_gradient_program(p->project, &p->training);
+        p->request = p->training.request;
+        return;
+    }
     p->batch = (struct named_size){"batch", recipe_batch(p)};
     p->request.dims = &p->batch;
     p->request.dim_count = 1;
@@ -99,9 +111,23 @@ static bool fit(struct planning *p)
                                 .request = &p->request,
                                 .options = &p->options,
                                 .plans = p->plans,
-                                .plan_count = p->plan_count};
+                                .plan_count = p->all_count};
     return p->recipe ? budget_fit(&p->budget, p->recipe->memory, p->recipe->memory_span)
                      : budget_fit(&p->budget, p->s->memory, p->s->memory_span);
+}
+
+/* The bound that training is evaluated by on its way needs memory too. */
+static bool add_evaluation(struct planning *p)
+{
+    p->all_count = p->plan_count;
+    if (!p->trains || !project_evaluates(p->project))
+        return true;
+    const struct eval_recipe *q = &p->recipe->eval;
+    if (!project_tell_label(p->project, q->label) ||
+        !project_bound_plans(p->project, q->batch, &p->evaluation))
+        return false;
+    p->all_count += project_bound_list(&p->evaluation, p->plans + p->plan_count);
+    return true;
 }
 
 static bool compile(struct planning *p)
@@ -109,6 +135,7 @@ static bool compile(struct planning *p)
     const struct section *section = section_find(&p->s->model->programs, p->program);
     p->options.gradients = section && yaml_get(section->body, "minimize");
     p->options.accumulate = p->options.gradients && p->recipe && p->recipe->train.accumulate > 1;
+    p->trains = p->options.gradients && p->recipe && strcmp(p->program, "train") == 0;
     request(p);
     double started = clock_seconds();
     p->update = update_options(p);
@@ -119,13 +146,23 @@ static bool compile(struct planning *p)
         p->plan_count = p->plans[0] != NULL;
     }
     p->unlimited = p->plans[0];
-    if (!p->plan_count || !fit(p))
-        return false;
     p->milliseconds = 1000 * (clock_seconds() - started);
+    if (!p->plan_count || !add_evaluation(p))
+        return false;
+    started = clock_seconds();
+    if (!fit(p))
+        return false;
+    p->milliseconds += 1000 * (clock_seconds() - started);
     return true;
 }
 
 /* --- frontier ----------------------------------------------------------------------------- */
+
+/* In MiB, rounded up: what is read off as a limit is enough. */
+static double enough(int64_t bytes)
+{
+    return ceil((double)bytes / (1024 * 1024) * 10) / 10;
+}
 
 /* From all kept to the least memory there is, what lies between in even parts of the arena. */
 static bool find_frontier(struct planning *p)
@@ -158,19 +195,14 @@ static double time_added(const struct planning *p, int point)
     return p->frontier[point].effort / p->frontier[0].effort - 1;
 }
 
-/* In MiB, rounded up: what is read off as a limit is enough. */
-static double enough(int64_t bytes)
-{
-    return ceil((double)bytes / (1024 * 1024) * 10) / 10;
-}
-
 static void print_frontier(const struct planning *p)
 {
+    const double mib = 1024 * 1024;
     printf("memory against time: what does not fit is computed twice (the key `memory`)\n");
     for (int i = 0; i < FRONTIER; i++)
         printf(
             "  %12.1f MiB in all, arena %10.1f MiB: about %+5.1f%% time, %+5.1f%% FLOP a step%s\n",
-            enough(p->frontier[i].all), enough(p->frontier[i].arena), 100 * time_added(p, i),
+            enough(p->frontier[i].all), (double)p->frontier[i].arena / mib, 100 * time_added(p, i),
             100 * flop_added(p, i),
             i == 0              ? " (all kept)"
             : i == FRONTIER - 1 ? " (the least)"
@@ -193,11 +225,11 @@ static json_t *frontier_json(const struct planning *p)
 static const char *const class_words[] = {"parameters", "moments",   "averages",
                                           "gradients",  "constants", "cursors"};
 
-/* What training needs in all: rows of all plans, the larger arena, inputs and literals. */
+/* What training needs in all: rows of all plans, the largest arena, inputs and literals. */
 static struct plan_total sum_up(const struct planning *p)
 {
     struct plan_total t;
-    plan_sum(p->plans, p->plan_count, &t);
+    plan_sum(p->plans, p->all_count, &t);
     return t;
 }
 
@@ -211,9 +243,10 @@ static void print_total(const struct planning *p)
         printf("program update: %u steps, %.3f GFLOP, %.1f MiB moved, arena %.3f MiB\n",
                u->step_count, u->certificate.flop / 1e9, u->certificate.bytes / mib,
                (double)u->arena_bytes / mib);
-    printf("training in all %19.1f MiB\n", (double)t.all / mib);
-    printf("  %-12s %20.1f MiB   %s\n", "arena", (double)t.arena / mib,
-           u ? "shared by both programs" : "gradients included");
+    printf("training in all %19.1f MiB\n", enough(t.all));
+    printf("  %-12s %20.1f MiB   %s%s\n", "arena", (double)t.arena / mib,
+           u ? "shared by both programs" : "gradients included",
+           p->all_count > p->plan_count ? ", and shared by evaluation" : "");
     for (int i = 0; i < 6; i++)
         if (t.state[i])
             printf("  %-12s %20.1f MiB\n", class_words[i], (double)t.state[i] / mib);
@@ -375,6 +408,7 @@ static int run(struct command_line *line)
             return diags_exit_code(line->diags);
         p.s = &project.s;
         p.recipe = project.recipe;
+        p.project = &project;
     } else if (!session_model(&s, line, path) || !session_machine(&s))
         return diags_exit_code(line->diags);
     return report(&p);

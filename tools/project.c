@@ -297,15 +297,7 @@ struct update_options project_update(const struct recipe *recipe)
                                    .ema = t->ema};
 }
 
-/* The program `train`, which is compiled twice where memory is short. */
-struct gradient_program {
-    struct named_size batch;
-    struct elaborate_request request;
-    struct compile_options options;
-    struct update_options update;
-};
-
-static void gradient_program(struct project *p, struct gradient_program *out)
+void project_gradient_program(const struct project *p, struct gradient_program *out)
 {
     static const char *const label[] = {"label"};
     const struct train_recipe *t = &p->recipe->train;
@@ -325,7 +317,7 @@ static void gradient_program(struct project *p, struct gradient_program *out)
 bool project_fit(struct project *p, struct plan **plans, uint32_t count)
 {
     struct gradient_program program;
-    gradient_program(p, &program);
+    project_gradient_program(p, &program);
     struct budget budget = {.s = &p->s,
                             .request = &program.request,
                             .options = &program.options,
@@ -337,7 +329,7 @@ bool project_fit(struct project *p, struct plan **plans, uint32_t count)
 uint32_t project_training_plans(struct project *p, struct plan *plans[2])
 {
     struct gradient_program program;
-    gradient_program(p, &program);
+    project_gradient_program(p, &program);
     uint32_t count =
         session_training(&p->s, &program.request, &program.options, &program.update, plans);
     for (uint32_t i = 0; i < count; i++)

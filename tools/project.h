@@ -69,6 +69,14 @@ struct update_options project_update(const struct recipe *recipe);
 /* The plan of `train`, and where gradients accumulate that of the update. Their number; 0 after
  * reporting. */
 uint32_t project_training_plans(struct project *p, struct plan *plans[2]);
+/* What is asked for of the program `train`; it is compiled twice where memory is short. */
+struct gradient_program {
+    struct named_size batch;
+    struct elaborate_request request;
+    struct compile_options options;
+    struct update_options update;
+};
+void project_gradient_program(const struct project *p, struct gradient_program *out);
 /* Replaces the plan of `train`, the first of PLANS, by one that needs less, where it and those that
  * run in turns with it would need more than the key `memory` says. False after reporting. */
 bool project_fit(struct project *p, struct plan **plans, uint32_t count);

@@ -98,6 +98,29 @@ bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set
     return project_bound_wish(p, batch, &(struct bound_wish){.terms = true, .label = p->told}, set);
 }
 
+uint32_t project_bound_list(const struct bound_plan_set *set, struct plan **plans)
+{
+    struct plan *const each[] = {set->integrand, set->base, set->reconstruction, set->conditional};
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        if (each[i])
+            plans[count++] = each[i];
+    return count;
+}
+
+bool project_has_bound(const struct project *p)
+{
+    const struct sections *programs = &p->s.model->programs;
+    return section_find(programs, "bound_integrand") && section_find(programs, "bound_base") &&
+           section_find(programs, "bound_reconstruction");
+}
+
+bool project_evaluates(const struct project *p)
+{
+    return p->recipe->train.eval_every > 0 && project_has_bound(p) && p->data &&
+           dataset_valid_count(p->data) >= 2;
+}
+
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out)
 {

@@ -28,6 +28,12 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
                         struct bound_plan_set *set);
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
+/* Those that there are, for PLANS to hold; how many, at most BOUND_PLANS. */
+#define BOUND_PLANS 4
+uint32_t project_bound_list(const struct bound_plan_set *set, struct plan **plans);
+/* Whether the model has the programs of the bound; and whether it is taken while training. */
+bool project_has_bound(const struct project *p);
+bool project_evaluates(const struct project *p);
 /* Where the integral of the bound starts; 0 in a model without it, of which no bound is planned. */
 double project_t_min(const struct project *p);
 

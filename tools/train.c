@@ -127,20 +127,13 @@ static const char *free_folder(struct command_line *line, const char *name)
     }
 }
 
-static bool has_bound(const struct model *m)
-{
-    return section_find(&m->programs, "bound_integrand") &&
-           section_find(&m->programs, "bound_base") &&
-           section_find(&m->programs, "bound_reconstruction");
-}
-
 /* The bound and the start of samplers, evaluated on the way or not: what `eval` and `sample` would
  * refuse when all is trained is refused before. */
 static bool compile_ends(struct job *j)
 {
     struct project *p = &j->p;
     const struct recipe *q = p->recipe;
-    if (has_bound(p->s.model) && !project_bound_plans(p, q->eval.batch, &j->bound_set))
+    if (project_has_bound(p) && !project_bound_plans(p, q->eval.batch, &j->bound_set))
         return false;
     return !section_find(&p->s.model->programs, "base") ||
            project_plan(p, "base", q->sample.batch, NULL, 0);
@@ -149,22 +142,17 @@ static bool compile_ends(struct job *j)
 static bool load_plans(struct job *j)
 {
     struct project *p = &j->p;
-    const struct bound_plan_set *b = &j->bound_set;
-    struct plan *plans[5];
+    struct plan *plans[2 + BOUND_PLANS];
     uint32_t count = project_training_plans(p, plans), all = count;
     if (!count)
         return false;
-    j->bounded = p->recipe->train.eval_every > 0 && has_bound(p->s.model) &&
-                 dataset_valid_count(p->data) >= 2;
+    j->bounded = project_evaluates(p);
     if (!project_tell_label(p, p->recipe->eval.label))
         return false;
     if (!compile_ends(j))
         return false;
-    if (j->bounded) {
-        plans[all++] = b->integrand;
-        plans[all++] = b->base;
-        plans[all++] = b->reconstruction;
-    }
+    if (j->bounded)
+        all += project_bound_list(&j->bound_set, plans + all);
     if (!project_fit(p, plans, all) || !project_state(p, true))
         return false;
     struct loaded **into[] = {&j->trainer.gradient, &j->trainer.update};

@@ -344,6 +344,16 @@ says 'program step (batch <= 5'
 run 0 plan my.yaml bound_integrand eval.batch=6
 says 'program bound_integrand (batch <= 6, '
 
+# The least that a plan says is enough for the training, evaluation included.
+wanted='dim=32 heads=2 layers=2 train.batch=4 eval.batch=8 eval.sequences=8 eval.times=2'
+# shellcheck disable=SC2086
+run 0 plan quickstart $wanted
+least=$(sed -n 's/^ *\([0-9.]*\) MiB in all.*(the least)/\1/p' "$top/out")
+all=$(sed -n 's/^ *\([0-9.]*\) MiB in all.*(all kept)/\1/p' "$top/out")
+holds 'the total is that of all kept' test "$(sed -n 's/^training in all *\([0-9.]*\) MiB/\1/p' "$top/out")" = "$all"
+# shellcheck disable=SC2086
+run 0 train quickstart $wanted memory="${least}MiB" train.steps=1 train.minutes=0 -o little
+
 # --- bench ----------------------------------------------------------------------------------
 # shellcheck disable=SC2086
 run 0 bench sedd-uniform $small --sampling --seconds 0.01
