@@ -210,8 +210,7 @@ static int run(struct command_line *line)
                      "sedge tokens FILE --decode");
     int code = option_given(line, "decode") ? decode(line, v, line->positional[0], &source)
                                             : encode(line, v, &source);
-    if (source.map)
-        source_close(&source);
+    source_close(&source);
     return code;
 }
 

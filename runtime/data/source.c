@@ -2,9 +2,11 @@
 #include "runtime/data/source.h"
 
 #include "graph/base/check.h"
+#include "runtime/data/gzip.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -62,14 +64,19 @@ bool source_open(struct diags *diags, const char *path, struct source *out)
     out->size = size;
     out->map = map;
     out->map_size = size;
-    return true;
+    if (!gzip_recognize(out->text, size) || gzip_inflate(diags, out))
+        return true;
+    source_close(out);
+    return false;
 }
 
 void source_close(struct source *source)
 {
     if (source->map)
         munmap(source->map, source->map_size);
+    free(source->inflated);
     source->map = NULL;
+    source->inflated = NULL;
     source->text = NULL;
     source->size = 0;
 }

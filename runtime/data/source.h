@@ -14,10 +14,12 @@ struct source {
     const char *before; /* and this on its first line; or NULL */
     void *map;          /* NULL when TEXT is somebody else's */
     size_t map_size;
+    char *inflated; /* NULL unless TEXT was compressed */
 };
 
-/* Maps the file read-only. False after reporting FAULT_DATA: missing, a folder, not a regular
- * file, not readable, empty. OUT borrows PATH and is closed with source_close. */
+/* Maps the file read-only; one that gzip compressed is read, and the text is what it holds. False
+ * after reporting FAULT_DATA: missing, a folder, not a regular file, not readable, empty, broken
+ * gzip. OUT borrows PATH and is closed with source_close. */
 bool source_open(struct diags *diags, const char *path, struct source *out);
 void source_close(struct source *source); /* also fine on {0} and when closed already */
 
