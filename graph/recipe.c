@@ -18,12 +18,31 @@ const struct recipe_key recipe_keys[] = {
      "where that is less than it would take, values are dropped and computed twice, with the same "
      "results; 0: no limit. The process itself takes some 20 MiB besides",
      NULL, AT(memory)},
-    {"data.files", KEY_TEXTS, NULL, 0, 0, "text files, or one grammar", NULL, AT(data.files)},
+    {"data.files", KEY_TEXTS, NULL, 0, 0, "files with text or other data, or one grammar", NULL,
+     AT(data.files)},
     {"data.classes", KEY_TEXTS, NULL, 0, 0,
      "a name for each of data.files, which then are classes: training tells the model which", NULL,
      AT(data.classes)},
-    {"data.format", KEY_CHOICE, "auto", 0, 0, "what the files are; auto: a grammar is recognised",
-     "auto text grammar", AT(data.format)},
+    {"data.format", KEY_CHOICE, "auto", 0, 0,
+     "what the files hold, compressed by gzip or not: text; documents, one a line (lines), in a "
+     "field of JSON lines (jsonl), as the first word of a line (smiles); sequences of letters "
+     "(fasta, fastq); images (idx); ids (tokens, as `sedge tokens -o` writes); a grammar. auto: as "
+     "name and content show, else text",
+     "auto text lines jsonl smiles fasta fastq idx tokens grammar", AT(data.format)},
+    {"data.field", KEY_TEXT, "text", 0, 0, "of JSON lines: the field with the text", NULL,
+     AT(data.field)},
+    {"data.letters", KEY_CHOICE, "dna", 0, 0,
+     "of FASTA and FASTQ: the alphabet (ACGT; ACGU; 20 amino acids). Small letters are capitals; a "
+     "code for several letters, as N, ends a document",
+     "dna rna protein", AT(data.letters)},
+    {"data.levels", KEY_INT, "16", 2, 256,
+     "of images: grey levels, each a digit (0 to 9, then a to z for up to 36); or 256, which are "
+     "bytes (tokenizer: bytes)",
+     NULL, AT(data.levels)},
+    {"data.separator", KEY_TEXT, NULL, 0, 0,
+     "the symbol that ends each document; none: nothing does (default: a line's end, "
+     "<|endoftext|> of gpt2 or [SEP] of bert for lines, jsonl and smiles; else none)",
+     NULL, AT(data.separator)},
     {"data.tokenizer", KEY_CHOICE, NULL, 0, 0,
      "how text becomes tokens (default: words for a grammar, else chars); gpt2:DIR: byte-level BPE "
      "by the vocab.bpe and encoder.json in a folder, or its tokenizer.json; bert:DIR: WordPiece by "
@@ -33,6 +52,10 @@ const struct recipe_key recipe_keys[] = {
     {"data.valid", KEY_SHARE_OR_FILE, "0.1", 0, 0.9,
      "share of the text that is held out, from its end; or a file with the held-out text", NULL,
      AT(data.valid)},
+    {"data.split", KEY_CHOICE, "end", 0, 0,
+     "how a share is held out: the end of the text, or documents, chosen by a hash of what each "
+     "says, so that the same one, or the other strand of it, is never on both sides",
+     "end documents", AT(data.split)},
     {"train.steps", KEY_INT, "5000", 0, 4e9, "updates; 0: no limit, train.minutes says when", NULL,
      AT(train.steps)},
     {"train.minutes", KEY_REAL, "0", 0, MANY, "stop after so long; 0: no limit", NULL,

@@ -229,6 +229,7 @@ static int check_grammar(struct command_line *line, const char *path)
     const struct grammar *g = dataset_grammar(data);
     printf("%s: grammar, %u states, %u arcs, %u symbols (words)\n", path, g->state_count,
            g->arc_count, dataset_vocab_size(data));
+    dataset_close(data);
     return 0;
 }
 

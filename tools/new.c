@@ -120,6 +120,7 @@ static char *story(struct creation *c)
     int32_t *ids = arena_new_array(arena, int32_t, STORY_WORDS);
     dataset_train_window(data, random_key(1, "new"), 0, 0, ids);
     char *text = vocabulary_decode(dataset_vocabulary(data), arena, ids, STORY_WORDS, "", NULL);
+    dataset_close(data);
     uint32_t column = 0;
     for (char *at = text; *at; at++)
         if (++column > 80 && *at == ' ') {

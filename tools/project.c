@@ -53,6 +53,12 @@ static bool open_data(struct project *p)
     q->data.tokenizer = find_tokenizer(p, q->data.tokenizer);
     struct dataset_options o = {.files = files,
                                 .file_count = q->data.files.count,
+                                .format = q->data.format,
+                                .field = q->data.field,
+                                .letters = q->data.letters,
+                                .levels = (uint32_t)q->data.levels,
+                                .separator = q->data.separator,
+                                .by_document = strcmp(q->data.split, "documents") == 0,
                                 .tokenizer = q->data.tokenizer,
                                 .valid = q->data.valid,
                                 .valid_file = q->data.valid_file,
@@ -71,13 +77,6 @@ static bool open_data(struct project *p)
         return false;
     }
     p->vocabulary = dataset_vocabulary(p->data);
-    bool grammar = dataset_grammar(p->data) != NULL;
-    if (strcmp(q->data.format, "auto") != 0 &&
-        grammar != (strcmp(q->data.format, "grammar") == 0)) {
-        diag_error(p->diags, FAULT_CONFIG, q->files_span, "data.format is %s, but the data is a %s",
-                   q->data.format, grammar ? "grammar" : "text");
-        return false;
-    }
     return true;
 }
 
@@ -204,6 +203,7 @@ bool project_run_grammar(struct project *p, const char *hash)
 
 void project_close(struct project *p)
 {
+    dataset_close(p->data);
     state_close(&p->s.state);
     region_unmap(&p->s.engine.arena);
 }

@@ -3,22 +3,22 @@
 #include "runtime/data/dataset.h"
 
 #include "graph/base/check.h"
-#include "runtime/data/text.h"
+#include "runtime/data/corpus.h"
+#include "runtime/data/windows.h"
 
 #include <math.h>
 #include <string.h>
 
 struct dataset {
     const struct vocabulary *vocabulary;
-    struct grammar *grammar; /* NULL for text */
+    struct grammar *grammar; /* NULL for files */
     uint32_t length;
-    int32_t *train;
-    size_t train_count;
-    int32_t *valid;
-    size_t valid_count;
+    struct corpus corpus;    /* of files; its streams are those of a known language as well */
+    struct stream held_text; /* of a known language: what the stream of a file was cut from */
+    struct windows train, valid;
     uint64_t hash;
     const char *description;
-    struct dataset **classes; /* NULL: none. Else TRAIN and VALID are theirs, one after the other */
+    struct dataset **classes; /* NULL: none. Else the streams are theirs, one after the other */
     uint32_t class_count;
 };
 
@@ -66,28 +66,38 @@ static bool find_tokenizer(struct diags *diags, struct arena *arena,
     return false;
 }
 
-static bool open_text(struct dataset *d, struct diags *diags, struct arena *arena,
-                      const struct dataset_options *options, enum tokenizer tokenizer)
+static struct corpus_options corpus_options(const struct dataset_options *o,
+                                            enum tokenizer tokenizer)
 {
-    struct text_options wanted = {
-        .files = options->files,
-        .file_count = options->file_count,
-        .valid_file = options->valid_file,
-        .valid = options->valid,
+    return (struct corpus_options){
+        .files = o->files,
+        .file_count = o->file_count,
+        .valid_file = o->valid_file,
+        .valid = o->valid,
+        .by_document = o->by_document,
         .tokenizer = tokenizer,
-        .vocabulary = options->vocabulary,
-        .length = options->length,
-        .where = options->where,
+        .vocabulary = o->vocabulary,
+        .format = {.format = o->format,
+                   .field = o->field,
+                   .letters = o->letters,
+                   .levels = o->levels,
+                   .any_bytes = tokenizer_any_bytes(tokenizer),
+                   .vocabulary = o->vocabulary,
+                   .where = o->where},
+        .separator = o->separator,
+        .length = o->length,
+        .where = o->where,
     };
-    struct text text;
-    if (!text_read(diags, arena, &wanted, &text))
+}
+
+static bool open_files(struct dataset *d, struct diags *diags, struct arena *arena,
+                       const struct dataset_options *options, enum tokenizer tokenizer)
+{
+    struct corpus_options wanted = corpus_options(options, tokenizer);
+    if (!corpus_read(diags, arena, &wanted, &d->corpus))
         return false;
-    d->vocabulary = text.vocabulary;
-    d->train = text.train;
-    d->train_count = text.train_count;
-    d->valid = text.valid;
-    d->valid_count = text.valid_count;
-    d->hash = text.hash;
+    d->vocabulary = d->corpus.vocabulary;
+    d->hash = d->corpus.hash;
     return true;
 }
 
@@ -95,23 +105,21 @@ static bool open_text(struct dataset *d, struct diags *diags, struct arena *aren
 static bool open_valid_file(struct dataset *d, struct diags *diags, struct arena *arena,
                             const struct dataset_options *options)
 {
-    struct text_options wanted = {
-        .files = &options->valid_file,
-        .file_count = 1,
-        .valid = 1,
-        .tokenizer = d->vocabulary->tokenizer,
-        .vocabulary = d->vocabulary,
-        .length = options->length,
-        .where = options->where,
-    };
-    struct text text;
-    if (!text_read(diags, arena, &wanted, &text))
-        return false;
-    d->valid = text.valid;
-    d->valid_count = text.valid_count;
-    uint64_t hashes[2] = {d->hash, text.hash};
+    struct dataset_options one = *options;
+    one.files = &options->valid_file;
+    one.file_count = 1;
+    one.valid_file = NULL;
+    one.valid = 1;
+    one.vocabulary = d->vocabulary;
+    one.format = NULL;
+    struct corpus_options wanted = corpus_options(&one, d->vocabulary->tokenizer);
+    struct corpus held;
+    bool read = corpus_read(diags, arena, &wanted, &held);
+    d->corpus.valid = held.valid;
+    d->held_text = held.train;
+    uint64_t hashes[2] = {d->hash, held.hash};
     d->hash = hash_bytes(hashes, sizeof hashes);
-    return true;
+    return read;
 }
 
 static bool check_share(struct diags *diags, const struct dataset_options *options, size_t held)
@@ -133,6 +141,13 @@ static bool check_share(struct diags *diags, const struct dataset_options *optio
     return true;
 }
 
+static void draw(const struct dataset *d, struct stream *out, struct random_key key, size_t count)
+{
+    stream_open(out, count, 1);
+    grammar_generate(d->grammar, key, out->ids, count);
+    stream_add(out, count);
+}
+
 static bool open_grammar(struct dataset *d, struct diags *diags, struct arena *arena,
                          const struct dataset_options *options, enum tokenizer tokenizer)
 {
@@ -152,29 +167,26 @@ static bool open_grammar(struct dataset *d, struct diags *diags, struct arena *a
     if (!d->grammar || !grammar_tokenize(diags, arena, d->grammar, tokenizer, options->vocabulary))
         return false;
     d->vocabulary = d->grammar->positions.vocabulary;
-    d->train_count = DATASET_GRAMMAR_TOKENS;
-    d->train = arena_new_array(arena, int32_t, d->train_count);
-    grammar_generate(d->grammar, random_key(options->seed, "data/train"), d->train, d->train_count);
+    draw(d, &d->corpus.train, random_key(options->seed, "data/train"), DATASET_GRAMMAR_TOKENS);
     if (options->valid_file)
         return open_valid_file(d, diags, arena, options);
-    d->valid_count = held;
-    d->valid = arena_new_array(arena, int32_t, held);
-    grammar_generate(d->grammar, random_key(options->seed, "data/valid"), d->valid, held);
+    draw(d, &d->corpus.valid, random_key(options->seed, "data/valid"), held);
     return true;
 }
 
-/* Whether the files are a grammar; *HASH is that of the last file looked at. False after
- * reporting when a grammar is among several. A file that cannot be read is left to the reader. */
+/* Whether the files are a grammar, as data.format says or as they look; *HASH is that of the last
+ * file looked at. False after reporting when a grammar is among several. */
 static bool look(struct diags *diags, const struct dataset_options *options, bool *is_grammar,
                  uint64_t *hash)
 {
-    *is_grammar = false;
+    bool any = !options->format || strcmp(options->format, "auto") == 0;
+    *is_grammar = !any && strcmp(options->format, "grammar") == 0;
     for (uint32_t i = 0; i < options->file_count; i++) {
         struct source source;
         if (!source_open(diags, options->files[i], &source))
             return false;
-        *is_grammar = *is_grammar || grammar_recognize(&source);
-        *hash = hash_bytes(source.text, source.size);
+        *is_grammar = *is_grammar || (any && grammar_recognize(&source));
+        *hash = *is_grammar ? hash_bytes(source.text, source.size) : 0;
         source_close(&source);
     }
     if (*is_grammar && options->file_count > 1) {
@@ -195,30 +207,49 @@ static uint64_t hash_data(uint64_t hash, const struct vocabulary *v)
 
 static const char *describe(struct arena *arena, const struct dataset *d)
 {
-    const char *kind = d->grammar ? "known language" : "text";
+    const char *kind = d->grammar ? "known language" : d->corpus.format->name;
     return arena_printf(arena,
                         "%s, %u symbols (%s), %zu training tokens, %zu held-out windows of %u",
                         kind, d->vocabulary->size, tokenizer_name(d->vocabulary->tokenizer),
-                        d->train_count, dataset_valid_count(d), d->length);
+                        d->corpus.train.count, dataset_valid_count(d), d->length);
+}
+
+static void lay_windows(struct dataset *d, struct arena *arena)
+{
+    windows_open(&d->train, arena, &d->corpus.train, d->length, d->length, true, false);
+    windows_open(&d->valid, arena, &d->corpus.valid, d->length, d->length, true, false);
+}
+
+static bool check_levels(struct diags *diags, const struct dataset_options *o)
+{
+    if (o->levels <= FORMAT_LEVELS_MOST || o->levels == FORMAT_LEVELS_BYTE)
+        return true;
+    diag_error(diags, FAULT_CONFIG, o->where,
+               "data.levels is %u: up to %d have a digit each, and %d are bytes", o->levels,
+               FORMAT_LEVELS_MOST, FORMAT_LEVELS_BYTE);
+    return false;
 }
 
 struct dataset *dataset_open(struct diags *diags, struct arena *arena,
                              const struct dataset_options *asked)
 {
-    BUG_ON(asked->length == 0);
+    BUG_ON(asked->length == 0 || asked->levels == 1);
     struct dataset_options options = *asked;
     struct dataset *d = arena_alloc(arena, sizeof *d);
     d->length = options.length;
     bool is_grammar;
-    if (!look(diags, &options, &is_grammar, &d->hash))
+    if (!check_levels(diags, &options) || !look(diags, &options, &is_grammar, &d->hash))
         return NULL;
     enum tokenizer tokenizer = is_grammar ? TOKENIZER_WORDS : TOKENIZER_CHARS;
     if (!find_tokenizer(diags, arena, &options, &tokenizer))
         return NULL;
     bool opened = is_grammar ? open_grammar(d, diags, arena, &options, tokenizer)
-                             : open_text(d, diags, arena, &options, tokenizer);
-    if (!opened)
+                             : open_files(d, diags, arena, &options, tokenizer);
+    if (!opened) {
+        dataset_close(d);
         return NULL;
+    }
+    lay_windows(d, arena);
     d->hash = hash_data(d->hash, d->vocabulary);
     d->description = describe(arena, d);
     return d;
@@ -230,13 +261,15 @@ struct dataset *dataset_open(struct diags *diags, struct arena *arena,
 static bool open_each(struct dataset *d, struct diags *diags, struct arena *arena,
                       const struct dataset_options *options, const struct vocabulary *vocabulary)
 {
-    d->classes = arena_new_array(arena, struct dataset *, options->file_count);
+    if (!d->classes)
+        d->classes = arena_new_array(arena, struct dataset *, options->file_count);
     d->class_count = options->file_count;
     for (uint32_t i = 0; i < options->file_count; i++) {
         struct dataset_options one = *options;
         one.files = &options->files[i];
         one.file_count = 1;
         one.vocabulary = vocabulary;
+        dataset_close(d->classes[i]);
         d->classes[i] = dataset_open(diags, arena, &one);
         if (!d->classes[i])
             return false;
@@ -271,28 +304,32 @@ static const struct vocabulary *join_vocabularies(const struct dataset *d, struc
     return vocabulary_from_texts(arena, first->tokenizer, symbols, count);
 }
 
+static void append(struct stream *to, const int32_t *ids, size_t count)
+{
+    if (count)
+        memcpy(to->ids + to->count, ids, count * sizeof *ids);
+    stream_add(to, count);
+}
+
 /* The streams of the classes one after the other; of held-out text only whole windows. */
 static void join_streams(struct dataset *d, struct arena *arena)
 {
     uint64_t *hashes = arena_new_array(arena, uint64_t, d->class_count);
+    struct stream *train = &d->corpus.train, *valid = &d->corpus.valid;
+    size_t tokens = 0, held = 0;
     for (uint32_t i = 0; i < d->class_count; i++) {
-        d->train_count += d->classes[i]->train_count;
-        d->valid_count += dataset_valid_count(d->classes[i]) * d->length;
+        tokens += d->classes[i]->corpus.train.count;
+        held += dataset_valid_count(d->classes[i]) * d->length;
         hashes[i] = d->classes[i]->hash;
     }
-    d->train = arena_new_array(arena, int32_t, d->train_count + 1);
-    d->valid = arena_new_array(arena, int32_t, d->valid_count + 1);
-    int32_t *train = d->train, *valid = d->valid;
+    stream_open(train, tokens, d->class_count);
+    stream_open(valid, held, d->class_count);
     for (uint32_t i = 0; i < d->class_count; i++) {
         const struct dataset *c = d->classes[i];
-        size_t held = dataset_valid_count(c) * d->length;
-        if (c->train_count)
-            memcpy(train, c->train, c->train_count * sizeof *train);
-        if (held)
-            memcpy(valid, c->valid, held * sizeof *valid);
-        train += c->train_count;
-        valid += held;
+        append(train, c->corpus.train.ids, c->corpus.train.count);
+        append(valid, c->corpus.valid.ids, dataset_valid_count(c) * d->length);
     }
+    lay_windows(d, arena);
     d->hash = hash_bytes(hashes, d->class_count * sizeof *hashes);
 }
 
@@ -303,17 +340,30 @@ struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
     struct dataset *d = arena_alloc(arena, sizeof *d);
     d->length = options->length;
     d->vocabulary = options->vocabulary;
-    if (!d->vocabulary && (!open_each(d, diags, arena, options, NULL) ||
-                           !(d->vocabulary = join_vocabularies(d, diags, arena, options->where))))
+    bool opened = d->vocabulary ||
+                  (open_each(d, diags, arena, options, NULL) &&
+                   (d->vocabulary = join_vocabularies(d, diags, arena, options->where)) != NULL);
+    if (!opened || !open_each(d, diags, arena, options, d->vocabulary)) {
+        dataset_close(d);
         return NULL;
-    if (!open_each(d, diags, arena, options, d->vocabulary))
-        return NULL;
+    }
     join_streams(d, arena);
     d->description = arena_printf(
         arena, "%u classes, %u symbols (%s), %zu training tokens, %zu held-out windows of %u",
         d->class_count, d->vocabulary->size, tokenizer_name(d->vocabulary->tokenizer),
-        d->train_count, dataset_valid_count(d), d->length);
+        d->corpus.train.count, dataset_valid_count(d), d->length);
     return d;
+}
+
+void dataset_close(struct dataset *d)
+{
+    for (uint32_t i = 0; d && i < d->class_count; i++)
+        dataset_close(d->classes[i]);
+    if (d) {
+        corpus_close(&d->corpus);
+        stream_close(&d->held_text);
+        d->class_count = 0;
+    }
 }
 
 uint32_t dataset_class_count(const struct dataset *d)
@@ -414,7 +464,7 @@ bool dataset_drawn(const struct dataset *d)
 
 size_t dataset_train_tokens(const struct dataset *d)
 {
-    return d->train_count;
+    return d->corpus.train.count;
 }
 
 void dataset_train_window(const struct dataset *d, struct random_key key, uint32_t iteration,
@@ -425,19 +475,19 @@ void dataset_train_window(const struct dataset *d, struct random_key key, uint32
         dataset_train_window(d->classes[label], key, iteration, sequence, out);
         return;
     }
-    size_t start = text_window_start(key, iteration, sequence, d->train_count, d->length);
-    memcpy(out, d->train + start, d->length * sizeof *out);
+    struct window at = windows_draw(&d->train, key, iteration, sequence);
+    memcpy(out, d->corpus.train.ids + at.start, d->length * sizeof *out);
 }
 
 size_t dataset_valid_count(const struct dataset *d)
 {
-    return text_window_count(d->valid_count, d->length);
+    return windows_count(&d->valid);
 }
 
 void dataset_valid_window(const struct dataset *d, size_t index, int32_t *out)
 {
-    BUG_ON(index >= dataset_valid_count(d));
-    memcpy(out, d->valid + index * d->length, d->length * sizeof *out);
+    struct window at = windows_at(&d->valid, index);
+    memcpy(out, d->corpus.valid.ids + at.start, d->length * sizeof *out);
 }
 
 bool dataset_truth(const struct dataset *d, const int32_t *window, const bool *given, double *nats)
@@ -458,7 +508,8 @@ bool dataset_truth_mean(const struct dataset *d, struct anchor *out)
     struct arena *scratch = arena_new();
     double *costs = arena_new_array(scratch, double, count);
     for (size_t i = 0; i < count; i++)
-        costs[i] = -grammar_log_likelihood(d->grammar, d->valid + i * d->length, NULL, d->length) /
+        costs[i] = -grammar_log_likelihood(d->grammar, d->corpus.valid.ids + i * d->length, NULL,
+                                           d->length) /
                    d->length;
     *out = anchor_of(costs, count);
     arena_free(scratch);
@@ -470,8 +521,8 @@ bool dataset_anchors(const struct dataset *d, struct anchors *out)
     size_t count = dataset_valid_count(d);
     if (count == 0)
         return false;
-    *out =
-        anchors_measure(d->train, d->train_count, d->vocabulary->size, d->valid, count, d->length);
+    *out = anchors_measure(d->corpus.train.ids, d->corpus.train.count, d->vocabulary->size,
+                           d->corpus.valid.ids, count, d->length);
     return true;
 }
 

@@ -1,8 +1,8 @@
 /* The data of a run, whatever it is: the one front that training, sampling and evaluation use.
  *
- * The files are text, or one of them is a grammar (a file whose top-level keys include
- * `grammar:`); then it must be the only one, and the data is a *known language*: a training and
- * a held-out stream are drawn from it, apart from each other, and the probability of each
+ * The files hold documents (format.h), or one of them is a grammar (a file whose top-level keys
+ * include `grammar:`); then it must be the only one, and the data is a *known language*: a training
+ * and a held-out stream are drawn from it, apart from each other, and the probability of each
  * held-out window is known.
  *
  * Everything is a function of the files and the options: the same windows come again on any
@@ -19,10 +19,16 @@
 struct dataset_options {
     const char *const *files; /* data.files, as to be opened from here */
     uint32_t file_count;
+    const char *format; /* data.format: auto, grammar, or as format.h says; NULL: auto */
+    const char *field;  /* data.field, data.letters, data.levels: of format.h */
+    const char *letters;
+    uint32_t levels;
+    const char *separator;  /* data.separator: of corpus.h */
     const char *tokenizer;  /* data.tokenizer, as `gpt2:DIR` with a folder to be opened from here;
                              * NULL: `words` for a grammar, else `chars` */
     double valid;           /* data.valid as a share; of a known language, the held-out stream is
                              * that share of DATASET_GRAMMAR_TOKENS, drawn in addition */
+    bool by_document;       /* data.split: VALID is a share of documents (corpus.h) */
     const char *valid_file; /* data.valid as a file with the held-out text; NULL: use VALID */
     uint64_t seed;          /* of a known language's streams; runs that are compared share it */
     uint32_t length;        /* of a window, at least 1 */
@@ -48,10 +54,11 @@ int32_t dataset_valid_label(const struct dataset *dataset, size_t index);
 /* The known language of a class, over the vocabulary of all; or NULL. */
 const struct grammar *dataset_class_grammar(const struct dataset *dataset, int32_t label);
 
-/* NULL after reporting what is wrong. Everything lives in ARENA and no file stays open; OPTIONS
- * is not kept, but a vocabulary given in it is. */
+/* NULL after reporting what is wrong. No file stays open, and all lives in ARENA but the tokens,
+ * which dataset_close gives back; OPTIONS is not kept, but a vocabulary given in it is. */
 struct dataset *dataset_open(struct diags *diags, struct arena *arena,
                              const struct dataset_options *options);
+void dataset_close(struct dataset *dataset); /* NULL is allowed */
 
 uint32_t dataset_vocab_size(const struct dataset *dataset);
 const struct vocabulary *dataset_vocabulary(const struct dataset *dataset);

@@ -1,7 +1,8 @@
-/* Files of ids. Called by `sedge tokens`. */
+/* Files of ids. Called by `sedge tokens`, and as data by corpus.c. */
 #include "runtime/data/token_file.h"
 
 #include "graph/base/safetensors.h"
+#include "runtime/data/format.h"
 
 #include <string.h>
 
@@ -56,26 +57,36 @@ static bool check_vocabulary(struct diags *diags, struct arena *arena, struct sp
     return false;
 }
 
+/* The ids, mapped; NULL after reporting. *FILE, NULL where there is none, is to be closed. */
+static const struct tensor *open_ids(struct diags *diags, struct arena *arena, const char *path,
+                                     const struct vocabulary *v, struct tensor_file **file)
+{
+    struct span span = source_whole(diags, &(struct source){.name = path});
+    *file = tensor_file_open(diags, arena, path);
+    const struct tensor *tokens = *file ? tensor_file_get(*file, "tokens") : NULL;
+    bool good = tokens && tokens->dtype == DT_I32 && tokens->rank == 1;
+    if (*file && !good)
+        fault(diags, span, "it has no tensor `tokens` of type I32 and rank 1");
+    good = good && check_vocabulary(diags, arena, span, *file, v);
+    const int32_t *ids = good ? tokens->data : NULL;
+    for (int64_t i = 0; good && i < tokens->dim[0]; i++)
+        good = check_id(diags, span, v, ids[i], (size_t)i, arena);
+    return good ? tokens : NULL;
+}
+
 bool token_file_read(struct diags *diags, struct arena *arena, const char *path,
                      const struct vocabulary *v, int32_t **ids, size_t *count)
 {
-    struct span span = source_whole(diags, &(struct source){.name = path});
-    struct tensor_file *file = tensor_file_open(diags, arena, path);
-    const struct tensor *tokens = file ? tensor_file_get(file, "tokens") : NULL;
-    bool good = tokens && tokens->dtype == DT_I32 && tokens->rank == 1;
-    if (file && !good)
-        fault(diags, span, "it has no tensor `tokens` of type I32 and rank 1");
-    good = good && check_vocabulary(diags, arena, span, file, v);
-    if (good) {
+    struct tensor_file *file;
+    const struct tensor *tokens = open_ids(diags, arena, path, v, &file);
+    if (tokens) {
         *count = (size_t)tokens->dim[0];
         *ids = arena_new_array(arena, int32_t, *count);
         if (*count)
             memcpy(*ids, tokens->data, *count * sizeof **ids);
     }
-    for (size_t i = 0; good && i < *count; i++)
-        good = check_id(diags, span, v, (*ids)[i], i, arena);
     tensor_file_close(file);
-    return good;
+    return tokens != NULL;
 }
 
 bool token_text_read(struct diags *diags, struct arena *arena, const struct source *source,
@@ -104,3 +115,54 @@ bool token_text_read(struct diags *diags, struct arena *arena, const struct sour
     }
     return true;
 }
+
+/* --- as data ---------------------------------------------------------------------------------- */
+
+struct opened {
+    struct arena *arena;
+    struct tensor_file *file;
+    const struct tensor *tokens;
+};
+
+static bool open_tokens(struct reader *r)
+{
+    const struct vocabulary *v = r->options->vocabulary;
+    if (!v) {
+        fault(r->diags, source_whole(r->diags, &r->source),
+              "these are ids, and nothing says which symbols they are of");
+        diag_hint(r->diags, "data.tokenizer=gpt2:DIR, the vocabulary that they were made by");
+        return false;
+    }
+    struct arena *arena = arena_new();
+    struct opened *o = arena_alloc(arena, sizeof *o);
+    r->held = o;
+    o->arena = arena;
+    o->tokens = open_ids(r->diags, arena, r->source.name, v, &o->file);
+    return o->tokens != NULL;
+}
+
+static bool next_tokens(struct reader *r, struct document *out)
+{
+    const struct opened *o = r->held;
+    if (r->sizes[0]++)
+        return false;
+    out->ids = o->tokens->data;
+    out->id_count = (size_t)o->tokens->dim[0];
+    return true;
+}
+
+static void close_tokens(struct reader *r)
+{
+    struct opened *o = r->held;
+    if (!o)
+        return;
+    tensor_file_close(o->file);
+    arena_free(o->arena);
+}
+
+const struct format format_tokens = {.name = "tokens",
+                                     .recognize = token_file_recognize,
+                                     .open = open_tokens,
+                                     .next = next_tokens,
+                                     .close = close_tokens,
+                                     .joined = true};

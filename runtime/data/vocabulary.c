@@ -177,25 +177,34 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tokenizer,
-                                         const struct symbol *texts, size_t count)
+void vocabulary_add_text(struct vocabulary *v, struct arena *arena, const char *text, size_t size)
 {
-    struct vocabulary *v = vocabulary_new(arena, tokenizer);
-    BUG_ON(tokenizer >= TOKENIZER_GPT2);
-    for (size_t i = 0; tokenizer != TOKENIZER_BYTES && i < count; i++) {
-        struct symbol symbol;
-        size_t at = 0;
-        while (
-            tokenizer_next(tokenizer, EDGES_CLOSED, texts[i].text, texts[i].length, &at, &symbol))
-            vocabulary_add(v, arena, symbol.text, symbol.length);
-    }
-    if (tokenizer == TOKENIZER_BYTES)
-        return v;
+    struct symbol symbol;
+    size_t at = 0;
+    while (v->tokenizer != TOKENIZER_BYTES &&
+           tokenizer_next(v->tokenizer, EDGES_CLOSED, text, size, &at, &symbol))
+        vocabulary_add(v, arena, symbol.text, symbol.length);
+}
+
+void vocabulary_sort(struct vocabulary *v, struct arena *arena)
+{
+    BUG_ON(v->tokenizer >= TOKENIZER_GPT2);
+    if (v->tokenizer == TOKENIZER_BYTES)
+        return;
     if (v->size)
         qsort(v->symbols, v->size, sizeof *v->symbols, by_text);
     for (uint32_t id = 0; id < v->size; id++)
         v->lengths[id] = (uint32_t)strlen(v->symbols[id]);
     rehash(v, arena, v->slot_count);
+}
+
+struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tokenizer,
+                                         const struct symbol *texts, size_t count)
+{
+    struct vocabulary *v = vocabulary_new(arena, tokenizer);
+    for (size_t i = 0; i < count; i++)
+        vocabulary_add_text(v, arena, texts[i].text, texts[i].length);
+    vocabulary_sort(v, arena);
     return v;
 }
 
@@ -235,11 +244,10 @@ static void report_unknown(const struct vocabulary *v, struct diags *diags,
     diag_hint(diags, "the vocabulary holds the %u symbols of the training data", v->size);
 }
 
-static bool encode_merged(const struct vocabulary *v, struct diags *diags, struct arena *arena,
-                          const struct source *source, int32_t **ids, size_t *count)
+static bool encode_merged(const struct vocabulary *v, struct diags *diags,
+                          const struct source *source, int32_t *ids, size_t *count)
 {
-    *ids = arena_new_array(arena, int32_t, source->size); /* memory that is not used stays free */
-    if (bpe_encode(v->bpe, source->text, source->size, *ids, count))
+    if (bpe_encode(v->bpe, source->text, source->size, ids, count))
         return true;
     diag_error(diags, source_fault(source), source_whole(diags, source),
                "the vocabulary's pattern cannot divide this text into pieces, or needs too long");
@@ -247,36 +255,36 @@ static bool encode_merged(const struct vocabulary *v, struct diags *diags, struc
     return false;
 }
 
-bool vocabulary_encode(const struct vocabulary *v, struct diags *diags, struct arena *arena,
-                       const struct source *source, unsigned edges, int32_t **ids, size_t *count)
+bool vocabulary_encode_into(const struct vocabulary *v, struct diags *diags,
+                            const struct source *source, unsigned edges, int32_t *ids,
+                            size_t *count)
 {
     if (!tokenizer_any_bytes(v->tokenizer) && !source_check_utf8(diags, source))
         return false;
     if (v->bpe)
-        return encode_merged(v, diags, arena, source, ids, count);
+        return encode_merged(v, diags, source, ids, count);
     if (v->tokenizer >= TOKENIZER_BERT) {
-        *ids = arena_new_array(arena, int32_t, source->size);
-        *count = wordpiece_encode(v, source->text, source->size, *ids);
+        *count = wordpiece_encode(v, source->text, source->size, ids);
         return true;
     }
     struct symbol symbol;
     size_t at = 0;
-    size_t total = 0;
-    while (tokenizer_next(v->tokenizer, edges, source->text, source->size, &at, &symbol))
-        total++;
-    int32_t *out = arena_new_array(arena, int32_t, total);
-    at = 0;
-    for (size_t i = 0; i < total; i++) {
-        tokenizer_next(v->tokenizer, edges, source->text, source->size, &at, &symbol);
-        out[i] = vocabulary_find(v, symbol.text, symbol.length);
-        if (out[i] < 0) {
+    *count = 0;
+    while (tokenizer_next(v->tokenizer, edges, source->text, source->size, &at, &symbol)) {
+        ids[*count] = vocabulary_find(v, symbol.text, symbol.length);
+        if (ids[(*count)++] < 0) {
             report_unknown(v, diags, source, symbol);
             return false;
         }
     }
-    *ids = out;
-    *count = total;
     return true;
+}
+
+bool vocabulary_encode(const struct vocabulary *v, struct diags *diags, struct arena *arena,
+                       const struct source *source, unsigned edges, int32_t **ids, size_t *count)
+{
+    *ids = arena_new_array(arena, int32_t, source->size); /* memory that is not used stays free */
+    return vocabulary_encode_into(v, diags, source, edges, *ids, count);
 }
 
 /* --- decoding --- */

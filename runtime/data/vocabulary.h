@@ -70,7 +70,6 @@ struct vocabulary {
  * 256. Lives in ARENA and refers to none of the texts. */
 struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tokenizer,
                                          const struct symbol *texts, size_t count);
-
 /* The vocabulary in the files at PLACE, of a tokenizer that has such (bpe_file.h and wordpiece.h
  * say which); NULL after reporting FAULT_DATA. */
 struct vocabulary *vocabulary_open(struct diags *diags, struct arena *arena,
@@ -95,6 +94,10 @@ int32_t vocabulary_find(const struct vocabulary *vocabulary, const char *text, s
 bool vocabulary_encode(const struct vocabulary *vocabulary, struct diags *diags,
                        struct arena *arena, const struct source *source, unsigned edges,
                        int32_t **ids, size_t *count);
+/* The same into IDS, which has room for as many as SOURCE has bytes. */
+bool vocabulary_encode_into(const struct vocabulary *vocabulary, struct diags *diags,
+                            const struct source *source, unsigned edges, int32_t *ids,
+                            size_t *count);
 
 /* The text of COUNT ids, NUL-terminated, in ARENA; an id from SIZE on reads MASK. With `bytes` and
  * `gpt2` the text is whatever the bytes are, NUL and broken UTF-8 included: *SIZE (may be NULL) is

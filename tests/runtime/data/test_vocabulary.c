@@ -158,7 +158,7 @@ Test(vocabulary, an_unknown_symbol_is_named_with_its_place)
 Test(vocabulary, a_file_gives_the_same_ids_again)
 {
     static const char *const texts[TOKENIZER_GPT2] = {"\xc3\xa9\"\\\n a\x01", "",
-                                                       "a \"b\"\n\t c\xe2\x96\x81  "};
+                                                      "a \"b\"\n\t c\xe2\x96\x81  "};
     struct arena *arena = arena_new();
     struct diags *diags = diags_new(arena);
     const char *path = fixture_text(arena, "old");

@@ -1,0 +1,90 @@
+#!/bin/sh
+# Data of every kind, compressed or not, as `check` describes it and as a run reads it.
+#   SEDGE=build/release/sedge sh tests/cli/test_data.sh
+# The last line counts.
+# shellcheck source=tests/cli/harness
+. "$(dirname "$0")/harness"
+export OMP_NUM_THREADS=1
+here=$(pwd)
+data=$here/../shared/data
+mkdir "$top/desk"
+cd "$top/desk" || exit 1
+recipe=$here/tests/bad/base/recipe.yaml
+
+# data EXPECTED ARGUMENTS…: what is said of the data.
+data() {
+    expected=$1
+    shift
+    run 0 check "$recipe" "$@"
+    says "data: $expected"
+}
+
+# --- each kind --------------------------------------------------------------------------------
+i=0
+while [ "$i" -lt 40 ]; do
+    printf '{"id": %d, "text": "one %d\\ntwo"}\n' "$i" $((i % 10)) >>a.jsonl
+    printf '>s%d\nACGTNAC\nGGt\n' "$i" >>a.fa
+    printf '@r%d\nACGTAC\n+\nIIIIII\n' "$i" >>a.fq
+    printf 'C(=O)N amide\n' >>a.smi
+    printf 'a line\r\n\r\n' >>lines.txt
+    i=$((i + 1))
+done
+{
+    printf '\000\000\010\003\000\000\000\004\000\000\000\004\000\000\000\004'
+    head -c 64 /dev/zero | tr '\000' '\377'
+} >a.idx
+# Documents of 9 symbols and one for the end; of 4 and 5; of 6; of 6 and one; of 16: a tenth is held
+# out, and of the images a quarter.
+kinds() {
+    data 'jsonl, 17 symbols (chars), 360 training tokens, 5 held-out windows of 8' data.valid=0.1 "data.files=a.jsonl$1"
+    data 'fasta, 4 symbols (chars), 324 training tokens, 4 held-out windows of 8' data.valid=0.1 "data.files=a.fa$1"
+    data 'fastq, 4 symbols (chars), 216 training tokens, 3 held-out windows of 8' data.valid=0.1 "data.files=a.fq$1"
+    data 'smiles, 7 symbols (chars), 252 training tokens, 3 held-out windows of 8' data.valid=0.1 "data.files=a.smi$1"
+    data 'lines, 7 symbols (chars), 252 training tokens, 3 held-out windows of 8' data.valid=0.1 \
+        "data.files=lines.txt$1" data.format=lines
+    data 'idx, 16 symbols (chars), 48 training tokens, 2 held-out windows of 8' data.valid=0.25 "data.files=a.idx$1"
+}
+kinds ''
+gzip -k a.* lines.txt
+kinds .gz
+data 'text, 8 symbols (chars)' data.files=lines.txt.gz
+run 3 check "$recipe" data.files=a.jsonl data.field=id
+hints 'a.jsonl:1:1: error: the field `id` is no text'
+
+# --- one line of many bytes, and bytes that are no text ---------------------------------------
+# A line of 200 MB that is broken at its end.
+if sanitized; then
+    skip 'a line of 200 MB: sanitizers need their own time'
+else
+    head -c 200000000 /dev/zero | tr '\000' a >long.txt
+    printf '\377\n' >>long.txt
+    run 3 train "$recipe" data.files=long.txt -o runs/long
+    hints 'long.txt:1:200000001: error: not UTF-8: byte 0xff at offset 200000000'
+    rm -f long.txt
+fi
+# At the level of bytes they are kept.
+printf 'a\000b\377\376\r\n%064d' 0 >raw
+run 3 check "$recipe" data.files=raw
+hints 'raw:1:2: error: a NUL byte (0x00) at offset 1'
+data 'text, 256 symbols (bytes), 36 training tokens' data.files=raw data.tokenizer=bytes vocab=256
+
+# --- nothing half-written ---------------------------------------------------------------------
+head -c 100 a.jsonl.gz >cut.jsonl.gz
+run 3 train "$recipe" data.files=cut.jsonl.gz -o runs/new
+hints 'cut.jsonl.gz: error: the gzip file ends in the middle, after 100 bytes'
+holds 'a run on broken data leaves nothing' test ! -e runs
+
+# --- files of ids, and published data ---------------------------------------------------------
+run 0 tokens "$here/tests/golden/bpe/text.txt" --tokenizer "gpt2:$here/tests/golden/bpe" -o ids.safetensors
+data 'tokens, 640 symbols (gpt2), 2374 training tokens, 32 held-out windows of 8' data.files=ids.safetensors \
+    "data.tokenizer=gpt2:$here/tests/golden/bpe" data.valid=0.1 vocab=640
+if [ -d "$data" ]; then
+    data 'fasta, 4 symbols (chars), 4848 training tokens' "data.files=$data/dna/phix.fa" data.valid=0.1
+    data 'jsonl, 115 symbols (chars), 1502111 training tokens' "data.files=$data/lambada/lambada_test.jsonl" \
+        data.valid=0.1 vocab=115
+    data 'idx, 16 symbols (chars), 7056000 training tokens, 1000 held-out windows of 784' \
+        "data.files=$data/mnist/t10k-images-idx3-ubyte" data.valid=0.1 length=784
+else
+    skip 'published data: it is not there'
+fi
+count_up
