@@ -26,10 +26,12 @@ struct dataset {
 
 static bool unknown_tokenizer(struct diags *diags, const struct dataset_options *options)
 {
-    static const char *const names[] = {"chars", "bytes", "words", "gpt2", "bert", "bert-cased"};
+    const char *names[TOKENIZER_COUNT];
+    for (int i = 0; i < TOKENIZER_COUNT; i++)
+        names[i] = tokenizer_name((enum tokenizer)i);
     diag_error(diags, FAULT_CONFIG, options->where, "there is no tokenizer `%s`",
                options->tokenizer);
-    const char *near = diag_nearest(options->tokenizer, names, sizeof names / sizeof *names);
+    const char *near = diag_nearest(options->tokenizer, names, TOKENIZER_COUNT);
     if (near)
         diag_hint(diags, "did you mean `%s`?", near);
     else
@@ -54,7 +56,7 @@ static bool find_tokenizer(struct diags *diags, struct arena *arena,
         diag_hint(diags, "tokenizer: %s", tokenizer_name(options->vocabulary->tokenizer));
         return false;
     }
-    if (options->vocabulary || *out < TOKENIZER_GPT2)
+    if (options->vocabulary || !tokenizer_of_files(*out))
         return true;
     if (place && *place)
         return (options->vocabulary = vocabulary_open(diags, arena, *out, place)) != NULL;
@@ -154,7 +156,7 @@ static bool open_grammar(struct dataset *d, struct diags *diags, struct arena *a
     size_t held = options->valid_file ? 0 : (size_t)floor(options->valid * DATASET_GRAMMAR_TOKENS);
     if (!options->valid_file && !check_share(diags, options, held))
         return false;
-    if (tokenizer >= TOKENIZER_GPT2) {
+    if (tokenizer_of_files(tokenizer)) {
         diag_error(diags, FAULT_CONFIG, options->where,
                    "a known language is read as chars, bytes or words, not as %s",
                    tokenizer_name(tokenizer));
@@ -201,7 +203,7 @@ static bool look(struct diags *diags, const struct dataset_options *options, boo
 /* A vocabulary that is not made from the data is a part of them. */
 static uint64_t hash_data(uint64_t hash, const struct vocabulary *v)
 {
-    uint64_t both[2] = {hash, v->tokenizer < TOKENIZER_GPT2 ? 0 : vocabulary_hash(v)};
+    uint64_t both[2] = {hash, tokenizer_of_files(v->tokenizer) ? vocabulary_hash(v) : 0};
     return both[1] ? hash_bytes(both, sizeof both) : hash;
 }
 
@@ -293,7 +295,7 @@ static const struct vocabulary *join_vocabularies(const struct dataset *d, struc
         diag_hint(diags, "tokenizer: words, for all of them");
         return NULL;
     }
-    if (first->tokenizer == TOKENIZER_BYTES || first->tokenizer >= TOKENIZER_GPT2)
+    if (first->tokenizer == TOKENIZER_BYTES || tokenizer_of_files(first->tokenizer))
         return first;
     struct symbol *symbols = arena_new_array(arena, struct symbol, count);
     for (uint32_t i = 0; i < d->class_count; i++) {

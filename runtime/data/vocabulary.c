@@ -12,14 +12,14 @@
 
 static const struct {
     const char *name;
-    bool any_bytes, single;
+    bool any_bytes, single, of_files, wordpiece;
 } kinds[TOKENIZER_COUNT] = {
-    [TOKENIZER_CHARS] = {"chars", false, true},
-    [TOKENIZER_BYTES] = {"bytes", true, true},
-    [TOKENIZER_WORDS] = {"words", false, false},
-    [TOKENIZER_GPT2] = {"gpt2", true, false},
-    [TOKENIZER_BERT] = {"bert", false, false},
-    [TOKENIZER_BERT_CASED] = {"bert-cased", false, false},
+    [TOKENIZER_CHARS] = {"chars", .single = true},
+    [TOKENIZER_BYTES] = {"bytes", .any_bytes = true, .single = true},
+    [TOKENIZER_WORDS] = {"words"},
+    [TOKENIZER_GPT2] = {"gpt2", .any_bytes = true, .of_files = true},
+    [TOKENIZER_BERT] = {"bert", .of_files = true, .wordpiece = true},
+    [TOKENIZER_BERT_CASED] = {"bert-cased", .of_files = true, .wordpiece = true},
 };
 
 const char *tokenizer_name(enum tokenizer tokenizer)
@@ -34,7 +34,7 @@ bool tokenizer_find(const char *name, enum tokenizer *out, const char **place)
         size_t length = strlen(kinds[i].name);
         if (strncmp(name, kinds[i].name, length) != 0)
             continue;
-        if (name[length] == '\0' || (name[length] == ':' && i >= TOKENIZER_GPT2)) {
+        if (name[length] == '\0' || (name[length] == ':' && kinds[i].of_files)) {
             *out = (enum tokenizer)i;
             *place = name[length] ? name + length + 1 : NULL;
             return true;
@@ -53,6 +53,16 @@ bool tokenizer_single(enum tokenizer tokenizer)
     return kinds[tokenizer].single;
 }
 
+bool tokenizer_of_files(enum tokenizer tokenizer)
+{
+    return kinds[tokenizer].of_files;
+}
+
+bool tokenizer_wordpiece(enum tokenizer tokenizer)
+{
+    return kinds[tokenizer].wordpiece;
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -69,7 +79,7 @@ static size_t run_end(const char *text, size_t size, size_t at)
 bool tokenizer_next(enum tokenizer tokenizer, unsigned edges, const char *text, size_t size,
                     size_t *at, struct symbol *out)
 {
-    BUG_ON(tokenizer >= TOKENIZER_GPT2);
+    BUG_ON(tokenizer_of_files(tokenizer));
     if (*at >= size)
         return false;
     size_t begin = *at;
@@ -188,7 +198,7 @@ void vocabulary_add_text(struct vocabulary *v, struct arena *arena, const char *
 
 void vocabulary_sort(struct vocabulary *v, struct arena *arena)
 {
-    BUG_ON(v->tokenizer >= TOKENIZER_GPT2);
+    BUG_ON(tokenizer_of_files(v->tokenizer));
     if (v->tokenizer == TOKENIZER_BYTES)
         return;
     if (v->size)
@@ -211,7 +221,7 @@ struct vocabulary *vocabulary_from_texts(struct arena *arena, enum tokenizer tok
 struct vocabulary *vocabulary_open(struct diags *diags, struct arena *arena,
                                    enum tokenizer tokenizer, const char *place)
 {
-    BUG_ON(tokenizer < TOKENIZER_GPT2);
+    BUG_ON(!tokenizer_of_files(tokenizer));
     return tokenizer == TOKENIZER_GPT2 ? bpe_open(diags, arena, place)
                                        : wordpiece_open(diags, arena, tokenizer, place);
 }
@@ -263,7 +273,7 @@ bool vocabulary_encode_into(const struct vocabulary *v, struct diags *diags,
         return false;
     if (v->bpe)
         return encode_merged(v, diags, source, ids, count);
-    if (v->tokenizer >= TOKENIZER_BERT) {
+    if (tokenizer_wordpiece(v->tokenizer)) {
         *count = wordpiece_encode(v, source->text, source->size, ids);
         return true;
     }
@@ -303,7 +313,7 @@ static struct piece piece_at(const struct vocabulary *v, const int32_t *ids, siz
     bool masked = (uint32_t)id >= v->size; /* the mask, or a token that no symbol has */
     struct piece piece = {.text = masked ? mask : v->symbols[id],
                           .length = masked ? strlen(mask) : v->lengths[id]};
-    if (v->tokenizer >= TOKENIZER_BERT && i > 0) {
+    if (tokenizer_wordpiece(v->tokenizer) && i > 0) {
         bool goes_on = !masked && piece.length > 2 && memcmp(piece.text, "##", 2) == 0;
         piece.text += goes_on ? 2 : 0;
         piece.length -= goes_on ? 2 : 0;

@@ -27,7 +27,7 @@ enum tokenizer {
     TOKENIZER_CHARS,
     TOKENIZER_BYTES,
     TOKENIZER_WORDS,
-    TOKENIZER_GPT2, /* from here on the symbols are read from files */
+    TOKENIZER_GPT2,
     TOKENIZER_BERT,
     TOKENIZER_BERT_CASED,
     TOKENIZER_COUNT
@@ -41,6 +41,10 @@ bool tokenizer_find(const char *name, enum tokenizer *out, const char **place);
 bool tokenizer_any_bytes(enum tokenizer tokenizer);
 /* Whether each symbol is one character or byte. */
 bool tokenizer_single(enum tokenizer tokenizer);
+/* Whether its symbols are those of files, not of the data. */
+bool tokenizer_of_files(enum tokenizer tokenizer);
+/* Whether it is WordPiece. */
+bool tokenizer_wordpiece(enum tokenizer tokenizer);
 
 /* A text that continues where it is cut: at an open end one space is the one between two words,
  * not a separator. A prompt is open after, the text between two holes on both sides. */

@@ -56,7 +56,7 @@ static bool is_symbol(enum tokenizer tokenizer, const char *text)
     struct symbol symbol;
     size_t at = 0;
     size_t length = strlen(text);
-    if (tokenizer >= TOKENIZER_BERT)
+    if (tokenizer_wordpiece(tokenizer))
         return length > 0;
     return tokenizer_next(tokenizer, EDGES_CLOSED, text, length, &at, &symbol) &&
            symbol.length == length;
@@ -76,7 +76,7 @@ static struct vocabulary *read_symbols(struct diags *diags, struct arena *arena,
             return refuse(diags, span,
                           arena_printf(arena, "entry %zu of `symbols` is there twice", i));
     }
-    if (tokenizer >= TOKENIZER_BERT &&
+    if (tokenizer_wordpiece(tokenizer) &&
         vocabulary_find(v, WORDPIECE_UNKNOWN, strlen(WORDPIECE_UNKNOWN)) < 0)
         return refuse(diags, span, "it has no symbol `" WORDPIECE_UNKNOWN "`");
     return v;
