@@ -35,16 +35,18 @@ static const struct option_spec options[] = {
 
 #define WARM_STEPS 2
 #define LEAST_STEPS 5
-#define MOST_STEPS 200
+#define MOST_STEPS (RATES_MAX - 1)
 
 struct job {
     struct training t;
     struct machine machine, one; /* ONE: on one thread */
     bool scaling;
-    double seconds;     /* median of a training step */
-    double one_seconds; /* on one thread */
-    double resident;    /* MiB that training took, before anything else was measured */
-    double model_flop;  /* of one training step */
+    double seconds;  /* median of a training step */
+    double products; /* FLOP that matrix products do in the time of a step, median */
+    double
+        growth[3];   /* from one thread: of a step, of products, of the one by the other; medians */
+    double resident; /* MiB that training took, before anything else was measured */
+    double model_flop; /* of one training step */
     struct plan_total planned;
 };
 
@@ -76,36 +78,68 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-double bench_median(double *seconds, int64_t count)
+double bench_median(double *numbers, int64_t count)
 {
-    qsort(seconds, (size_t)count, sizeof *seconds, compare);
-    return count ? seconds[count / 2] : 0;
+    qsort(numbers, (size_t)count, sizeof *numbers, compare);
+    return count ? numbers[count / 2] : 0;
 }
 
-/* With SCALING each step is followed by one on one thread. */
+/* Of one turn: seconds of a step, and the rate of matrix products before it and after it. */
+struct turns {
+    double seconds[MOST_STEPS];
+    int64_t count;
+    struct machine *machine;
+};
+
+static bool take_turn(struct job *j, struct turns *t, bool measured)
+{
+    j->t.s.engine.threads = t->machine->threads;
+    return training_step(&j->t, measured, &t->seconds[t->count++]) &&
+           machine_measure_products(t->machine, j->t.s.diags);
+}
+
+/* Around step I. */
+static double rate_around(const struct turns *t, int64_t i)
+{
+    return (t->machine->rates[i] + t->machine->rates[i + 1]) / 2;
+}
+
+static void sum_up(struct job *j, struct turns *all, struct turns *one)
+{
+    double products[MOST_STEPS], growth[3][MOST_STEPS];
+    for (int64_t i = 0; i < all->count; i++)
+        products[i] = all->seconds[i] * rate_around(all, i);
+    for (int64_t i = 0; i < one->count; i++) {
+        growth[0][i] = one->seconds[i] / all->seconds[i];
+        growth[1][i] = rate_around(all, i) / rate_around(one, i);
+        growth[2][i] = growth[0][i] / growth[1][i];
+    }
+    for (int k = 0; k < 3; k++)
+        j->growth[k] = bench_median(growth[k], one->count);
+    j->products = bench_median(products, all->count);
+    j->seconds = bench_median(all->seconds, all->count);
+}
+
+/* Steps and matrix products take turns: what else runs on the machine comes and goes, and falls on
+ * both. With SCALING the same on one thread after each step. */
 static bool measure_steps(struct job *j, double seconds)
 {
-    double took[MOST_STEPS], one[MOST_STEPS], total = 0;
-    int64_t steps = 0;
-    while (steps < MOST_STEPS && (steps < LEAST_STEPS || total < seconds) && !signals_caught()) {
-        if (!training_step(&j->t, true, &took[steps]))
+    struct turns all = {.machine = &j->machine}, one = {.machine = &j->one};
+    struct diags *diags = j->t.s.diags;
+    double total = 0;
+    if (!machine_measure_products(all.machine, diags) ||
+        (j->scaling && !machine_measure_products(one.machine, diags)))
+        return false;
+    while (all.count < MOST_STEPS && (all.count < LEAST_STEPS || total < seconds) &&
+           !signals_caught()) {
+        if (!take_turn(j, &all, true) || (j->scaling && !take_turn(j, &one, false)))
             return false;
-        total += took[steps];
-        if (j->scaling) {
-            j->t.s.engine.threads = 1;
-            bool good = training_step(&j->t, false, &one[steps]);
-            j->t.s.engine.threads = j->machine.threads;
-            if (!good)
-                return false;
-        }
-        steps++;
+        total += all.seconds[all.count - 1];
     }
-    j->seconds = bench_median(took, steps);
-    j->one_seconds = j->scaling ? bench_median(one, steps) : 0;
+    sum_up(j, &all, &one);
     return true;
 }
 
-/* The machine is measured before and after the steps: what else runs on it comes and goes. */
 static bool measure(struct job *j, double seconds)
 {
     double unused;
@@ -113,15 +147,9 @@ static bool measure(struct job *j, double seconds)
         if (!training_step(&j->t, false, &unused))
             return false;
     j->resident = bench_resident();
-    if (!machine_warn(j->t.s.diags))
+    if (!machine_warn(j->t.s.diags) || !machine_measure_memory(&j->machine, j->t.s.diags) ||
+        !measure_steps(j, seconds) || !machine_measure_memory(&j->machine, j->t.s.diags))
         return false;
-    for (int turn = 0; turn < 2; turn++) {
-        if (!machine_measure(&j->machine, j->t.s.diags) ||
-            (j->scaling && !machine_measure(&j->one, j->t.s.diags)))
-            return false;
-        if (turn == 0 && !measure_steps(j, seconds))
-            return false;
-    }
     count_work(j);
     return true;
 }
@@ -135,17 +163,7 @@ static double tokens_per_s(const struct job *j)
 
 static double share_of_gemm(const struct job *j)
 {
-    return j->machine.gemm > 0 ? j->model_flop / j->seconds / j->machine.gemm : 0;
-}
-
-static double step_scaling(const struct job *j)
-{
-    return j->one_seconds / j->seconds;
-}
-
-static double gemm_scaling(const struct job *j)
-{
-    return j->one.gemm > 0 ? j->machine.gemm / j->one.gemm : 1;
+    return j->products > 0 ? j->model_flop / j->products : 0;
 }
 
 static struct profile profile_of(const struct job *j)
@@ -175,7 +193,7 @@ static void print_text(const struct job *j)
     if (j->scaling)
         printf("       %.2f times the speed of one thread; matrix products %.2f times: %.2f of "
                "that\n",
-               step_scaling(j), gemm_scaling(j), step_scaling(j) / gemm_scaling(j));
+               j->growth[0], j->growth[1], j->growth[2]);
     printf("       compiled in %.1f ms\n\n", j->t.compile_ms);
     struct profile profile = profile_of(j);
     work_print(&profile, m);
@@ -196,9 +214,8 @@ static void print_json(struct diags *diags, const struct job *j)
                           j->t.compile_ms, "machine", machine_json(&j->machine), "train", train);
     if (j->scaling)
         json_object_set_new(o, "scaling",
-                            json_pack("{s:f, s:f, s:f}", "step", step_scaling(j), "gemm",
-                                      gemm_scaling(j), "share_of_gemm",
-                                      step_scaling(j) / gemm_scaling(j)));
+                            json_pack("{s:f, s:f, s:f}", "step", j->growth[0], "gemm", j->growth[1],
+                                      "share_of_gemm", j->growth[2]));
     struct profile profile = profile_of(j);
     work_json(&profile, &j->machine, o);
     json_print(diags, o, 9);

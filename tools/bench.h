@@ -28,9 +28,11 @@ bool training_step(struct training *t, bool measured, double *seconds);
 
 #define SHAPES_MAX 64
 
+#define RATES_MAX 201 /* measurements of products: one more than steps */
+
 struct product { /* shape of a matrix product, and how much of a step's work has it */
     struct op_product of;
-    double flop, best; /* BEST: seconds of one such product */
+    double flop, best; /* BEST: the least seconds of one such product */
 };
 
 /* What a model asks of a machine, and what the machine can do. */
@@ -38,17 +40,22 @@ struct machine {
     int threads;
     struct product products[SHAPES_MAX];
     uint32_t product_count;
-    double gemm;         /* FLOP a second on these shapes, each weighted by its share of the work */
-    double read, update; /* bytes a second from and to memory */
+    /* FLOP a second on these shapes, each weighted by its share of the work: of each measurement
+     * the best of some turns, in order, and their median. */
+    double gemm, rates[RATES_MAX];
+    uint32_t rate_count; /* what follows the last that there is room for is not kept */
+    double read, update; /* bytes a second from and to memory, the best of all measurements */
 };
 /* Adds what the steps of PLAN multiply. */
 void machine_add_plan(struct machine *m, const struct plan *plan);
 /* Warns where BLIS runs portable kernels: it is no measure then of what the processor can do. False
  * after reporting that it is told to run what the processor cannot. */
 bool machine_warn(struct diags *diags);
-/* Measures, on memory as a run has it, and keeps the best of this and of earlier calls. False after
- * reporting. */
-bool machine_measure(struct machine *m, struct diags *diags);
+/* Each measures, on memory as a run has it, and adds to what was measured before: other work on the
+ * machine comes and goes, so that what is held against a rate had best be measured between two
+ * measurements of it. False after reporting. */
+bool machine_measure_products(struct machine *m, struct diags *diags);
+bool machine_measure_memory(struct machine *m, struct diags *diags);
 /* The most bytes a second of either measurement. */
 double machine_bandwidth(const struct machine *m);
 void machine_print(const struct machine *m);
@@ -74,7 +81,7 @@ void work_json(const struct profile *p, const struct machine *m, json_t *into);
 /* --- questions ------------------------------------------------------------------------------ */
 
 /* Sorts the numbers. 0 where there are none. */
-double bench_median(double *seconds, int64_t count);
+double bench_median(double *numbers, int64_t count);
 /* The most memory that the process has had, in MiB. */
 double bench_resident(void);
 

@@ -138,6 +138,12 @@ static bool run_once(struct job *j, uint32_t sequence, double *seconds)
     return whole;
 }
 
+static bool measure_machine(struct job *j)
+{
+    return machine_measure_products(&j->machine, j->s.diags) &&
+           machine_measure_memory(&j->machine, j->s.diags);
+}
+
 /* The first run touches all memory and is not counted. */
 static bool measure(struct job *j, double limit)
 {
@@ -148,14 +154,14 @@ static bool measure(struct job *j, double limit)
     for (uint32_t i = 0; i < j->count; i++)
         executor_measure(j->programs[i].loaded, j->times[i]);
     j->machine.threads = j->s.engine.threads;
-    if (!machine_warn(j->s.diags) || !machine_measure(&j->machine, j->s.diags))
+    if (!machine_warn(j->s.diags) || !measure_machine(j))
         return false;
     while (j->runs < MOST_RUNS && (j->runs < LEAST_RUNS || total < limit)) {
         if (!run_once(j, (uint32_t)((j->runs + 1) * j->batch), &j->took[j->runs]))
             return false;
         total += j->took[j->runs++];
     }
-    if (!machine_measure(&j->machine, j->s.diags))
+    if (!measure_machine(j))
         return false;
     j->calls = loop_calls(j->looper);
     j->seconds = bench_median(j->took, j->runs);

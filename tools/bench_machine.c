@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TURNS 7
 #define LONG 1 /* seconds: what takes longer has LEAST_TURNS */
@@ -51,22 +52,33 @@ static int64_t rows_that_count(const struct machine *m)
     return 1;
 }
 
-static void measure_product(struct machine *m, struct product *p, float *room)
+/* The least seconds of some turns. */
+static double measure_product(const struct machine *m, const struct product *p, float *room)
 {
     const struct op_product of = p->of;
     float *a = room, *b = a + of.m * of.k, *c = b + of.k * of.n;
-    double took = 0;
+    double took = 0, best = INFINITY;
     for (int turn = 0; turn < (took < LONG ? TURNS : LEAST_TURNS) && !signals_caught(); turn++) {
         double start = clock_seconds();
         blas_sgemm(of.m, of.n, of.k, 1, (struct blas_matrix){a, of.k, false},
                    (struct blas_matrix){b, of.n, false}, 0, c, of.n, m->threads);
         double seconds = clock_seconds() - start;
-        p->best = fmin(p->best, seconds);
+        best = fmin(best, seconds);
         took += seconds;
     }
+    return best;
 }
 
-static bool measure_products(struct machine *m, struct diags *diags)
+static void add_rate(struct machine *m, double rate)
+{
+    double sorted[RATES_MAX];
+    if (m->rate_count < RATES_MAX)
+        m->rates[m->rate_count++] = rate;
+    memcpy(sorted, m->rates, m->rate_count * sizeof *sorted);
+    m->gemm = bench_median(sorted, m->rate_count);
+}
+
+bool machine_measure_products(struct machine *m, struct diags *diags)
 {
     double flop = 0, seconds = 0;
     int64_t most = 1, rows = rows_that_count(m);
@@ -84,16 +96,17 @@ static bool measure_products(struct machine *m, struct diags *diags)
         struct product *p = &m->products[i];
         if (p->of.m < rows)
             continue;
-        measure_product(m, p, room);
+        double best = measure_product(m, p, room);
+        p->best = fmin(p->best, best);
         flop += p->flop;
-        seconds += p->best * p->flop / product_flop(&p->of);
+        seconds += best * p->flop / product_flop(&p->of);
     }
     region_unmap(&region);
-    m->gemm = seconds > 0 ? flop / seconds : 0;
+    add_rate(m, seconds > 0 ? flop / seconds : 0);
     return true;
 }
 
-static bool measure_stream(struct machine *m, struct diags *diags)
+bool machine_measure_memory(struct machine *m, struct diags *diags)
 {
     const int64_t n = STREAM_FLOATS;
     struct region region;
@@ -143,11 +156,6 @@ bool machine_warn(struct diags *diags)
         diag_hint(diags, "set BLIS_ARCH_TYPE to the number of kernels that this processor can run, "
                          "if BLIS has any");
     return true;
-}
-
-bool machine_measure(struct machine *m, struct diags *diags)
-{
-    return measure_products(m, diags) && measure_stream(m, diags);
 }
 
 double machine_bandwidth(const struct machine *m)
