@@ -120,6 +120,9 @@ struct plan {
     struct certificate certificate;
 };
 
+/* The output of an update that is the norm of all gradients, before they are clipped. */
+#define OUTPUT_GRAD_NORM "grad_norm"
+
 /* The input or output of that name: its tensor number, or 0. */
 uint32_t plan_input(const struct plan *plan, const char *name);
 uint32_t plan_output(const struct plan *plan, const char *name);

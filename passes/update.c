@@ -129,7 +129,7 @@ static void finish(const struct updater *u, const struct gradient *list, uint32_
 {
     const struct node *n = scale_node(u, u->squares, u->o->clip);
     const uint32_t scale = n->out[0], norm = n->out[1];
-    graph_output(u->g, "grad_norm", norm);
+    graph_output(u->g, OUTPUT_GRAD_NORM, norm);
     for (uint32_t i = 0; u->o->clip > 0 && i < count; i++)
         update_row(u, &list[i], scale);
 }

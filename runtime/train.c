@@ -151,7 +151,7 @@ static bool update_step(struct training *t, int64_t step, double *norm)
         uint32_t unused;
         executor_run(update, &run, &unused);
     }
-    *norm = scalar_output(update ? update : t->trainer->gradient, "grad_norm");
+    *norm = scalar_output(update ? update : t->trainer->gradient, OUTPUT_GRAD_NORM);
     if (isfinite(*norm))
         return true;
     explain_failure(t, step, "the gradient");

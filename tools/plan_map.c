@@ -49,8 +49,9 @@ static bool meets(const struct range *r, const struct plan_tensor *t)
            t->offset < r->offset + r->bytes;
 }
 
-/* Which steps an output depends on: from the last step to the first, with the ranges of bytes
- * that are still wanted. A step that writes a wanted range makes what it reads wanted. */
+/* Which steps an output other than the norm of the gradients depends on: from the last step to the
+ * first, with the ranges of bytes that are still wanted. A step that writes a wanted range makes
+ * what it reads wanted. */
 static bool *find_forward(struct map *m)
 {
     const struct plan *p = m->plan;
@@ -60,7 +61,7 @@ static bool *find_forward(struct map *m)
     for (uint32_t i = 0; i < p->output_count; i++) {
         const struct plan_tensor *t = &p->tensors[p->outputs[i].tensor];
         wanted = arena_grow(m->arena, wanted, count, &capacity, sizeof *wanted);
-        if (t->memory == MEMORY_ARENA)
+        if (t->memory == MEMORY_ARENA && strcmp(p->outputs[i].name, OUTPUT_GRAD_NORM) != 0)
             wanted[count++] = (struct range){t->offset, t->bytes};
     }
     for (uint32_t i = p->step_count; i-- > 0;) {
@@ -224,28 +225,24 @@ static void draw_peak(struct map *m)
 {
     struct writer *w = &m->w;
     const struct certificate *c = &m->plan->certificate;
-    double x = x_of(m, c->peak_step + 0.5);
-    bool right = x < LEFT + WIDTH / 2.0;
+    double y = y_of(m, (double)c->peak_bytes);
     write_text(w,
                "<path class='peak' d='M%d %.1fh%d'/><text class='peak-text' x='%d' y='%.1f' "
                "text-anchor='end'>peak %.2f MiB",
-               LEFT, y_of(m, (double)c->peak_bytes), WIDTH, LEFT + WIDTH,
-               y_of(m, (double)c->peak_bytes) - 5, (double)c->peak_bytes / (1 << 20));
+               LEFT, y, WIDTH, LEFT + WIDTH, y - 5, (double)c->peak_bytes / (1 << 20));
+    if (m->plan->step_count) {
+        write_text(w, " at step %u, ", c->peak_step);
+        write_escaped(w, m->plan->steps[c->peak_step].op);
+    }
     if (c->peak_bytes == c->bound_bytes)
-        write_text(w, ", equal to the lower bound</text>\n");
+        write_text(w, "; equal to the lower bound</text>\n");
     else
-        write_text(w, ", lower bound %.2f MiB</text>\n<path class='bound' d='M%d %.1fh%d'/>\n",
+        write_text(w, "; lower bound %.2f MiB</text>\n<path class='bound' d='M%d %.1fh%d'/>\n",
                    (double)c->bound_bytes / (1 << 20), LEFT, y_of(m, (double)c->bound_bytes),
                    WIDTH);
-    if (!m->plan->step_count)
-        return;
-    write_text(w,
-               "<path class='peak' d='M%.1f %dv%d'/><text class='peak-text' x='%.1f' y='%d' "
-               "text-anchor='%s'>at step %u, ",
-               x, TOP, HEIGHT, x + (right ? 5 : -5), TOP + HEIGHT - 5, right ? "start" : "end",
-               c->peak_step);
-    write_escaped(w, m->plan->steps[c->peak_step].op);
-    write_text(w, "</text>\n");
+    if (m->plan->step_count)
+        write_text(w, "<path class='peak' d='M%.1f %dv%d'/>\n", x_of(m, c->peak_step + 0.5), TOP,
+                   HEIGHT);
 }
 
 static void draw_entry(struct map *m, uint32_t row, uint32_t rows, const char *fill,

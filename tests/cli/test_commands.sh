@@ -310,7 +310,8 @@ small='preset=tiny vocab=20 length=16 batch=2'
     holds 'the map has a peak' grep -q 'peak [0-9.]* MiB' map.svg
     holds 'the map has axes' grep -q 'address in the arena' map.svg
     holds 'the map has a legend' grep -q '^<rect.*log_score.raw.trunk.h.0</text>' map.svg
-    holds 'the map has the moment of the peak' grep -q '>at step [0-9]*, ' map.svg
+    holds 'the map tells what serves gradients' grep -q 'paler: of the backward pass' map.svg
+    holds 'the map has the moment of the peak' grep -q ' at step [0-9]*, ' map.svg
     holds 'buffers say where they come from' grep -q '^made by linear_then at .*sedd-network.yaml:[0-9]*$' map.svg
     # A legend of 24 layers, each with a colour of its own.
     run 0 plan sedd-absorb $small layers=24 --map deep.svg
