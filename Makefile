@@ -36,7 +36,7 @@ X86_64 := $(filter x86_64-%,$(MACHINE))
 # The folder is named because another package's BLIS may own the default names.
 BLIS_INCLUDE ?= /usr/include/$(MULTIARCH)/blis-openmp
 BLIS_LIB ?= /usr/lib/$(MULTIARCH)/blis-openmp
-LIBS = -L$(BLIS_LIB) -Wl,-rpath,$(BLIS_LIB) -lblis -lyaml -ljansson -lpcre2-8 -lutf8proc -lz $(if $(X86_64),-lmvec) -lm
+LIBS = -L$(BLIS_LIB) -Wl,-rpath,$(BLIS_LIB) -lblis -lyaml -ljansson -lpcre2-8 -lutf8proc -lminizip -lz $(if $(X86_64),-lmvec) -lm
 
 # CPPFLAGS, CFLAGS and LDFLAGS are the user's and come last.
 PREPROCESS = -I. -isystem $(BLIS_INCLUDE) -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
@@ -77,6 +77,7 @@ COMMIT := $(shell git rev-parse --verify --quiet --short HEAD 2>/dev/null)
 HASH := \#
 PACKAGES = stdio.h=libc6-dev omp.h=libomp-dev yaml.h=libyaml-dev jansson.h=libjansson-dev \
            pcre2.h=libpcre2-dev utf8proc.h=libutf8proc-dev zlib.h=zlib1g-dev \
+           minizip/unzip.h=libminizip-dev \
            Random123/philox.h=librandom123-dev xxhash.h=libxxhash-dev
 TEST_GOALS = test tests golden $(BUILD)/tests
 QUIET_GOALS = help clean format check-layers

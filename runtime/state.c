@@ -137,6 +137,17 @@ uint64_t state_digest(const struct state *state)
     return sum;
 }
 
+uint64_t state_file_digest(const struct tensor_file *file)
+{
+    uint64_t sum = 0;
+    for (uint32_t e = 0; e < file->count; e++) {
+        const struct tensor *t = &file->entries[e].tensor;
+        sum += digest_row(file->entries[e].name, t->data,
+                          (size_t)tensor_size(t) * dtype_size(t->dtype));
+    }
+    return sum;
+}
+
 /* --- loading ------------------------------------------------------------------------------ */
 
 struct loading {
@@ -226,14 +237,10 @@ static bool is_intact(struct diags *diags, const struct tensor_file *file)
 {
     const char *said = tensor_file_meta(file, "digest");
     char found[17];
-    uint64_t sum = 0;
-    for (uint32_t e = 0; said && e < file->count; e++) {
-        const struct tensor *t = &file->entries[e].tensor;
-        sum += digest_row(file->entries[e].name, t->data,
-                          (size_t)tensor_size(t) * dtype_size(t->dtype));
-    }
-    snprintf(found, sizeof found, "%016llx", (unsigned long long)sum);
-    if (!said || strcmp(said, found) == 0)
+    if (!said)
+        return true;
+    snprintf(found, sizeof found, "%016llx", (unsigned long long)state_file_digest(file));
+    if (strcmp(said, found) == 0)
         return true;
     diag_error(diags, FAULT_DATA, (struct span){0},
                "%s is damaged: its digest is %s, and %s was written", file->path, found, said);

@@ -47,5 +47,7 @@ const struct state_row *state_not_finite(const struct state *state);
 
 /* From the XXH3 of names and bytes of the saved rows: equal states have equal digests. */
 uint64_t state_digest(const struct state *state);
+/* The same of the tensors of a file: what its metadata `digest` should say, as 16 digits. */
+uint64_t state_file_digest(const struct tensor_file *file);
 
 #endif

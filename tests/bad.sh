@@ -65,6 +65,7 @@ default_args() {
     run | vocabulary) echo 'eval @/run' ;;
     weights) echo 'run tests/bad/base/model.yaml predict --weights %s --in @/tokens.safetensors' ;;
     tensors) echo 'run tests/bad/base/model.yaml predict --in %s' ;;
+    import) echo 'import %s --as radd --tokenizer bytes -o @/new' ;;
     command) cat "$2" ;;
     *) echo 'check %s' ;;
     esac

@@ -106,8 +106,9 @@ static bool load(struct job *j)
 {
     struct session *s = &j->s;
     j->times = arena_new_array(s->arena, struct step_time *, j->count + 1);
-    if (!session_machine(s) || !session_state(s, j->plans, j->count, NO_ROW, 1))
+    if (!session_machine(s) || !session_state(s, j->plans, j->count, NO_ROW))
         return false;
+    state_init(&s->state, 1);
     for (uint32_t i = 0; i < j->count; i++) {
         j->programs[i].loaded = executor_load(s->diags, s->arena, &s->engine, j->plans[i]);
         if (!j->programs[i].loaded)

@@ -129,8 +129,9 @@ static bool load(struct job *j)
     struct plan *plans[PROGRAMS_MAX];
     for (uint32_t i = 0; i < j->count; i++)
         plans[i] = j->programs[i].plan;
-    if (!session_machine(s) || !session_state(s, plans, j->count, NO_ROW, 1))
+    if (!session_machine(s) || !session_state(s, plans, j->count, NO_ROW))
         return false;
+    state_init(&s->state, 1);
     for (uint32_t i = 0; i < j->count; i++) {
         struct sampling *p = &j->programs[i];
         p->loaded = executor_load(s->diags, s->arena, &s->engine, p->plan);

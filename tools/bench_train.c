@@ -42,8 +42,9 @@ static bool compile(struct training *t, struct command_line *line)
 static bool load(struct training *t)
 {
     struct session *s = &t->s;
-    if (!session_machine(s) || !session_state(s, &t->plan, 1, NO_ROW, 1))
+    if (!session_machine(s) || !session_state(s, &t->plan, 1, NO_ROW))
         return false;
+    state_init(&s->state, 1);
     t->times = arena_new_array(s->arena, struct step_time, t->plan->step_count + 1);
     t->trainer.gradient = executor_load(s->diags, s->arena, &s->engine, t->plan);
     t->trainer.step = &t->step;

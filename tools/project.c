@@ -387,29 +387,36 @@ bool project_state(struct project *p, bool cursor)
 {
     if (!declare_trained(p) || !declare_cursor(p))
         return false;
-    if (!session_state(&p->s, p->plans, p->plan_count, cursor ? p->cursor : NO_ROW,
-                       (uint64_t)p->recipe->train.seed))
+    if (!session_state(&p->s, p->plans, p->plan_count, cursor ? p->cursor : NO_ROW))
         return false;
     p->step = (int64_t *)(void *)p->s.state.row[p->cursor];
     return true;
 }
 
-bool project_weights(struct project *p, const char *run, const char *which, char **path)
+char *project_checkpoint(struct diags *diags, struct arena *arena, const char *run,
+                         const char *which)
 {
     bool named = strcmp(which, "last") == 0 || strcmp(which, "best") == 0;
-    *path = named ? arena_printf(p->arena, "%s/%s.safetensors", run, which)
-                  : arena_strdup(p->arena, which);
-    if (named && access(*path, F_OK) != 0) {
-        diag_error(p->diags, FAULT_DATA, (struct span){0}, "%s has no %s checkpoint yet", run,
-                   which);
-        if (strcmp(which, "last") == 0)
-            diag_hint(p->diags, "it is saved every train.checkpoint_every updates, at the end, and "
-                                "when the training is stopped");
-        else
-            diag_hint(p->diags, "it is saved where held-out data is evaluated: every "
-                                "train.eval_every updates");
+    if (!named)
+        return arena_strdup(arena, which);
+    char *path = arena_printf(arena, "%s/%s.safetensors", run, which);
+    if (access(path, F_OK) == 0)
+        return path;
+    diag_error(diags, FAULT_DATA, (struct span){0}, "%s has no %s checkpoint yet", run, which);
+    if (strcmp(which, "last") == 0)
+        diag_hint(diags, "it is saved every train.checkpoint_every updates, at the end, and "
+                         "when the training is stopped");
+    else
+        diag_hint(diags, "it is saved where held-out data is evaluated: every "
+                         "train.eval_every updates");
+    return NULL;
+}
+
+bool project_weights(struct project *p, const char *run, const char *which, char **path)
+{
+    *path = project_checkpoint(p->diags, p->arena, run, which);
+    if (!*path)
         return false;
-    }
     struct tensor_file *file = tensor_file_open(p->diags, p->arena, *path);
     bool good = file && state_load(p->diags, &p->s.state, file, FILL_WEIGHTS);
     tensor_file_close(file);

@@ -81,10 +81,14 @@ void project_gradient_program(const struct project *p, struct gradient_program *
  * run in turns with it would need more than the key `memory` says. False after reporting. */
 bool project_fit(struct project *p, struct plan **plans, uint32_t count);
 
-/* After all plans are compiled: maps and initialises the state that they use, and with CURSOR the
- * row of the step. */
+/* After all plans are compiled: maps the state that they use, and with CURSOR the row of the step,
+ * all zero. */
 bool project_state(struct project *p, bool cursor);
-/* Fills it from a run's checkpoint: `last`, `best`, or a file. *PATH: which one. Weights that are
+/* The file of a run's checkpoint: WHICH is `last`, `best`, or a file itself. NULL after reporting
+ * that there is none of that name yet. */
+char *project_checkpoint(struct diags *diags, struct arena *arena, const char *run,
+                         const char *which);
+/* Fills the state from such a checkpoint. *PATH: which one. Weights that are
  * not finite are an error: they draw tokens and add up to bounds all the same, which mean nothing.
  */
 bool project_weights(struct project *p, const char *run, const char *which, char **path);

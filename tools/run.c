@@ -96,11 +96,13 @@ static bool compile(struct job *j, const char *program)
 static bool load_state(struct job *j)
 {
     struct session *s = &j->s;
-    if (!session_machine(s) || !session_state(s, &j->plan, 1, NO_ROW, j->seed))
+    if (!session_machine(s) || !session_state(s, &j->plan, 1, NO_ROW))
         return false;
     const char *path = option_text(j->line, "weights");
-    if (!path)
+    if (!path) {
+        state_init(&s->state, j->seed);
         return true;
+    }
     j->weights = tensor_file_open(s->diags, s->arena, path);
     return j->weights && state_load(s->diags, &s->state, j->weights, FILL_WEIGHTS);
 }

@@ -181,6 +181,7 @@ static const char *fuse_word(const struct project *p)
     return p->s.unfused ? "off" : "on";
 }
 
+/* How a run began. */
 static json_t *describe(struct project *p)
 {
     json_t *o = json_object();
@@ -191,8 +192,10 @@ static json_t *describe(struct project *p)
     }
     describe_start(p, o);
     json_object_set_new(o, "config", json_string("config.yaml"));
-    json_object_set_new(o, "data", json_string(dataset_description(p->data)));
-    json_object_set_new(o, "data_hash", json_string(data_hash(p)));
+    if (p->data) {
+        json_object_set_new(o, "data", json_string(dataset_description(p->data)));
+        json_object_set_new(o, "data_hash", json_string(data_hash(p)));
+    }
     json_object_set_new(o, "model_hash", json_string(model));
     json_object_set_new(o, "cpu", json_string(cpu_name(p->arena)));
     json_object_set_new(o, "isa", json_string(p->s.engine.isa));
@@ -228,9 +231,9 @@ static json_t *describe_again(struct project *p, const struct folder *folder)
     return o;
 }
 
-static bool write_json(struct project *p, struct folder *folder, bool exists)
+/* Takes JSON, NULL after an error that was reported. */
+static bool write_json(struct project *p, struct folder *folder, json_t *json)
 {
-    json_t *json = exists ? describe_again(p, folder) : describe(p);
     char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
     bool good =
         text && file_write_atomic(p->diags, folder_file(folder, "run.json"), text, strlen(text));
@@ -239,16 +242,31 @@ static bool write_json(struct project *p, struct folder *folder, bool exists)
     return good;
 }
 
+/* Takes JSON, as write_json does. */
+static bool write_files(struct project *p, struct folder *folder, json_t *json)
+{
+    char *config = config_yaml(p->arena, p->recipe, p->s.model, false);
+    return write_json(p, folder, json) &&
+           vocabulary_write(p->diags, p->vocabulary, folder_file(folder, "vocabulary.json")) &&
+           file_write_atomic(p->diags, folder_file(folder, "config.yaml"), config, strlen(config));
+}
+
 bool record_write(struct project *p, struct folder *folder, bool exists)
 {
     const struct train_recipe *t = &p->recipe->train;
     struct train_config c = {.steps = t->steps, .minutes = t->minutes};
     if (exists && train_is_over(&c, *p->step, folder->seconds))
         return true; /* nothing goes on */
-    char *config = config_yaml(p->arena, p->recipe, p->s.model, false);
-    return write_json(p, folder, exists && *p->step > 0) &&
-           vocabulary_write(p->diags, p->vocabulary, folder_file(folder, "vocabulary.json")) &&
-           file_write_atomic(p->diags, folder_file(folder, "config.yaml"), config, strlen(config));
+    return write_files(p, folder, exists && *p->step > 0 ? describe_again(p, folder) : describe(p));
+}
+
+bool record_import(struct project *p, struct folder *folder, json_t *origin)
+{
+    json_t *json = describe(p);
+    if (json)
+        json_object_set(json, "imported", origin);
+    json_decref(origin);
+    return write_files(p, folder, json);
 }
 
 /* --- comparing ---------------------------------------------------------------------------- */

@@ -4,12 +4,18 @@
 
 #include "tools/project.h"
 
+#include <jansson.h>
+
 /* Files and model of the recipe under names that hold from anywhere. */
 void record_pin(struct project *p);
 
 /* Writes config.yaml, run.json and vocabulary.json; of a run that EXISTS, run.json keeps how it
  * began, and gets a line for each time it went on. False after reporting. */
 bool record_write(struct project *p, struct folder *folder, bool exists);
+
+/* The same of a run that begins with weights from elsewhere and has no data: ORIGIN is what
+ * run.json says of them. config.yaml comes last: without it there is no run. */
+bool record_import(struct project *p, struct folder *folder, json_t *origin);
 
 /* Whether the run in FOLDER may be resumed as this project: same configuration but for keys that
  * change no step already done, same model, same data, same instruction set. False after reporting

@@ -220,8 +220,7 @@ uint32_t session_training(struct session *s, struct elaborate_request *request,
     return plans[1] ? 2 : 0;
 }
 
-bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also,
-                   uint64_t seed)
+bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also)
 {
     const struct state_table *table = &s->model->states;
     bool *used = arena_new_array(s->arena, bool, table->count + 1);
@@ -233,6 +232,5 @@ bool session_state(struct session *s, struct plan *const *plans, uint32_t count,
     if (!state_open(s->diags, s->arena, table, used, &s->state))
         return false;
     s->engine.state = &s->state;
-    state_init(&s->state, seed);
     return true;
 }

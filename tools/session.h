@@ -41,10 +41,9 @@ char *find_recipe(struct command_line *line, const char *name);
 bool session_machine(struct session *s);
 
 #define NO_ROW UINT32_MAX
-/* Maps the rows that the PLANS use, and row ALSO, and initialises them by SEED; false after
- * reporting. Close the state when done. */
-bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also,
-                   uint64_t seed);
+/* Maps the rows that the PLANS use, and row ALSO, all zero: state_init or state_load comes next.
+ * False after reporting. Close the state when done. */
+bool session_state(struct session *s, struct plan *const *plans, uint32_t count, uint32_t also);
 
 /* Compiles one program; REQUEST's dims are completed with those of the session. */
 struct plan *session_compile(struct session *s, struct elaborate_request *request,

@@ -3,7 +3,7 @@
 #include "runtime/data/bpe_file.h"
 #include "runtime/data/bpe_learn.h"
 #include "runtime/data/token_file.h"
-#include "tools/command.h"
+#include "tools/option_vocabulary.h"
 #include "tools/signals.h"
 
 #include <errno.h>
@@ -13,8 +13,7 @@
 #include <unistd.h>
 
 static const struct option_spec options[] = {
-    {"tokenizer", 't', OPTION_TEXT, "NAME", "gpt2:DIR, bert:DIR, bytes, or a run's vocabulary.json",
-     NULL},
+    OPTION_TOKENIZER,
     {"ids", 'i', OPTION_FLAG, NULL, "print the ids, one a line", NULL},
     {"count", 'c', OPTION_FLAG, NULL, "print how many they are, and nothing else", NULL},
     {"decode", 'd', OPTION_FLAG, NULL, "FILE is ids, as --ids or -o writes them: print the text",
@@ -67,37 +66,6 @@ static bool read_input(struct command_line *line, struct source *out)
 static bool open_text(struct command_line *line, const char *path, struct source *out)
 {
     return strcmp(path, "-") == 0 ? read_input(line, out) : source_open(line->diags, path, out);
-}
-
-/* --- the vocabulary ----------------------------------------------------------------------- */
-
-static bool ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-static const struct vocabulary *find_vocabulary(struct command_line *line)
-{
-    const char *name = option_text(line, "tokenizer"), *place = NULL;
-    enum tokenizer tokenizer;
-    if (!name) {
-        fault(line, "which tokenizer? --tokenizer says", "--tokenizer gpt2:DIR");
-        return NULL;
-    }
-    bool known = tokenizer_find(name, &tokenizer, &place);
-    if (!known && ends_in(name, ".json"))
-        return vocabulary_read(line->diags, line->arena, name);
-    if (known && tokenizer == TOKENIZER_BYTES)
-        return vocabulary_from_texts(line->arena, tokenizer, NULL, 0);
-    if (known && place && *place)
-        return vocabulary_open(line->diags, line->arena, tokenizer, place);
-    fault(line,
-          arena_printf(line->arena,
-                       known ? "`%s` alone says nothing of its symbols" : "no tokenizer is `%s`",
-                       name),
-          "--tokenizer gpt2:DIR, bert:DIR, bytes, or a run's vocabulary.json");
-    return NULL;
 }
 
 /* --- writing ------------------------------------------------------------------------------ */
@@ -200,7 +168,7 @@ static int run(struct command_line *line)
         return learn(line);
     if (line->positional_count > 1)
         return fault(line, "only --learn takes several files", "sedge tokens --help");
-    const struct vocabulary *v = find_vocabulary(line);
+    const struct vocabulary *v = option_vocabulary(line);
     struct source source;
     if (!v || !open_text(line, line->positional[0], &source))
         return diags_exit_code(line->diags);

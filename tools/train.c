@@ -205,6 +205,8 @@ static bool open_folder(struct job *j, const char *path)
     bool begun = exists && folder_has(&there, "last.safetensors");
     if (from && !begun && !start_from(j, from))
         return false;
+    if (!from && !begun)
+        state_init(&p->s.state, (uint64_t)p->recipe->train.seed);
     if (!folder_open(&j->folder, p->diags, p->arena, path, p->recipe->train.keep))
         return false;
     if (exists && !record_matches(p, &j->folder))

@@ -30,6 +30,9 @@ struct tensor_file {
 /* NULL after reporting FAULT_DATA. BOOL and U8 are read as DT_BOOL (a value above 1 is an error),
  * F16 and BF16 are refused with a hint. Everything but the mapping lives in ARENA. */
 struct tensor_file *tensor_file_open(struct diags *diags, struct arena *arena, const char *path);
+/* The same, but F16 and BF16 become DT_F32, in ARENA. */
+struct tensor_file *tensor_file_open_wide(struct diags *diags, struct arena *arena,
+                                          const char *path);
 void tensor_file_close(struct tensor_file *file); /* NULL is allowed */
 const struct tensor *tensor_file_get(const struct tensor_file *file, const char *name);
 const char *tensor_file_meta(const struct tensor_file *file, const char *key);

@@ -3,6 +3,7 @@
 #include "graph/base/safetensors.h"
 
 #include "graph/base/check.h"
+#include "graph/base/half.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -26,6 +27,15 @@ struct reader {
     const uint8_t *data; /* first byte after the header */
     int64_t data_size;
     struct range *ranges; /* one for each entry */
+    bool wide;            /* half precision is read as single */
+};
+
+/* How numbers lie in the file, and as what they are read. */
+struct kind {
+    const char *name;
+    enum dtype dtype;
+    size_t size;              /* bytes of one in the file */
+    float (*widen)(uint16_t); /* or NULL: as they are */
 };
 
 /* The bytes of one entry, counted from the start of the data. */
@@ -125,26 +135,28 @@ static bool read_metadata(struct reader *r, json_t *object)
     return true;
 }
 
-static bool read_dtype(struct reader *r, const char *name, json_t *value, enum dtype *out)
+static const struct kind *read_dtype(struct reader *r, const char *name, json_t *value)
 {
-    static const struct {
-        const char *name;
-        enum dtype dtype;
-    } known[] = {{"F32", DT_F32}, {"F64", DT_F64},   {"I32", DT_I32},
-                 {"I64", DT_I64}, {"BOOL", DT_BOOL}, {"U8", DT_BOOL}};
+    static const struct kind known[] = {
+        {"F32", DT_F32, 4, NULL},          {"F64", DT_F64, 8, NULL},
+        {"I32", DT_I32, 4, NULL},          {"I64", DT_I64, 8, NULL},
+        {"BOOL", DT_BOOL, 1, NULL},        {"U8", DT_BOOL, 1, NULL},
+        {"F16", DT_F32, 2, half_to_float}, {"BF16", DT_F32, 2, bfloat_to_float}};
     const char *text = json_string_value(value);
-    if (text == NULL)
-        return fail(r, "tensor `%s`: dtype is missing or not a string", name);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strcmp(text, known[i].name) == 0) {
-            *out = known[i].dtype;
-            return true;
-        }
+    const struct kind *kind = NULL;
+    for (size_t i = 0; text && i < sizeof known / sizeof *known; i++)
+        if (strcmp(text, known[i].name) == 0)
+            kind = &known[i];
+    if (kind && (!kind->widen || r->wide))
+        return kind;
+    if (!text) {
+        fail(r, "tensor `%s`: dtype is missing or not a string", name);
+        return NULL;
     }
     fail(r, "tensor `%s`: dtype %s is not supported", name, text);
-    if (strcmp(text, "F16") == 0 || strcmp(text, "BF16") == 0)
+    if (kind)
         diag_hint(r->diags, "sedge computes in f32: convert the file to F32");
-    return false;
+    return NULL;
 }
 
 /* The size of the tensor is checked with its zero axes counted as 1, so that no product of some of
@@ -183,12 +195,29 @@ static bool read_range(struct reader *r, const char *name, json_t *value, struct
     return true;
 }
 
+static void widen(struct reader *r, struct tensor *t, const struct kind *kind, const uint8_t *bytes)
+{
+    int64_t count = tensor_size(t);
+    float *to = arena_new_array(r->arena, float, (size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, bytes + 2 * i, sizeof half);
+        to[i] = kind->widen(half);
+    }
+    t->data = to;
+}
+
 /* Points the tensor at its bytes, or at a copy where they are not aligned to their type: the format
  * promises no alignment. */
-static bool place_data(struct reader *r, const char *name, struct tensor *t, int64_t begin)
+static bool place_data(struct reader *r, const char *name, struct tensor *t,
+                       const struct kind *kind, int64_t begin)
 {
     const uint8_t *bytes = r->data + begin;
     size_t size = (size_t)tensor_size(t) * dtype_size(t->dtype);
+    if (kind->widen) {
+        widen(r, t, kind, bytes);
+        return true;
+    }
     if (t->dtype == DT_BOOL) {
         for (size_t i = 0; i < size; i++)
             if (bytes[i] > 1)
@@ -211,16 +240,19 @@ static bool read_entry(struct reader *r, const char *key, json_t *value)
     entry->name = arena_strdup(r->arena, key);
     if (!json_is_object(value))
         return fail(r, "tensor `%s`: is not described by an object", key);
-    if (!read_dtype(r, entry->name, json_object_get(value, "dtype"), &entry->tensor.dtype) ||
-        !read_shape(r, entry->name, json_object_get(value, "shape"), &entry->tensor) ||
+    const struct kind *kind = read_dtype(r, entry->name, json_object_get(value, "dtype"));
+    if (!kind)
+        return false;
+    entry->tensor.dtype = kind->dtype;
+    if (!read_shape(r, entry->name, json_object_get(value, "shape"), &entry->tensor) ||
         !read_range(r, entry->name, json_object_get(value, "data_offsets"), range))
         return false;
-    int64_t size = tensor_size(&entry->tensor) * (int64_t)dtype_size(entry->tensor.dtype);
+    int64_t size = tensor_size(&entry->tensor) * (int64_t)kind->size;
     if (range->end - range->begin != size)
         return fail(r, "tensor `%s`: has %lld bytes, but its shape and dtype need %lld", key,
                     (long long)(range->end - range->begin), (long long)size);
     r->file->count++;
-    return place_data(r, entry->name, &entry->tensor, range->begin);
+    return place_data(r, entry->name, &entry->tensor, kind, range->begin);
 }
 
 static int compare_ranges(const void *left, const void *right)
@@ -268,10 +300,11 @@ static bool read_header(struct reader *r, json_t *root)
     return check_cover(r);
 }
 
-struct tensor_file *tensor_file_open(struct diags *diags, struct arena *arena, const char *path)
+static struct tensor_file *open_file(struct diags *diags, struct arena *arena, const char *path,
+                                     bool wide)
 {
     struct tensor_file *file = arena_alloc(arena, sizeof *file);
-    struct reader r = {.diags = diags, .arena = arena, .file = file};
+    struct reader r = {.diags = diags, .arena = arena, .file = file, .wide = wide};
     file->path = arena_strdup(arena, path);
     if (!map_file(&r))
         return NULL;
@@ -283,6 +316,17 @@ struct tensor_file *tensor_file_open(struct diags *diags, struct arena *arena, c
         return NULL;
     }
     return file;
+}
+
+struct tensor_file *tensor_file_open(struct diags *diags, struct arena *arena, const char *path)
+{
+    return open_file(diags, arena, path, false);
+}
+
+struct tensor_file *tensor_file_open_wide(struct diags *diags, struct arena *arena,
+                                          const char *path)
+{
+    return open_file(diags, arena, path, true);
 }
 
 void tensor_file_close(struct tensor_file *file)
