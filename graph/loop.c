@@ -331,6 +331,30 @@ static bool read_with(const struct loop_reader *r, const struct yaml *map, struc
     return true;
 }
 
+/* {put: output, at: place, axis: 1} */
+static bool read_put(const struct loop_reader *r, const struct yaml *map, struct loop_target *t)
+{
+    static const char *const keys[] = {"put", "at", "axis", NULL};
+    const struct loop_carry *c = &r->loop->carry[t->carry];
+    const struct yaml *put = yaml_get(map, "put"), *at = yaml_get(map, "at"),
+                      *axis = yaml_get(map, "axis");
+    struct number n = {.kind = NUMBER_INT, .i = 1};
+    if (!yaml_closed(r->model->diags, map, keys, "what is set"))
+        return false;
+    if (!put || !at)
+        return loop_error(r, map->span, "write %s as {put: output, at: grid.index}",
+                          "an output that becomes one place of a carry");
+    if (!yaml_expect(r->model->diags, put, YAML_SCALAR, "put") ||
+        !(t->at = read_expression(r, at, false)) || (axis && !model_number(r->model, axis, &n)))
+        return false;
+    if (n.kind != NUMBER_INT || n.i < 1 || n.i >= (int64_t)c->rank)
+        return loop_error(r, axis ? axis->span : map->span,
+                          "`%s` has no such axis behind that of the batch", c->name);
+    t->output = put->text;
+    t->axis = (uint32_t)n.i;
+    return true;
+}
+
 static bool read_set(const struct loop_reader *r, const struct yaml *map, struct loop_call *call)
 {
     if (!map)
@@ -344,9 +368,11 @@ static bool read_set(const struct loop_reader *r, const struct yaml *map, struct
         if (!carry)
             return loop_error(r, map->keys[i]->span, "`%s` is no carry of this loop",
                               map->keys[i]->text);
-        if (!yaml_expect(r->model->diags, map->items[i], YAML_SCALAR, "set"))
+        const struct yaml *from = map->items[i];
+        *t = (struct loop_target){.carry = carry - 1, .output = from->text, .span = from->span};
+        if (from->kind == YAML_MAP ? !read_put(r, from, t)
+                                   : !yaml_expect(r->model->diags, from, YAML_SCALAR, "set"))
             return false;
-        *t = (struct loop_target){carry - 1, map->items[i]->text, map->items[i]->span};
     }
     return true;
 }
@@ -439,6 +465,25 @@ uint32_t loop_needs(struct arena *arena, const struct loop *loop, struct loop_ne
         find_inputs(arena, loop, &(*out)[i]);
     }
     return count;
+}
+
+bool loop_puts(const struct loop *loop, const char *name)
+{
+    for (uint32_t i = 0; i < loop->body_count; i++)
+        for (uint32_t k = 0; k < loop->body[i].set_count; k++) {
+            const struct loop_target *t = &loop->body[i].set[k];
+            if (t->at && strcmp(loop->carry[t->carry].name, name) == 0)
+                return true;
+        }
+    return false;
+}
+
+bool loop_no_grid(struct diags *diags, const struct loop *loop, const char *hint)
+{
+    diag_error(diags, FAULT_CONFIG, loop->span, "the sampler `%s` goes from %s: it has no grid",
+               loop->name, loop_puts(loop, "x") ? "symbol to symbol" : "event to event");
+    diag_hint(diags, "%s", hint);
+    return false;
 }
 
 char *loop_names(const struct model *model)

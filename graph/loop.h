@@ -42,9 +42,14 @@ struct loop_source {
     const struct expr *expr;
     struct span span;
 };
+/* `set: {carry: output}`, or `set: {carry: {put: output, at: place, axis: 1}}`: then the output,
+ * which lacks the axis, becomes that place of it, as by the op `put`; nothing does where there is
+ * no such place. */
 struct loop_target {
     uint32_t carry;
     const char *output;
+    const struct expr *at; /* NULL: the output is the carry */
+    uint32_t axis;         /* with AT: not the first */
     struct span span;
 };
 struct loop_call {
@@ -86,6 +91,10 @@ struct loop {
 
 /* NULL after reporting. */
 struct loop *loop_read(const struct model *model, const char *name);
+/* Whether the carry NAME is made place by place, by a call that puts one. */
+bool loop_puts(const struct loop *loop, const char *name);
+/* Reports that a sampler has no grid of times, with what to do; returns false. */
+bool loop_no_grid(struct diags *diags, const struct loop *loop, const char *hint);
 /* "tweedie, euler", in the model's arena: for messages. */
 char *loop_names(const struct model *model);
 

@@ -23,6 +23,8 @@ extern const struct op op_sum, op_mean, op_sum_to, op_broadcast_to, op_logsumexp
 /* layout.c: views, cuts and joins; rows.c: rows picked by index */
 extern const struct op op_reshape, op_expand, op_later, op_split, op_concat, op_slice, op_nonzero,
     op_gather, op_scatter_add, op_replace, op_row_owner;
+/* index.c: numbers of positions, and one of them taken or put */
+extern const struct op op_positions, op_take, op_put;
 /* linear.c */
 extern const struct op op_linear, op_linear_weight_grad;
 /* linear_then.c */
@@ -41,6 +43,8 @@ extern const struct op op_softmax, op_softmax_backward, op_log_softmax, op_log_s
     op_cross_entropy, op_cross_entropy_backward;
 /* attention.c */
 extern const struct op op_attention, op_attention_backward, op_rope;
+/* attention_cached.c: one query against a cache */
+extern const struct op op_attention_cached;
 /* attention_packed.c */
 extern const struct op op_attention_packed, op_attention_packed_backward;
 /* modulate.c */

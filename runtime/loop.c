@@ -71,13 +71,19 @@ static struct loaded *find_program(const struct opening *o, const char *name)
     return NULL;
 }
 
-static bool same_shape(const struct opening *o, const struct loop_carry *c, const struct type *t)
+/* WITHOUT: an axis of the carry that T lacks; 0: none. */
+static bool same_shape(const struct opening *o, const struct loop_carry *c, const struct type *t,
+                       uint32_t without)
 {
-    if (t->dtype != c->dtype || t->rank != c->rank)
+    uint32_t k = 0;
+    if (t->dtype != c->dtype || t->rank != c->rank - (without != 0))
         return false;
-    for (uint32_t i = 0; i < t->rank; i++)
-        if (t->dim[i].size != (c->dim[i] < 0 ? o->looper->batch : c->dim[i]))
+    for (uint32_t i = 0; i < c->rank; i++) {
+        if (without && i == without)
+            continue;
+        if (t->dim[k++].size != (c->dim[i] < 0 ? o->looper->batch : c->dim[i]))
             return false;
+    }
     return true;
 }
 
@@ -101,7 +107,7 @@ static bool open_input(const struct opening *o, const struct loop_call *call,
         in->carry = s->carry;
         in->expr = s->expr;
         if (s->carry)
-            return same_shape(o, &o->looper->loop->carry[s->carry - 1], type) ||
+            return same_shape(o, &o->looper->loop->carry[s->carry - 1], type, 0) ||
                    type_fault(o, s->span, "what is carried does not fit: input", name, type);
         if (type->dtype != DT_F64 && type->dtype != DT_F32)
             return type_fault(o, s->span, "an expression is a real number, but input", name, type);
@@ -147,7 +153,7 @@ static bool open_call(const struct opening *o, const struct loop_call *call, str
             return false;
         }
         const struct type *type = &plan->tensors[s->outputs[k]].type;
-        if (!same_shape(o, &o->looper->loop->carry[t->carry], type))
+        if (!same_shape(o, &o->looper->loop->carry[t->carry], type, t->axis))
             return type_fault(o, t->span, "it does not fit what is carried:", t->output, type);
     }
     return true;
@@ -160,7 +166,7 @@ static bool open_start(const struct opening *o, uint32_t carry, struct call_stat
     struct loop_call *call = arena_alloc(o->arena, sizeof *call);
     struct loop_target *set = arena_alloc(o->arena, sizeof *set);
     *call = (struct loop_call){.program = c->program, .set = set, .set_count = 1, .span = c->span};
-    *set = (struct loop_target){carry, c->name, c->span};
+    *set = (struct loop_target){.carry = carry, .output = c->name, .span = c->span};
     const struct plan *plan = executor_plan(find_program(o, c->program));
     if (plan_input(plan, "t")) {
         struct expr *now = arena_alloc(o->arena, sizeof *now);
@@ -331,6 +337,26 @@ static void start_allowed(struct looper *l, const struct loop_request *q)
     }
 }
 
+/* The output T becomes the carry of TARGET, or one place of it. */
+static void set_carry(struct looper *l, const struct moment *m, const struct loop_target *target,
+                      const struct tensor *t)
+{
+    const struct loop_carry *c = &l->loop->carry[target->carry];
+    unsigned char *to = l->carry[target->carry].data;
+    const unsigned char *from = t->data;
+    size_t bytes = dtype_size(t->dtype);
+    if (!target->at) {
+        memcpy(to, from, (size_t)tensor_size(t) * bytes);
+        return;
+    }
+    double at = number_real(evaluate(m, target->at));
+    int64_t outer = tensor_lead(t, target->axis), places = c->dim[target->axis];
+    for (uint32_t i = target->axis; i < t->rank; i++)
+        bytes *= (size_t)t->dim[i];
+    for (int64_t i = 0; at >= 0 && at < (double)places && i < outer; i++)
+        memcpy(to + (size_t)(i * places + (int64_t)at) * bytes, from + (size_t)i * bytes, bytes);
+}
+
 static void call_program(struct looper *l, struct call_state *s, const struct loop_request *q,
                          const struct moment *m, uint32_t iteration)
 {
@@ -354,8 +380,7 @@ static void call_program(struct looper *l, struct call_state *s, const struct lo
     executor_run(s->loaded, &run, &step);
     for (uint32_t k = 0; k < s->call->set_count; k++) {
         struct tensor t = executor_output(s->loaded, s->outputs[k]);
-        memcpy(l->carry[s->call->set[k].carry].data, t.data,
-               (size_t)tensor_size(&t) * dtype_size(t.dtype));
+        set_carry(l, m, &s->call->set[k], &t);
         hold_known(l, q, s->call->set[k].carry);
     }
     l->done++;
@@ -394,8 +419,9 @@ bool loop_run(struct looper *looper, const struct loop_request *request)
     bool own = !request->steps || (loop->times && !request->time);
     int64_t steps = own ? loop->steps : request->steps;
     int64_t turns = loop->grid ? steps : loop->max;
-    if (loop->grid && loop->max && loop->max < turns)
-        turns = loop->max;
+    int64_t most = loop->grid ? loop->max : request->turns;
+    if (most && most < turns)
+        turns = most;
     struct moment m = {.looper = l, .steps = turns, .now = loop->from, .next = loop->from};
     l->done = l->lawless = 0;
     l->cut = false;

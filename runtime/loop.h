@@ -46,6 +46,7 @@ struct loop_request {
     uint32_t sequence; /* global index of the first */
     struct random_key key;
     int64_t steps; /* of the grid; 0: as the loop says */
+    int64_t turns; /* of a loop without a grid, at most; 0: as the loop says */
     const double
         *time; /* STEPS + 1 times, as of loop_grid; NULL: as the loop says, without `limit` */
     const struct loop_overlay *overlay; /* NULL: none */

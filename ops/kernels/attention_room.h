@@ -74,4 +74,19 @@ static inline int64_t attention_room_bytes(struct attention_room room, int64_t t
                 (turned ? attention_angles(queries, d) : 0));
 }
 
+/* Of attention to a cache, for TASKS such pairs: the scores of one query, up to LENGTH cached and
+ * its own. */
+static inline int64_t attention_cached_scores(int64_t length)
+{
+    return attention_up(length + 1, 16);
+}
+static inline int64_t attention_cached_slots(int64_t tasks)
+{
+    return tasks < ATTENTION_SLOTS ? tasks : ATTENTION_SLOTS;
+}
+static inline int64_t attention_cached_bytes(int64_t tasks, int64_t length)
+{
+    return 4 * attention_cached_slots(tasks) * attention_cached_scores(length);
+}
+
 #endif

@@ -23,6 +23,8 @@ enum { SLICE_AXIS, SLICE_FROM, SLICE_SIZE };
 enum { GATHER_AXES };
 enum { SCATTER_ROWS };
 enum { OWNER_OF };
+enum { POSITIONS_SIZE, POSITIONS_MOST };
+enum { INDEX_AXIS }; /* take, put */
 
 /* transformer */
 enum { LINEAR_OUT, LINEAR_BIAS, LINEAR_LAYOUT, LINEAR_INIT, LINEAR_STD };

@@ -37,22 +37,31 @@
     "    in: {x: [f32, batch], flag: [bool, batch]}\n"                                             \
     "    nodes: {y: {where: [flag, x, 0]}}\n"                                                      \
     "    out: {x: y}\n"                                                                            \
+    "  place:\n"                                                                                   \
+    "    in: {kept: [f64, batch, 2, 3], at: [f64]}\n"                                              \
+    "    nodes:\n"                                                                                 \
+    "      sum: {sum: kept, axis: 2}\n"                                                            \
+    "      y: {add: [{mul: [sum, 0]}, {add: [at, 1]}]}\n"                                          \
+    "      all: {sum: {sum: kept, axis: 2}, axis: 1}\n"                                            \
+    "    out: {y: y, all: all}\n"                                                                  \
     "loops:\n"                                                                                     \
     "  go:\n"
 
-static const char *const programs[] = {"log", "count", "first", "wide", "narrow"};
+static const char *const programs[] = {"log", "count", "first", "wide", "narrow", "place"};
+
+#define PLACES (sizeof programs / sizeof *programs)
 
 struct bench {
     struct rig rig;
     struct loop *loop;
-    struct loop_program programs[5];
+    struct loop_program programs[PLACES];
     struct looper *looper; /* NULL: refused */
 };
 
 static void bench_open(struct bench *b, const char *body)
 {
     char text[4096];
-    struct plan *plans[5];
+    struct plan *plans[PLACES];
     *b = (struct bench){0};
     cr_assert(strlen(PROGRAMS) + strlen(body) < sizeof text);
     strcpy(text, PROGRAMS);
@@ -60,14 +69,14 @@ static void bench_open(struct bench *b, const char *body)
     rig_model_text(&b->rig, text);
     b->loop = loop_read(b->rig.model, "go");
     cr_assert_not_null(b->loop, "%s", diags_render(b->rig.diags, false));
-    for (int i = 0; i < 5; i++) {
+    for (size_t i = 0; i < PLACES; i++) {
         struct rig_program p = {programs[i], i == 1 ? 0 : BATCH, NULL, NULL};
         plans[i] = rig_compile(&b->rig, &p, NULL);
     }
     rig_state(&b->rig, &b->rig.model->states, 1);
-    for (int i = 0; i < 5; i++)
+    for (size_t i = 0; i < PLACES; i++)
         b->programs[i] = (struct loop_program){programs[i], rig_load(&b->rig, plans[i])};
-    b->looper = loop_open(b->rig.diags, b->rig.arena, b->loop, b->programs, 5,
+    b->looper = loop_open(b->rig.diags, b->rig.arena, b->loop, b->programs, PLACES,
                           (const char *const[]){"flag"}, 1, BATCH);
 }
 
@@ -87,6 +96,41 @@ static const double *run(struct bench *b, int64_t steps, const char *carry)
     cr_assert(loop_run(b->looper, &q));
     rig_quiet(&b->rig);
     return loop_carry_data(b->looper, carry);
+}
+
+/* --- places -------------------------------------------------------------------------------- */
+
+/* An output that becomes one place of a carry: the others stay, rows beyond the run's count too,
+ * and a place that there is not is left alone. The program sees what was put before. */
+Test(loop, places_are_put)
+{
+    struct bench b;
+    bench_open(&b, "    carry: {kept: {f64: [batch, 2, 3]}, all: {f64: [batch, 4]}}\n"
+                   "    max: 4\n"
+                   "    body:\n"
+                   "      - {call: place, with: {kept: kept, at: grid.index}, set: {kept: {put: y, "
+                   "at: grid.index + 1, axis: 2}, all: {put: all, at: grid.index}}}\n");
+    const double *kept = run(&b, 0, "kept"), *all = loop_carry_data(b.looper, "all");
+    for (int i = 0; i < BATCH * 6; i++)
+        cr_assert_eq(kept[i], i < 3 * 6 ? i % 3 : 0, "%d: %g", i, kept[i]);
+    static const double sums[] = {0, 2, 6, 6};
+    for (int i = 0; i < BATCH * 4; i++)
+        cr_assert_eq(all[i], i < 3 * 4 ? sums[i % 4] : 0, "%d: %g", i, all[i]);
+    bench_close(&b);
+}
+
+/* What is put has the shape of the carry but for the axis. */
+Test(loop, what_is_put_fits)
+{
+    struct bench b;
+    bench_open(&b, "    carry: {kept: {f64: [batch, 2, 3]}}\n"
+                   "    max: 1\n"
+                   "    body:\n"
+                   "      - {call: place, with: {kept: kept, at: grid.index}, set: {kept: {put: y, "
+                   "at: 0, axis: 1}}}\n");
+    cr_assert_null(b.looper);
+    rig_expect(&b.rig, "it does not fit what is carried: `y` is f64 [4, 2] in the program");
+    bench_close(&b);
 }
 
 /* --- grids -------------------------------------------------------------------------------- */
@@ -349,6 +393,13 @@ Test(loop, a_field_is_the_same_in_each_call)
     "    in: {x: [token, batch, length]}\n"                                                        \
     "    nodes: {y: {where: [{less: [0, 1]}, x, x]}}\n"                                            \
     "    out: {x: y}\n"                                                                            \
+    "  place:\n"                                                                                   \
+    "    in: {kept: [f64, batch, 2, 3], at: [f64]}\n"                                              \
+    "    nodes:\n"                                                                                 \
+    "      sum: {sum: kept, axis: 2}\n"                                                            \
+    "      y: {add: [{mul: [sum, 0]}, {add: [at, 1]}]}\n"                                          \
+    "      all: {sum: {sum: kept, axis: 2}, axis: 1}\n"                                            \
+    "    out: {y: y, all: all}\n"                                                                  \
     "loops:\n"                                                                                     \
     "  go:\n"                                                                                      \
     "    carry: {x: {token: [batch, length], start: 2}}\n"                                         \

@@ -15,7 +15,8 @@
     X(reverse, isa) X(bound, isa) X(optimizer, isa) X(ancestral, isa) X(event, isa)                \
     X(corrector, isa) X(reveal, isa) X(restrict, isa) X(draw, isa)                                 \
     X(head, isa) X(head_score, isa) X(enumerated, isa) X(perturb_exact, isa)                       \
-    X(projection, isa) X(head_loss, isa) X(head_draw, isa)
+    X(projection, isa) X(head_loss, isa) X(head_draw, isa) X(index, isa)                           \
+    X(attention_cached, isa)
 /* clang-format on */
 
 #if defined(__x86_64__)
