@@ -486,6 +486,13 @@ bool loop_no_grid(struct diags *diags, const struct loop *loop, const char *hint
     return false;
 }
 
+const char *loop_default(const struct model *model)
+{
+    if (section_find(&model->loops, "tweedie"))
+        return "tweedie";
+    return model->loops.count ? model->loops.items[0].name : NULL;
+}
+
 char *loop_names(const struct model *model)
 {
     char *text = arena_strdup(model->arena, model->loops.count ? "" : "none");

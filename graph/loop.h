@@ -95,6 +95,8 @@ struct loop *loop_read(const struct model *model, const char *name);
 bool loop_puts(const struct loop *loop, const char *name);
 /* Reports that a sampler has no grid of times, with what to do; returns false. */
 bool loop_no_grid(struct diags *diags, const struct loop *loop, const char *hint);
+/* The sampler of a model where none is named: `tweedie`, or the first loop; NULL: it has none. */
+const char *loop_default(const struct model *model);
 /* "tweedie, euler", in the model's arena: for messages. */
 char *loop_names(const struct model *model);
 

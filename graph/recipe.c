@@ -107,8 +107,8 @@ const struct recipe_key recipe_keys[] = {
      NULL, AT(eval.label)},
     {"sample.count", KEY_INT, "4", 1, 1e9, "sequences", NULL, AT(sample.count)},
     {"sample.batch", KEY_INT, "4", 1, 1e6, "sequences at once", NULL, AT(sample.batch)},
-    {"sample.sampler", KEY_TEXT, "tweedie", 0, 0, "loop of the model that samples", NULL,
-     AT(sample.sampler)},
+    {"sample.sampler", KEY_TEXT, NULL, 0, 0,
+     "loop of the model that samples (default: tweedie, or its first)", NULL, AT(sample.sampler)},
     {"sample.steps", KEY_INT, "0", 0, 1e7, "steps of the time grid; 0: as the loop says", NULL,
      AT(sample.steps)},
     {"sample.seed", KEY_INT, "1", 0, MANY, "of the draws", NULL, AT(sample.seed)},
@@ -136,6 +136,13 @@ const struct recipe_key *recipe_key_find(const char *name)
         if (strcmp(recipe_keys[i].name, name) == 0)
             return &recipe_keys[i];
     return NULL;
+}
+
+bool recipe_typed(const struct recipe *recipe, const char *name)
+{
+    const struct recipe_key *key = recipe_key_find(name);
+    BUG_ON(!key);
+    return recipe->sources[key - recipe_keys].layer == LAYER_COMMAND;
 }
 
 const char *recipe_key_nearest(const char *name)

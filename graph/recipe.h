@@ -70,7 +70,7 @@ struct eval_recipe {
 };
 struct sample_recipe {
     int64_t count, batch;
-    const char *sampler;
+    const char *sampler; /* NULL: the default of the model */
     int64_t steps, seed;
     struct texts grid; /* none: as the loop says */
     int64_t length, context, block;
@@ -125,6 +125,9 @@ void recipe_set_param(struct recipe *recipe, struct arena *arena, const char *ke
 /* The key `memory`, also where there is no recipe; false after reporting. */
 bool recipe_memory(struct diags *diags, struct arena *arena, const struct yaml *value,
                    int64_t *out);
+
+/* Whether the key NAME was said in the command line. */
+bool recipe_typed(const struct recipe *recipe, const char *name);
 
 const struct recipe_key *recipe_key_find(const char *name);
 const char *recipe_key_nearest(const char *name);

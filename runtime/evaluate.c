@@ -209,10 +209,32 @@ static bool integrate_counts(struct evaluation *e, int64_t first, int64_t count,
     return true;
 }
 
+/* Both replicates are what came to the first: there is no noise. */
+static void repeat_first(struct evaluation *e, int64_t first, int64_t count)
+{
+    memcpy(e->integral[1] + first, e->integral[0] + first, (size_t)count * sizeof *e->integral[1]);
+}
+
+/* --- exactly ------------------------------------------------------------------------------ */
+
+static bool evaluate_exactly(struct evaluation *e, int64_t first, int64_t count)
+{
+    if (stopped(e))
+        return false;
+    for (int64_t i = 0; i < count * e->config->length; i++)
+        e->scored[i] = !e->fixed[i];
+    fill(e->scale, count, 1);
+    add_nats(e, e->plans->exact, count, first, 0, 1, e->integral[0]);
+    repeat_first(e, first, count);
+    return true;
+}
+
 /* False when it was stopped. */
 static bool evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
 {
     read_batch(e, first, count);
+    if (e->plans->exact)
+        return evaluate_exactly(e, first, count);
     for (int r = 0; r < REPLICATES; r++)
         if (!(e->estimator->counts ? integrate_counts(e, first, count, r)
                                    : integrate_times(e, first, count, r)))
@@ -245,8 +267,7 @@ static bool evaluate_ordered(struct evaluation *e, const int32_t *order, int64_t
         for (int64_t i = 0; i < count; i++)
             e->hidden[i * length + order[k]] = false;
     }
-    for (int64_t i = 0; i < count; i++)
-        e->integral[1][first + i] = e->integral[0][first + i];
+    repeat_first(e, first, count);
     return true;
 }
 
@@ -369,7 +390,7 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     mark_given(c, 0, e->fixed);
     for (int64_t i = 0; i < c->length; i++)
         e->free -= e->fixed[i];
-    BUG_ON(e->free < 1);
+    BUG_ON(e->free < 1 || (e->plans->exact && !e->fixed[0]));
     for (int r = 0; r < REPLICATES; r++) {
         e->integral[r] = arena_new_array(arena, double, c->sequences);
         e->reconstruction[r] = arena_new_array(arena, double, c->sequences);
@@ -382,7 +403,8 @@ static bool finish(struct evaluation *e, struct arena *arena, int64_t calls, str
     out->calls = calls;
     if (isfinite(out->nats))
         return true;
-    diag_error(e->diags, FAULT_RUN, (struct span){0}, "the bound is not finite (%s)",
+    diag_error(e->diags, FAULT_RUN, (struct span){0}, "the %s is not finite (%s)",
+               e->plans->exact ? "likelihood" : "bound",
                isnan(out->nats) ? "not a number" : "infinite");
     diag_hint(e->diags, "the weights may hold values that are not finite, or a symbol that the "
                         "model gives no probability");
@@ -400,6 +422,8 @@ bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound
         if (!evaluate_batch(&e, at, left < config->batch ? left : config->batch))
             return false;
     }
+    if (plans->exact)
+        return finish(&e, arena, 1, out);
     int64_t draws = e.estimator->published ? 1 : config->times;
     bool whole = !e.estimator->counts && !e.estimator->published;
     return finish(&e, arena, REPLICATES * (draws + whole), out);

@@ -26,6 +26,9 @@ struct bound_plans {
     /* Inputs x0, hidden, scored, sigma: the network sees masks where HIDDEN; nats are minus the
      * log-probabilities of the tokens where SCORED. For estimators that count, and orders. */
     struct loaded *conditional;
+    /* Instead of all these, of an autoregressive model: inputs x0 and scored; nats are minus the
+     * log-probabilities of the tokens where SCORED, each given all before it. */
+    struct loaded *exact;
 };
 
 struct bound_config {
@@ -91,7 +94,9 @@ struct bound_source {
                         double *nats);
 };
 
-/* False after reporting (a value that is not finite), or when it was stopped. */
+/* False after reporting (a value that is not finite), or when it was stopped. With an EXACT plan it
+ * is the likelihood itself, by one network call: NATS is the only term, and there is no noise in
+ * it. The first position must then be given, as nothing says how likely it is. */
 bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,
                     const struct bound_config *config, const struct bound_source *source,
                     struct bound *out);

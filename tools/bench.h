@@ -75,6 +75,8 @@ struct profile {
 };
 /* Both by op and by the slowest steps of the plans, with the lines of YAML they come from. */
 void work_print(const struct profile *p, const struct machine *m);
+/* Bytes that the steps read and write in a turn, by their ops. */
+double work_bytes(const struct profile *profile);
 /* The lists "ops" and "slowest". */
 void work_json(const struct profile *p, const struct machine *m, json_t *into);
 

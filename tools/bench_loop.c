@@ -47,20 +47,14 @@ static bool read_loop(struct job *j, struct command_line *line)
     const char *name = option_text(line, "sampler");
     int64_t steps;
     if (!name)
-        name = section_find(&m->loops, "tweedie") || !m->loops.count ? "tweedie"
-                                                                     : m->loops.items[0].name;
+        name = loop_default(m) ? loop_default(m) : "tweedie";
     j->loop = read_steps(j, line, &steps) ? loop_read(m, name) : NULL;
     if (!j->loop)
         return false;
     if (j->loop->grid)
         return loop_grid(m, j->loop, steps, &j->grid);
     j->grid.steps = j->loop->max;
-    if (!steps)
-        return true;
-    diag_error(j->s.diags, FAULT_CONFIG, j->loop->span,
-               "the sampler `%s` goes from event to event: it has no grid", name);
-    diag_hint(j->s.diags, "leave --steps out");
-    return false;
+    return !steps || loop_no_grid(j->s.diags, j->loop, "leave --steps out");
 }
 
 /* What is sampled: the carry x [batch, length]. */
@@ -179,6 +173,8 @@ static void print(struct command_line *line, const struct job *j)
                               .count = j->count,
                               .turns = (double)j->runs,
                               .turn = "run"};
+    double memory = work_bytes(&profile) / j->seconds;
+    double share = memory / machine_bandwidth(&j->machine);
     if (option_given(line, "json")) {
         json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:i, s:f, s:f, s:I, s:I, s:f, s:o}",
                               "model", j->s.model->path, "sampler", j->loop->name, "batch",
@@ -187,6 +183,8 @@ static void print(struct command_line *line, const struct job *j)
                               j->s.engine.threads, "tokens_per_s", tokens, "seconds", j->seconds,
                               "calls", (json_int_t)j->calls, "runs", (json_int_t)j->runs,
                               "peak_rss_mib", j->resident, "machine", machine_json(&j->machine));
+        json_object_set_new(o, "memory_gbs", json_real(memory / 1e9));
+        json_object_set_new(o, "share_of_memory", json_real(share));
         work_json(&profile, &j->machine, o);
         json_print(line->diags, o, 9);
         return;
@@ -196,8 +194,10 @@ static void print(struct command_line *line, const struct job *j)
            j->s.engine.threads, j->s.engine.threads == 1 ? "" : "s");
     machine_print(&j->machine);
     printf("sample: %.1f tokens/s, %.3f s for %lld calls of programs (median of %lld runs), %.0f "
-           "MiB resident at most\n\n",
+           "MiB resident at most\n",
            tokens, j->seconds, (long long)j->calls, (long long)j->runs, j->resident);
+    printf("        %.1f GB/s of what its ops read and write: %.1f%% of memory\n\n", memory / 1e9,
+           100 * share);
     work_print(&profile, &j->machine);
 }
 

@@ -91,6 +91,16 @@ static uint32_t work_by_step(const struct profile *p, const struct machine *m, s
     return n < SHOWN_STEPS ? n : SHOWN_STEPS;
 }
 
+double work_bytes(const struct profile *p)
+{
+    const struct machine none = {0};
+    double sum = 0;
+    for (uint32_t plan = 0; plan < p->count; plan++)
+        for (uint32_t i = 0; i < p->plans[plan]->step_count; i++)
+            sum += work_of(p, &none, plan, i).bytes;
+    return sum;
+}
+
 /* --- printing ----------------------------------------------------------------------------- */
 
 static const char *bounded_by(const struct work *w)

@@ -62,7 +62,8 @@ static bool mark_network(struct arena *arena, struct sampling *p)
 
 /* --- inputs --------------------------------------------------------------------------------- */
 
-/* Real tokens and masks by turns, a time in the middle, and what follows it a little below. */
+/* Real tokens and masks by turns, a time or a place in the middle, and what follows a time a little
+ * below. */
 static void *make_input(struct job *j, const struct plan *plan, uint32_t i)
 {
     const struct type *type = &plan->tensors[plan->inputs[i].tensor].type;
@@ -72,10 +73,12 @@ static void *make_input(struct job *j, const struct plan *plan, uint32_t i)
     void *data = arena_alloc(j->s.arena, (size_t)type_bytes(type));
     bool later = strcmp(name, "s") == 0 || strcmp(name, "end") == 0;
     struct random_key key = random_key(1, "bench");
+    const struct param *length = model_param(j->s.model, "length");
+    bool place = strcmp(name, "at") == 0 && length;
     for (int64_t k = 0; k < count; k++) {
         double u = random_uniform(key, 0, i, 0, (uint32_t)k);
         if (type->dtype == DT_F64)
-            ((double *)data)[k] = later ? 0.49 : 0.5;
+            ((double *)data)[k] = place ? (double)(length->value.i / 2) : later ? 0.49 : 0.5;
         else if (type->dtype == DT_F32)
             ((float *)data)[k] = 0.5f;
         else if (type->dtype == DT_TOKEN)

@@ -156,7 +156,8 @@ static void check_loops(struct checking *c)
                                        : "");
         write_text(&c->w, "\n");
     }
-    if (c->recipe && m->loops.count && !section_find(&m->loops, c->recipe->sample.sampler)) {
+    if (c->recipe && c->recipe->sample.sampler && m->loops.count &&
+        !section_find(&m->loops, c->recipe->sample.sampler)) {
         diag_error(m->diags, FAULT_CONFIG, (struct span){0},
                    "the model has no loop `%s` to sample with", c->recipe->sample.sampler);
         const char *near = section_nearest(m->arena, &m->loops, c->recipe->sample.sampler);

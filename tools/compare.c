@@ -54,13 +54,19 @@ static bool comparable(const struct measured *a, const struct measured *b)
         return refuse(a, b, "their held-out data",
                       "give both the same text with --data FILE (a known language: train both with "
                       "the same train.seed)");
+    if (project_exact(p) != project_exact(q) && !e->given)
+        return refuse(a, b,
+                      "what they are asked for: of an autoregressive model the first symbol "
+                      "of a window is given",
+                      "give both as much with eval.given=prefix:1");
     if (e->sequences != f->sequences || e->times != f->times ||
         p->recipe->sample.seed != q->recipe->sample.seed ||
         strcmp(e->estimator, f->estimator) != 0 ||
         strcmp(e->given ? e->given : "", f->given ? f->given : "") != 0 ||
         strcmp(e->label ? e->label : "", f->label ? f->label : "") != 0)
         return refuse(a, b, "how they are evaluated",
-                      "give eval.sequences, eval.times, eval.estimator, eval.given, eval.label or "
+                      "give eval.sequences, eval.times, eval.estimator, eval.given, "
+                      "eval.label or "
                       "sample.seed here: it holds for all");
     return true;
 }
@@ -117,8 +123,9 @@ static void print_text(const struct job *j)
 {
     const struct measured *a = &j->runs[0];
     int width = widest(j);
-    printf("%s\n%s, %lld network calls a sequence; the same noise for all\n\n", measure_protocol(a),
-           measure_estimator_name(a), (long long)a->b.calls);
+    printf("%s\n%s, %lld network call%s a sequence; the same noise for all\n\n",
+           measure_protocol(a), measure_estimator_name(a), (long long)a->b.calls,
+           a->b.calls == 1 ? "" : "s");
     printf("%-*s  %18s  %28s\n", width, "run", "bound, nats/symbol", "less the first (paired)");
     for (uint32_t i = 0; i < j->count; i++) {
         const struct bound *b = &j->runs[i].b;

@@ -36,6 +36,16 @@ struct job {
     bool anchored;
 };
 
+static bool is_published(const struct measured *m)
+{
+    return m->estimator->published && !m->order && !m->exact;
+}
+
+static bool is_exact(const struct measured *m)
+{
+    return m->exact || m->order;
+}
+
 static bool evaluate(struct job *j)
 {
     struct measured *m = &j->m;
@@ -45,16 +55,10 @@ static bool evaluate(struct job *j)
     signals_catch(NULL);
     if (!measure_run(m, m->estimator, by_position, &m->b))
         return false;
-    if (m->estimator->published && !m->order &&
-        !measure_run(m, estimator_find(NULL), false, &m->strict))
+    if (is_published(m) && !measure_run(m, estimator_find(NULL), false, &m->strict))
         return false;
     j->anchored = dataset_train_tokens(m->p.data) > 0 && dataset_anchors(m->p.data, &j->anchors);
     return true;
-}
-
-static bool is_published(const struct measured *m)
-{
-    return m->estimator->published && !m->order;
 }
 
 /* --- tables --------------------------------------------------------------------------------- */
@@ -152,9 +156,9 @@ static void print_terms(const struct measured *m)
         printf("%-34s %+9.4f ± %.4f   (paired)\n", "published - strict", difference, error);
         return;
     }
-    if (m->order) {
+    if (is_exact(m)) {
         printf("%-34s %9.4f ± %.4f   (sequences only: there is no noise in it)\n",
-               "-log p in this order, exact", b->nats, b->error);
+               m->exact ? "-log p, exact" : "-log p in this order, exact", b->nats, b->error);
         return;
     }
     if (m->plans.base) {
@@ -173,14 +177,15 @@ static void print_text(const struct job *j)
     const struct bound *b = &m->b;
     printf("%s, %s weights\n%s\n", m->weights, m->averaged ? "averaged" : "raw",
            measure_protocol(m));
-    printf("%s, %lld network calls a sequence\n", measure_estimator_name(m), (long long)b->calls);
+    printf("%s, %lld network call%s a sequence\n", measure_estimator_name(m), (long long)b->calls,
+           b->calls == 1 ? "" : "s");
     printf("\n%-34s %9s\n", "", "nats a symbol");
     print_terms(m);
     if (b->known) {
         printf("%-34s %9.4f\n", "truth", b->truth);
         printf("%-34s %9.4f ± %.4f   (paired; %+.1f%%)\n",
                is_published(m) ? "published - truth"
-               : m->order      ? "-log p - truth"
+               : is_exact(m)   ? "-log p - truth"
                                : "bound - truth",
                b->gap, b->gap_error, 100 * b->gap / b->truth);
     }
@@ -192,7 +197,7 @@ static void print_text(const struct job *j)
     }
     printf("\n%.4f bits a symbol, perplexity %s %.4g\n", b->nats / log(2),
            is_published(m) ? "by this protocol"
-           : m->order      ? "exactly"
+           : is_exact(m)   ? "exactly"
                            : "at most",
            exp(b->nats));
 }
@@ -300,18 +305,21 @@ const struct command command_eval = {
     .name = "eval",
     .usage = "RUN [key=value…] [--data FILE…] [--json]",
     .doc = "the likelihood bound of a run, with all its terms and errors",
-    .detail = "The bound holds for the reverse process in continuous time, from the base that "
-              "`sedge sample`\n"
-              "starts from, with the same scores and decoder (process.project); a sampler with "
-              "many steps "
-              "comes close\n"
-              "to it. On average over data it is never below the true entropy. Errors: `noise` is "
-              "what more noise draws on the\n"
-              "same sequences would remove, `sequences` what more sequences would (not resolved:\n"
-              "noise hides it, see eval.times).\n"
-              "Estimators: stratified, quadrature, random (of the same integral); exact-k (numbers "
-              "of masks,\n"
-              "absorbing processes); published (the reference's protocol, which is no bound).",
+    .detail =
+        "The bound holds for the reverse process in continuous time, from the base that "
+        "`sedge sample`\n"
+        "starts from, with the same scores and decoder (process.project); a sampler with "
+        "many steps "
+        "comes close\n"
+        "to it. On average over data it is never below the true entropy. Errors: `noise` is "
+        "what more noise draws on the\n"
+        "same sequences would remove, `sequences` what more sequences would (not resolved:\n"
+        "noise hides it, see eval.times).\n"
+        "Of an autoregressive model it is the exact likelihood of all but the first symbol of "
+        "a window.\n"
+        "Estimators: stratified, quadrature, random (of the same integral); exact-k (numbers "
+        "of masks,\n"
+        "absorbing processes); published (the reference's protocol, which is no bound).",
     .least = 1,
     .most = 1,
     .overrides = true,

@@ -284,7 +284,7 @@ static int export(struct command_line *line)
     struct tensor_file *file = path ? tensor_file_open(line->diags, line->arena, path) : NULL;
     signals_catch(NULL);
     signals_ignore_limits();
-    if (file && published_write(line->diags, line->arena, family, file,
+    if (file && published_write(line->diags, line->arena, file,
                                 recipe->train.ema > 0 && !option_given(line, "raw"), out))
         printf("wrote  %s, names and shapes %s%s\n", out,
                family ? "as published: " : "of the model", family ? published_name(family) : "");

@@ -170,8 +170,12 @@ const struct language_word language_words[] = {
      "The calls of one turn of a loop, in order: the program, when it is called, its\n"
      "inputs, and which carried values its outputs become.",
      "body:\n  - {call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"},
-    {"set", "Which carried values take which outputs of the program that was called.",
-     "{call: step, with: {x: x, t: grid.now, s: grid.next}, set: {x: x}}\n"},
+    {"set",
+     "Which carried values take which outputs of the program that was called: all of them,\n"
+     "as `x: x`, or one place, as `x: {put: x, at: grid.index}`: then the output has the axes\n"
+     "of the carry but one (`axis: 1`, if nothing else is said), and the other places stay. So\n"
+     "a text is made symbol by symbol, and a cache filled.",
+     "{call: next, with: {x: x, at: grid.index}, set: {x: {put: x, at: grid.index + 1}}}\n"},
     {"when",
      "The condition under which a loop makes a call: an expression over the names of the\n"
      "grid, params, and carried single numbers.",
@@ -193,14 +197,16 @@ const struct language_word language_words[] = {
      "What may be asked of `sedge sample` beyond the model's own law, and whether what is drawn\n"
      "then has exactly the law asked for: given the network. Each run says it of what it was\n"
      "asked, on stderr and under `exact` and `heuristic` of --json.\n"
-     "  the sampler       exact where each jump is drawn at its own time (`exact`), unless it had\n"
-     "                    to cut a rate. A heuristic: all steps, for symbols that change in the\n"
+     "  the sampler       exact where each symbol is drawn given all before it (left-to-right; but\n"
+     "                    the first, where none is given, is any), and where each jump is drawn\n"
+     "                    at its own time (`exact`), unless it had to cut a rate. A heuristic: all steps, for symbols that change in the\n"
      "                    same step do not see each other (the more steps, the fewer); orders of\n"
      "                    confidence, even at one symbol a step, for the law of the model is that\n"
      "                    of any order, and confidence-keep-best, where what is kept is likelier\n"
      "                    than the law says (neither with confidence_by=3, at random); a loop of\n"
      "                    one's own that has no times and no jumps\n"
-     "  known positions   (--prefix, --suffix, --infill, --template) exact for `absorb` with a\n"
+     "  known positions   (--prefix, --suffix, --infill, --template) exact from left to\n"
+     "                    right, for what comes first, and for `absorb` with a\n"
      "                    network that is not told the noise level (radd). A heuristic\n"
      "                    otherwise: told the level, a network expects its share of masks; under\n"
      "                    other chains what is known is put back after each step\n"
@@ -214,7 +220,7 @@ const struct language_word language_words[] = {
      "                    log p(what is wanted | noisy tokens); a heuristic otherwise\n"
      "  --temperature, --top-p, --top-k\n"
      "                    a heuristic: they change the law of each token, not that of the text.\n"
-     "                    For samplers that draw from a law of the clean token (ancestral,\n"
+     "                    For samplers that draw from a law of a token (left-to-right, ancestral,\n"
      "                    remask, first hitting, confidence-…); samplers by scores refuse them\n"
      "  --length          beyond the model's own a heuristic: a block sees only its context\n"
      "The samplers named by confidence choose where to go on by what the network is sure of.\n"

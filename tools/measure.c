@@ -97,6 +97,14 @@ static int64_t number_after(const char *text, const char *prefix)
     return *end || value > INT32_MAX ? 0 : value;
 }
 
+static bool *prefix_given(struct project *p, int64_t count)
+{
+    bool *given = arena_new_array(p->arena, bool, p->length);
+    for (int64_t i = 0; i < count && i < p->length; i++)
+        given[i] = true;
+    return given;
+}
+
 static bool read_given(struct measured *m)
 {
     struct project *p = &m->p;
@@ -106,11 +114,12 @@ static bool read_given(struct measured *m)
     m->but_one = strcmp(text, "but-one") == 0;
     if (m->but_one)
         return p->length > 1 || mask_error(p, text, "gives nothing", 0);
-    bool *given = arena_new_array(p->arena, bool, p->length);
-    int64_t prefix = number_after(text, "prefix:"), every = number_after(text, "every:");
+    int64_t prefix = number_after(text, "prefix:");
+    bool *given = prefix_given(p, prefix);
+    int64_t every = number_after(text, "every:");
     bool ruled = strncmp(text, "prefix:", 7) == 0 || strncmp(text, "every:", 6) == 0;
     for (int64_t i = 0; i < p->length; i++)
-        given[i] = i < prefix || (every && i % every == 0);
+        given[i] |= every && i % every == 0;
     if (ruled && !prefix && !every)
         return mask_error(p, text, "has no whole number above 0", 0);
     if (!ruled && !read_mask(p, text, given))
@@ -195,6 +204,41 @@ static bool read_order(struct measured *m)
     return true;
 }
 
+/* --- likelihoods that are known ------------------------------------------------------------- */
+
+static bool exact_fault(const struct measured *m, const char *what, const char *why,
+                        const char *hint)
+{
+    diag_error(m->p.diags, FAULT_CONFIG, (struct span){0},
+               "%s: the likelihood of %s is exact, by its tokens from left to right%s", what,
+               m->p.s.model->path, why);
+    diag_hint(m->p.diags, "%s", hint);
+    return false;
+}
+
+/* What belongs to bounds, or to models of any order. */
+static bool check_exact(const struct measured *m)
+{
+    const struct project *p = &m->p;
+    const bool *given = m->given;
+    if (!project_exact(p))
+        return true;
+    if (m->all)
+        return exact_fault(m, "--estimators", ", and is not estimated",
+                           "estimators are of the bounds of diffusion models");
+    if (recipe_typed(p->recipe, "eval.estimator") || recipe_typed(p->recipe, "eval.times"))
+        return exact_fault(m,
+                           recipe_typed(p->recipe, "eval.times") ? "eval.times" : "eval.estimator",
+                           ", and is not estimated", "leave it out");
+    if (m->order)
+        return exact_fault(m, "--order", ", and has no other order", "leave it out");
+    bool prefix = !m->but_one;
+    for (int64_t i = 1; given && i < p->length; i++)
+        prefix &= given[i - 1] || !given[i];
+    return prefix || exact_fault(m, "eval.given", ": only what comes before the rest can be given",
+                                 "say prefix:N");
+}
+
 /* --- compiling and running ------------------------------------------------------------------ */
 
 static bool is_masking(const struct model *model)
@@ -250,9 +294,10 @@ bool measure_load(struct measured *m, bool by_position)
     const char *which = option_text(p->line, "checkpoint");
     m->estimator = estimator_find(p->recipe->eval.estimator);
     m->time_free = project_time_free(p);
-    if (!read_given(m) || !read_order(m))
+    if (!read_given(m) || !read_order(m) || !check_exact(m))
         return false;
-    bool counts = m->estimator->counts || m->order;
+    m->exact = project_exact(p);
+    bool counts = !m->exact && (m->estimator->counts || m->order);
     if (counts && !check_counts(m, m->order ? "--order" : m->estimator->name))
         return false;
     bool both = m->all && is_masking(p->s.model) &&
@@ -267,7 +312,7 @@ bool measure_load(struct measured *m, bool by_position)
         !project_weights(p, m->run, which ? which : "last", &m->weights) ||
         !project_bound_load(p, &set, &m->plans))
         return false;
-    const struct plan *read = counts ? set.conditional : set.integrand;
+    const struct plan *read = m->exact ? set.exact : counts ? set.conditional : set.integrand;
     for (uint32_t r = 0; r < read->row_count; r++)
         m->averaged |= read->reads[r] && p->s.model->states.rows[r].class == STATE_EMA;
     return true;
@@ -286,7 +331,7 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
     struct bound_config c = project_bound_config(p, p->recipe->eval.sequences);
     c.seed = (uint64_t)p->recipe->sample.seed;
     c.estimator = estimator;
-    c.given = m->given;
+    c.given = m->given ? m->given : c.given;
     c.but_one = m->but_one;
     c.by_position = by_position;
     c.apart = m->apart;
@@ -304,6 +349,8 @@ const char *measure_rule_name(const struct measured *m, const struct estimator *
 
 const char *measure_estimator_name(const struct measured *m)
 {
+    if (m->exact)
+        return "exact";
     if (m->order)
         return arena_printf(m->p.arena, "order %s", option_text(m->p.line, "order"));
     return measure_rule_name(m, m->estimator);
@@ -319,6 +366,8 @@ char *measure_protocol(const struct measured *m)
     if (m->given || m->but_one)
         windows = arena_printf(p->arena, "%s, given %s", windows,
                                m->but_one ? "all but one position" : p->recipe->eval.given);
+    else if (m->exact)
+        windows = arena_printf(p->arena, "%s, given its first symbol", windows);
     if (p->told)
         windows = arena_printf(
             p->arena, "%s, told %s", windows,
@@ -326,6 +375,8 @@ char *measure_protocol(const struct measured *m)
                          : arena_printf(p->arena, "the class %s", class_name(p, p->label)));
     if (project_raw(p))
         windows = arena_printf(p->arena, "%s, scores not projected", windows);
+    if (m->exact)
+        return arena_printf(p->arena, "%s; exact, each symbol given those before it", windows);
     if (m->order)
         return arena_printf(p->arena, "%s; exact, revealed in the order %s", windows,
                             option_text(p->line, "order"));

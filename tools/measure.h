@@ -15,6 +15,7 @@ struct measured {
     const bool *given;    /* [length]; NULL: nothing */
     bool but_one;         /* each window gives all but one position */
     const int32_t *order; /* positions in the order in which they are revealed; NULL: none */
+    bool exact;           /* the likelihood is known, and estimators are not asked */
     bool apart;           /* draws do not share their noise, as those of another run cannot */
     bool all;             /* load what every estimator needs that the model can serve */
     struct bound b;

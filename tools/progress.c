@@ -54,9 +54,9 @@ static void show(struct progress *p, const struct train_report *r)
     if (p->steps)
         snprintf(steps, sizeof steps, "/%lld", (long long)p->steps);
     if (isfinite(p->bound) && isfinite(p->truth))
-        snprintf(bound, sizeof bound, "  bound %.3f (truth %.3f)", p->bound, p->truth);
+        snprintf(bound, sizeof bound, "  %s %.3f (truth %.3f)", p->measure, p->bound, p->truth);
     else if (isfinite(p->bound))
-        snprintf(bound, sizeof bound, "  bound %.3f", p->bound);
+        snprintf(bound, sizeof bound, "  %s %.3f", p->measure, p->bound);
     snprintf(line, sizeof line, "step %lld%s  loss %.3f%s  %.0f tokens/s  %s left",
              (long long)r->step, steps, p->losses ? p->loss / (double)p->losses : r->loss, bound,
              rate * p->symbols, left);

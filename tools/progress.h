@@ -10,6 +10,7 @@ struct progress {
     double minutes;
     double symbols;            /* a step */
     double length;             /* symbols a sequence */
+    const char *measure;       /* what is validated: "bound", or "-log p" */
     double bound, bound_error; /* of the last validation, nats a symbol; NaN before it */
     double truth;              /* NaN where it is not known */
     double loss;               /* mean since the last line, nats a symbol */

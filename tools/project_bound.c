@@ -35,7 +35,8 @@ static struct plan *bound_plan(struct project *p, const char *program, int64_t b
     const char *bind[3];
     uint32_t bind_count = 0;
     const struct section *section = section_find(&p->s.model->programs, program);
-    bool step = strcmp(program, "order_step") == 0, fixed = wish->given && !step;
+    bool step = strcmp(program, "order_step") == 0;
+    bool fixed = wish->given && !step && !project_exact(p);
     if (!section) {
         diag_error(p->diags, FAULT_CONFIG, (struct span){0}, "the model %s has no program `%s`",
                    p->s.model->path, program);
@@ -81,6 +82,10 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
                         struct bound_plan_set *set)
 {
     *set = (struct bound_plan_set){0};
+    if (project_exact(p)) {
+        set->exact = bound_plan(p, "likelihood", batch, wish);
+        return set->exact != NULL;
+    }
     if (wish->terms) {
         set->integrand = bound_plan(p, "bound_integrand", batch, wish);
         set->base = set->integrand ? bound_plan(p, "bound_base", batch, wish) : NULL;
@@ -100,7 +105,8 @@ bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set
 
 uint32_t project_bound_list(const struct bound_plan_set *set, struct plan **plans)
 {
-    struct plan *const each[] = {set->integrand, set->base, set->reconstruction, set->conditional};
+    struct plan *const each[] = {set->integrand, set->base, set->reconstruction, set->conditional,
+                                 set->exact};
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         if (each[i])
@@ -108,11 +114,17 @@ uint32_t project_bound_list(const struct bound_plan_set *set, struct plan **plan
     return count;
 }
 
+bool project_exact(const struct project *p)
+{
+    return section_find(&p->s.model->programs, "likelihood") != NULL;
+}
+
 bool project_has_bound(const struct project *p)
 {
     const struct sections *programs = &p->s.model->programs;
-    return section_find(programs, "bound_integrand") && section_find(programs, "bound_base") &&
-           section_find(programs, "bound_reconstruction");
+    return project_exact(p) ||
+           (section_find(programs, "bound_integrand") && section_find(programs, "bound_base") &&
+            section_find(programs, "bound_reconstruction"));
 }
 
 bool project_evaluates(const struct project *p)
@@ -130,7 +142,8 @@ bool project_bound_load(struct project *p, const struct bound_plan_set *set,
     } each[] = {{set->integrand, &out->integrand},
                 {set->base, &out->base},
                 {set->reconstruction, &out->reconstruction},
-                {set->conditional, &out->conditional}};
+                {set->conditional, &out->conditional},
+                {set->exact, &out->exact}};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         struct loaded **loaded = each[i].loaded;
         *loaded = NULL;
@@ -166,6 +179,14 @@ bool project_has_clock(const struct project *p)
     return model->process_count == 1 && chain_forgets_alike(&model->processes[0].chain);
 }
 
+/* The first of LENGTH positions. */
+static const bool *first_given(struct project *p)
+{
+    bool *given = arena_new_array(p->arena, bool, p->length);
+    given[0] = true;
+    return given;
+}
+
 struct bound_config project_bound_config(struct project *p, int64_t sequences)
 {
     const struct eval_recipe *e = &p->recipe->eval;
@@ -174,6 +195,7 @@ struct bound_config project_bound_config(struct project *p, int64_t sequences)
                                  .sequences = sequences < most ? sequences : most,
                                  .times = e->times,
                                  .length = p->length,
+                                 .given = project_exact(p) ? first_given(p) : NULL,
                                  .t_min = project_t_min(p),
                                  .noised = noised_share,
                                  .noised_context = p,

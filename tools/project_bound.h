@@ -14,6 +14,7 @@ bool project_tell_label(struct project *p, const char *label);
 struct bound_plan_set {
     struct plan *integrand, *base, *reconstruction;
     struct plan *conditional; /* instead of these three, or NULL */
+    struct plan *exact;       /* instead of all, of an autoregressive model */
 };
 bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set);
 /* The same with what a bound may need besides; false after reporting that the model cannot. */
@@ -29,8 +30,11 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
 bool project_bound_load(struct project *p, const struct bound_plan_set *set,
                         struct bound_plans *out);
 /* Those that there are, for PLANS to hold; how many, at most BOUND_PLANS. */
-#define BOUND_PLANS 4
+#define BOUND_PLANS 5
 uint32_t project_bound_list(const struct bound_plan_set *set, struct plan **plans);
+/* Whether the likelihood of the model is known: its program `likelihood` takes the place of all of
+ * these, and the first symbol of a window is given. */
+bool project_exact(const struct project *p);
 /* Whether the model has the programs of the bound; and whether it is taken while training. */
 bool project_has_bound(const struct project *p);
 bool project_evaluates(const struct project *p);

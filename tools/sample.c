@@ -115,6 +115,8 @@ static bool sample_batch(struct sample_job *j, struct loop_request *r)
         const char *purpose =
             round ? arena_printf(j->p.arena, "sample/block%lld", (long long)round) : "sample";
         r->key = random_key((uint64_t)j->p.recipe->sample.seed, purpose);
+        if (j->by_place) /* what comes after has no part in it */
+            r->turns = context + fresh - 1;
         sample_fill_given(j, r->sequence, round, done);
         if (!loop_run(j->looper, r) || !check_through(j))
             return false;

@@ -54,6 +54,7 @@ struct sample_job {
     bool steered;     /* the loop follows a gradient */
     bool by_event;    /* it jumps at the times of the process */
     bool by_thinning; /* which it finds below a bound of the rates */
+    bool by_place;    /* it draws one symbol after the other, from left to right */
     bool by_order;    /* it chooses which masks are revealed first */
     struct loop_field fields[GIVEN_COUNT];
     const char *names[GIVEN_COUNT];

@@ -23,7 +23,8 @@ static const struct sampler_need sampler_needs[] = {
 static bool read_loop(struct sample_job *j)
 {
     struct model *m = j->p.s.model;
-    const char *name = j->p.recipe->sample.sampler;
+    const char *asked = j->p.recipe->sample.sampler, *first = loop_default(m);
+    const char *name = asked ? asked : first ? first : "tweedie";
     for (size_t i = 0; i < sizeof sampler_needs / sizeof *sampler_needs; i++) {
         const struct sampler_need *need = &sampler_needs[i];
         if (strcmp(need->name, name) != 0 || section_find(&m->loops, name))
@@ -34,6 +35,7 @@ static bool read_loop(struct sample_job *j)
         return false;
     }
     j->loop = loop_read(m, name);
+    j->by_place = j->loop && loop_puts(j->loop, "x");
     return j->loop != NULL;
 }
 
@@ -251,6 +253,39 @@ static bool check_law(struct sample_job *j)
     return true;
 }
 
+/* No cut can leave more tokens than there are. */
+static bool check_top_k(struct sample_job *j)
+{
+    const struct param *top_k = model_param(j->p.s.model, "top_k");
+    if (!top_k || top_k->value.i <= j->p.vocabulary->size)
+        return true;
+    diag_error(j->p.diags, FAULT_CONFIG, (struct span){0},
+               "top_k is %lld, and there are %u symbols", (long long)top_k->value.i,
+               j->p.vocabulary->size);
+    diag_hint(j->p.diags, "0 is all of them");
+    return false;
+}
+
+/* From left to right what is given comes first. */
+static bool check_given_first(struct sample_job *j)
+{
+    for (uint32_t i = 0; j->by_place && i < j->text_count; i++) {
+        const struct template *text = &j->texts[i];
+        for (uint32_t k = 1; k < text->count; k++) {
+            if (text->places[k].token < 0 || text->places[k - 1].token >= 0)
+                continue;
+            diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
+                       "the sampler `%s` goes from left to right: what follows a free symbol "
+                       "cannot be given",
+                       j->loop->name);
+            diag_hint(j->p.diags, "give how the text begins, as --prefix does; diffusion models "
+                                  "fill in");
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- times -------------------------------------------------------------------------------- */
 
 /* The numbers of TEXT, divided by blanks or commas. */
@@ -296,12 +331,8 @@ static bool read_grid(struct sample_job *j)
     int64_t count = 0;
     if (!grid->count && !option_given(j->p.line, "steps"))
         return true;
-    if (!j->loop->grid) {
-        diag_error(j->p.diags, FAULT_CONFIG, j->loop->span,
-                   "the sampler `%s` goes from event to event: it has no grid", j->loop->name);
-        diag_hint(j->p.diags, "leave --grid and --steps out");
-        return false;
-    }
+    if (!j->loop->grid)
+        return loop_no_grid(j->p.diags, j->loop, "leave --grid and --steps out");
     if (!grid->count)
         return true;
     for (int i = 0; grid->count == 1 && i < SPACING_COUNT; i++) {
@@ -414,8 +445,9 @@ bool sample_open_loop(struct sample_job *j, const char *run)
     struct plan **plans = arena_new_array(p->arena, struct plan *, most + 1);
     const char **names = arena_new_array(p->arena, const char *, most + 1);
     struct loop_program *programs = arena_new_array(p->arena, struct loop_program, most + 1);
-    if (!check_label(j) || !check_scores(j) || !compile_calls(j, plans, names, &count) ||
-        !check_fields(j, plans, names, count) || !check_law(j) || !project_state(p, false) ||
+    if (!check_given_first(j) || !check_top_k(j) || !check_label(j) || !check_scores(j) ||
+        !compile_calls(j, plans, names, &count) || !check_fields(j, plans, names, count) ||
+        !check_law(j) || !project_state(p, false) ||
         !project_weights(p, run, which ? which : "last", &weights))
         return false;
     j->steered = loop_mentions(j, j->loop, op_gradient.name, NULL);

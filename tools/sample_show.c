@@ -91,8 +91,9 @@ bool sample_watch(void *context, struct looper *looper, int64_t turn, int64_t tu
         fprintf(stderr, "\033[%dA\r", j->lines);
     fprintf(stderr, "\033[1mturn %lld of %lld\033[0m\033[K\n", (long long)turn, (long long)turns);
     j->lines = 1;
+    int64_t there = j->by_place ? turn + 1 : j->p.length; /* the others are drawn later */
     for (int64_t i = 0; i < j->count && i < WATCHED; i++)
-        j->lines += draw_text(decode(j, j->frame, x + i * j->p.length, j->p.length, NULL), columns,
+        j->lines += draw_text(decode(j, j->frame, x + i * j->p.length, there, NULL), columns,
                               rows - j->lines);
     fputs("\033[J", stderr);
     fflush(stderr);
@@ -187,13 +188,24 @@ static bool gives_tokens(const struct sample_job *j)
     return false;
 }
 
+/* Whether each text that is asked for has its first symbol. */
+static bool given_first(const struct sample_job *j)
+{
+    bool all = j->text_count > 0;
+    for (uint32_t i = 0; i < j->text_count; i++)
+        all &= j->texts[i].count > 0 && j->texts[i].places[0].token >= 0;
+    return all;
+}
+
 /* Whether the sampler draws by the law of the model, the one that the bound is of, but for what is
  * asked besides. */
 static void say_sampler(const struct sample_job *j, json_t *exact, json_t *heuristic)
 {
     const struct chain *chain = project_chain(&j->p);
     bool proven = !j->by_thinning || (chain && chain->kind == CHAIN_FLAT && !project_raw(&j->p));
-    if (!j->by_event && !j->loop->grid)
+    if (j->by_place)
+        say(exact, "sampler: each symbol is drawn by its law given those before it");
+    else if (!j->by_event && !j->loop->grid)
         say(heuristic, "sampler: a loop of this model, of whose law nothing is known");
     else if (!j->by_event)
         say(heuristic, "steps: symbols that change in the same step do not see each other");
@@ -221,7 +233,11 @@ static void say_how(const struct sample_job *j, json_t *exact, json_t *heuristic
     bool absorb = chain && chain_carries_over(chain);
     say_sampler(j, exact, heuristic);
     bool given = gives_tokens(j); /* by the request: the context of a block is spoken of below */
-    if (given && absorb && project_time_free(&j->p))
+    if (j->by_place && !given_first(j))
+        say(heuristic, "first symbol: any, each as likely, for the model says nothing of it");
+    if (given && j->by_place)
+        say(exact, "known positions: what follows is drawn given them");
+    else if (given && absorb && project_time_free(&j->p))
         say(exact, "known positions: a time-free network under absorption conditions on them");
     else if (given && absorb)
         say(heuristic, "known positions: the share of masks no longer fits the noise level that "
@@ -325,7 +341,7 @@ void sample_print_start(const struct sample_job *j)
 /* What else was drawn than is printed, and what the sampler had to correct. */
 static void print_notes(const struct sample_job *j)
 {
-    if (j->wanted < j->p.length)
+    if (j->wanted < j->p.length && !j->by_place)
         fprintf(stderr, "of the model's %lld symbols, the %lld after the text were left free\n",
                 (long long)j->p.length, (long long)(j->p.length - j->wanted));
     if (j->total[TOTAL_CLAMPED] > 0)
@@ -387,12 +403,11 @@ static void print_how(const struct sample_job *j)
 
 void sample_print_end(struct sample_job *j, double seconds)
 {
-    const struct sample_recipe *q = &j->p.recipe->sample;
     bool grid = j->loop->grid;
     long long turns = (long long)(grid ? j->times.steps : j->calls);
     fprintf(stderr, "%lld sequence%s of %lld by `%s`, %lld %s%s, in %.1f s%s\n",
-            (long long)j->finished, j->finished == 1 ? "" : "s", (long long)j->wanted, q->sampler,
-            turns, grid ? "step" : "program call", turns == 1 ? "" : "s", seconds,
+            (long long)j->finished, j->finished == 1 ? "" : "s", (long long)j->wanted,
+            j->loop->name, turns, grid ? "step" : "program call", turns == 1 ? "" : "s", seconds,
             project_raw(&j->p) ? ", scores not projected" : "");
     print_notes(j);
     print_how(j);

@@ -95,8 +95,9 @@ static bool note_bound(struct job *j, const struct train_report *r, const struct
     j->progress.bound = b->nats;
     if (b->known) /* that of the windows which the bound was measured on */
         j->progress.truth = b->truth;
-    progress_note(&j->progress, "step %lld  held-out bound %.4f ± %.4f nats a symbol%s%s",
-                  (long long)r->step, b->nats, b->error, truth, best ? "  (best)" : "");
+    progress_note(&j->progress, "step %lld  held-out %s %.4f ± %.4f nats a symbol%s%s",
+                  (long long)r->step, j->progress.measure, b->nats, b->error, truth,
+                  best ? "  (best)" : "");
     return folder_metric(&j->folder, line) && (!best || save(j, r, true));
 }
 
@@ -332,8 +333,8 @@ static int finish(struct job *j, enum train_end end)
         return signals_exit_code();
     }
     if (isfinite(f->best))
-        fprintf(stderr, "lowest held-out bound: %.4f nats a symbol, at step %lld\n", f->best,
-                (long long)f->best_step);
+        fprintf(stderr, "lowest held-out %s: %.4f nats a symbol, at step %lld\n",
+                j->progress.measure, f->best, (long long)f->best_step);
     fprintf(stderr, "step %lld, state digest %016llx\n", step,
             (unsigned long long)state_digest(&p->s.state));
     if (end == TRAIN_STOPPED) {
@@ -352,6 +353,7 @@ static int train(struct job *j)
     const struct train_recipe *t = &p->recipe->train;
     j->config = make_config(j);
     j->progress = (struct progress){.steps = t->steps,
+                                    .measure = project_exact(p) ? "-log p" : "bound",
                                     .minutes = t->minutes,
                                     .length = (double)p->length,
                                     .symbols = (double)(t->batch * t->accumulate * p->length),

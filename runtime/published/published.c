@@ -23,37 +23,35 @@ struct published {
     const char *anchor;        /* has a row for each state: tells where the others lie */
     const char *layers;        /* there is one for each layer */
     const char *rotary;        /* its frequencies, half a head; or NULL */
-    const char *const *transposed, *const *left; /* NULL-terminated; LEFT are no weights */
-    const char *tied;                            /* another name of the anchor; or NULL */
+    const char *const *left;   /* are no weights; NULL-terminated */
+    const char *tied;          /* another name of the anchor; or NULL */
     struct size sizes[4];
     struct published_param fixed; /* of the publication; or none */
 };
 
-static const char *const none[] = {NULL};
 static const char *const buffers[] = {"rotary_emb.inv_freq", "noise.empty", NULL};
 static const char *const sedd_models[] = {"sedd-absorb", "sedd-uniform"};
 static const char *const mdlm_models[] = {"mdlm", NULL};
 static const char *const radd_models[] = {"radd", NULL};
 static const char *const gpt2_models[] = {NULL, "gpt2"};
-static const char *const gpt2_transposed[] = {"h.#.attn.c_attn.weight", "h.#.attn.c_proj.weight",
-                                              "h.#.mlp.c_fc.weight", "h.#.mlp.c_proj.weight", NULL};
 static const char *const gpt2_left[] = {"h.#.attn.bias", "h.#.attn.masked_bias", "lm_head.weight",
                                         NULL};
 
 #define EMBEDDING "vocab_embed.embedding"
 #define NETWORK                                                                                    \
     .anchor = EMBEDDING, .layers = "blocks.#.norm1.weight", .rotary = "rotary_emb.inv_freq",       \
-    .transposed = none, .left = buffers
+    .left = buffers
 
 static const struct published families[] = {
     {.name = "gpt2",
      .models = gpt2_models,
      .anchor = "wte.weight",
      .layers = "h.#.ln_1.weight",
-     .transposed = gpt2_transposed,
      .left = gpt2_left,
      .tied = "lm_head.weight",
-     .sizes = {{"dim", "wte.weight", 1, "n_embd"}, {"length", "wpe.weight", 0, "n_ctx"}}},
+     .sizes = {{"dim", "wte.weight", 1, "n_embd"},
+               {"length", "wpe.weight", 0, "n_ctx"},
+               {"positions", "wpe.weight", 0, "n_positions"}}},
     {.name = "sedd",
      .models = sedd_models,
      NETWORK,
@@ -284,31 +282,18 @@ static bool find_model(struct reading *r, int64_t symbols)
 
 /* --- tensors ------------------------------------------------------------------------------ */
 
-/* T in single precision, with its two axes exchanged or not; itself where that is what it is. */
-static struct tensor brought(struct arena *arena, const struct tensor *t, bool transposed)
+/* T in single precision; itself where that is what it is. */
+static struct tensor brought(struct arena *arena, const struct tensor *t)
 {
     struct tensor out = *t;
-    if ((t->dtype != DT_F32 && t->dtype != DT_F64) || (t->dtype == DT_F32 && !transposed))
+    if (t->dtype != DT_F64)
         return out;
-    int64_t rows = transposed ? t->dim[0] : 1, columns = tensor_size(t) / (rows ? rows : 1);
     float *to = arena_new_array(arena, float, (size_t)tensor_size(t));
     out.dtype = DT_F32;
     out.data = to;
-    if (transposed) {
-        out.dim[0] = t->dim[1];
-        out.dim[1] = t->dim[0];
-    }
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t k = 0; k < columns; k++)
-            to[k * rows + i] = t->dtype == DT_F32
-                                   ? ((const float *)t->data)[i * columns + k]
-                                   : (float)((const double *)t->data)[i * columns + k];
+    for (int64_t i = 0; i < tensor_size(t); i++)
+        to[i] = (float)((const double *)t->data)[i];
     return out;
-}
-
-static bool is_transposed(const struct published *family, const char *name, const struct tensor *t)
-{
-    return family && t->rank == 2 && in_list(family->transposed, name);
 }
 
 static void take_tensors(struct reading *r)
@@ -323,8 +308,7 @@ static void take_tensors(struct reading *r)
         if (strncmp(e->name, r->out->prefix, skip) != 0 || strstr(name, AVERAGES))
             r->out->other++;
         else if (!in_list(r->family->left, name))
-            to->entries[to->count++] = (struct tensor_entry){
-                name, brought(r->arena, &e->tensor, is_transposed(r->family, name, &e->tensor))};
+            to->entries[to->count++] = (struct tensor_entry){name, brought(r->arena, &e->tensor)};
     }
 }
 
@@ -343,8 +327,7 @@ static bool take_averages(struct reading *r)
         if (*end || place != found || found == count)
             return fail(r, "its averages `%s` are not those of its %u parameters", e->name, count);
         const struct tensor_entry *owner = &to->entries[found++];
-        struct tensor t =
-            brought(r->arena, &e->tensor, is_transposed(r->family, owner->name, &e->tensor));
+        struct tensor t = brought(r->arena, &e->tensor);
         if (!same_shape(&t, &owner->tensor))
             return fail(r, "its average `%s` has another shape than `%s`", e->name, owner->name);
         to->entries[to->count++] =
@@ -386,8 +369,8 @@ static bool is_parameter(const char *name)
     return !strchr(name, '/');
 }
 
-bool published_write(struct diags *diags, struct arena *arena, const struct published *family,
-                     const struct tensor_file *checkpoint, bool averaged, const char *path)
+bool published_write(struct diags *diags, struct arena *arena, const struct tensor_file *checkpoint,
+                     bool averaged, const char *path)
 {
     static const char *const keys[] = {"format"}, *const values[] = {"pt"};
     struct tensor_entry *entries = arena_new_array(arena, struct tensor_entry, checkpoint->count);
@@ -399,8 +382,7 @@ bool published_write(struct diags *diags, struct arena *arena, const struct publ
         const struct tensor *average =
             averaged ? tensor_file_get(checkpoint, arena_printf(arena, "ema/%s", e->name)) : NULL;
         const struct tensor *t = average ? average : &e->tensor;
-        entries[count++] =
-            (struct tensor_entry){e->name, brought(arena, t, is_transposed(family, e->name, t))};
+        entries[count++] = (struct tensor_entry){e->name, brought(arena, t)};
     }
     return tensor_file_write(diags, path, entries, count, keys, values, 1);
 }

@@ -1,14 +1,14 @@
-/* Weights as they are published: under which names, in which shapes, and how both become those of a
- * model that is shipped.
+/* Weights as they are published: under which names, and how they become those of a model that is
+ * shipped.
  *
- *   gpt2   Radford et al. 2019, as in PyTorch checkpoints of it: matrices are [in, out]
+ *   gpt2   Radford et al. 2019, as in PyTorch checkpoints of it
  *   sedd   Lou, Meng, Ermon 2024: absorb or uniform, by the number of states
  *   mdlm   Sahoo et al. 2024, without conditioning on time, as it was published
  *   radd   Ou et al. 2024
  *
- * The names of the models are those of the publications (sedd-network.yaml, radd-network.yaml,
- * gpt2.yaml), so that a family is what its table says of the rest: which tensor gives which param,
- * which matrices are transposed, which tensors are no weights. */
+ * Names and shapes of the models are those of the publications (sedd-network.yaml,
+ * radd-network.yaml, gpt2.yaml), so that a family is what its table says of the rest: which tensor
+ * gives which param, which tensors are no weights. */
 #ifndef SEDGE_PUBLISHED_PUBLISHED_H
 #define SEDGE_PUBLISHED_PUBLISHED_H
 
@@ -38,8 +38,7 @@ struct published_weights {
     const char *model;  /* that they are weights of */
     struct published_param params[PUBLISHED_PARAMS_MAX];
     uint32_t param_count;
-    /* Under the names of the model, in single precision, matrices as the model has them; averages
-     * as ema/NAME. */
+    /* Under the names of the model, in single precision; averages as ema/NAME. */
     struct tensor_file tensors;
     bool averaged;  /* averages of all were there */
     uint32_t other; /* tensors that were left: of optimizers and so on */
@@ -52,9 +51,9 @@ bool published_read(struct diags *diags, struct arena *arena, const struct publi
                     const struct tensor_file *file, int64_t symbols, const char *config,
                     struct published_weights *out);
 
-/* The other way: the parameters of CHECKPOINT, or their averages where AVERAGED and there are any,
- * under the names and in the shapes of FAMILY (NULL: as they are). False after reporting. */
-bool published_write(struct diags *diags, struct arena *arena, const struct published *family,
-                     const struct tensor_file *checkpoint, bool averaged, const char *path);
+/* The other way: the parameters of CHECKPOINT, or their averages where AVERAGED and there are any;
+ * their names and shapes are those of the publication. False after reporting. */
+bool published_write(struct diags *diags, struct arena *arena, const struct tensor_file *checkpoint,
+                     bool averaged, const char *path);
 
 #endif

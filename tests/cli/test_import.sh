@@ -27,9 +27,10 @@ EOF
 }
 
 # --- there and back -------------------------------------------------------------------------
-for pair in sedd-absorb:sedd sedd-uniform:sedd mdlm:mdlm radd:radd; do
+for pair in sedd-absorb:sedd sedd-uniform:sedd mdlm:mdlm radd:radd gpt2:gpt2; do
     model=${pair%:*} family=${pair#*:}
-    case $model in radd) cond= ;; *) cond=params.cond=8 ;; esac
+    case $model in gpt2) steps= ;; *) steps='--steps 8' ;; esac
+    case $model in radd | gpt2) cond= ;; *) cond=params.cond=8 ;; esac
     # shellcheck disable=SC2086
     train "$model" "$model" train.ema=0.9 $cond
     run 0 export "$model" -o "$model.safetensors"
@@ -46,7 +47,8 @@ for pair in sedd-absorb:sedd sedd-uniform:sedd mdlm:mdlm radd:radd; do
     for name in "$model" "$model-back"; do
         run 0 eval "$name" --data "$text" --json eval.sequences=32
         grep -v -e '"checkpoint"' -e '"weights"' -e seconds -e "$name" "$top/out" >"$name.eval"
-        run 0 sample "$name" --count 2 --steps 8
+        # shellcheck disable=SC2086
+        run 0 sample "$name" --count 2 $steps
         cp "$top/out" "$name.sample"
     done
     holds "$model: the same bound" cmp -s "$model.eval" "$model-back.eval"

@@ -1,8 +1,7 @@
 /* The shipped SEDD models against the reference implementation: forward, loss, gradients and thirty
  * steps of training, by the plans that `sedge train` runs. tests/golden/README.md says what the
- * files hold, where they come from and how closely single precision agrees. Reads the folder
- * $SEDGE_GOLDEN, or tests/golden. */
-#include "tests/support/rig.h"
+ * files hold, where they come from and how closely single precision agrees. */
+#include "tests/support/golden.h"
 
 #include "runtime/train.h"
 
@@ -14,8 +13,7 @@
 #define BATCHES 30
 
 struct vectors {
-    struct rig rig;
-    struct tensor_file *file;
+    struct golden g;
     int64_t batch, length;
     struct plan *gradient, *update;
     struct loaded *gradient_run, *update_run;
@@ -23,18 +21,6 @@ struct vectors {
 
 static const char *const files[] = {"sedd_absorb", "sedd_uniform"};
 static const char *const models[] = {"models/sedd-absorb.yaml", "models/sedd-uniform.yaml"};
-
-static const char *meta(const struct vectors *v, const char *key)
-{
-    const char *text = tensor_file_meta(v->file, key);
-    cr_assert_not_null(text, "no metadata %s", key);
-    return text;
-}
-
-static double meta_number(const struct vectors *v, const char *key)
-{
-    return strtod(meta(v, key), NULL);
-}
 
 /* The number after "KEY": in a metadata value that is JSON. */
 static double json_number(const char *json, const char *key)
@@ -45,9 +31,9 @@ static double json_number(const char *json, const char *key)
 }
 
 /* The file says geometric with its ends, or loglinear, whose eps is 1e-3 in the reference. */
-static const char *noise_setting(const struct vectors *v, struct arena *arena)
+static const char *noise_setting(const struct tensor_file *file, struct arena *arena)
 {
-    const char *noise = meta(v, "noise");
+    const char *noise = golden_meta(file, "noise");
     if (strstr(noise, "loglinear"))
         return "process.noise={loglinear: {eps: 1.0e-3}}";
     return arena_printf(arena, "process.noise={geometric: {min: %.17f, max: %.17f}}",
@@ -60,43 +46,22 @@ static void vectors_open(struct vectors *v, int i)
     static const char *const names[][2] = {{"vocab", "tokens"},    {"dim", "hidden_size"},
                                            {"heads", "n_heads"},   {"cond", "cond_dim"},
                                            {"layers", "n_blocks"}, {"length", "length"}};
-    const char *folder = getenv("SEDGE_GOLDEN"), *settings[10] = {NULL};
+    const char *settings[10] = {NULL};
     struct arena *arena = arena_new();
-    struct diags *diags = diags_new(arena);
-    *v = (struct vectors){0};
-    v->file = tensor_file_open(
-        diags, arena,
-        arena_printf(arena, "%s/%s.safetensors", folder ? folder : "tests/golden", files[i]));
-    cr_assert_not_null(v->file, "%s", diags_render(diags, false));
-    v->batch = (int64_t)meta_number(v, "batch");
-    v->length = (int64_t)meta_number(v, "length");
+    struct tensor_file *file = golden_file(arena, files[i]);
+    *v = (struct vectors){.batch = (int64_t)golden_number(file, "batch"),
+                          .length = (int64_t)golden_number(file, "length")};
     for (int k = 0; k < 6; k++)
-        settings[k] = arena_printf(arena, "%s=%s", names[k][0], meta(v, names[k][1]));
+        settings[k] = arena_printf(arena, "%s=%s", names[k][0], golden_meta(file, names[k][1]));
     settings[6] = "dropout=0";
-    settings[7] = noise_setting(v, arena);
+    settings[7] = noise_setting(file, arena);
     bool absorb = i == 0;
-    cr_assert_eq(strcmp(meta(v, "scale_by_sigma"), absorb ? "True" : "False"), 0,
+    cr_assert_eq(strcmp(golden_meta(file, "scale_by_sigma"), absorb ? "True" : "False"), 0,
                  "the models fix it");
-    cr_assert_eq(meta_number(v, "steps"), BATCHES);
-    rig_model(&v->rig, models[i], settings);
-    tensor_file_close(v->file); /* again, where the rig's arena holds its names */
-    v->file = tensor_file_open(v->rig.diags, v->rig.arena,
-                               arena_printf(v->rig.arena, "%s/%s.safetensors",
-                                            folder ? folder : "tests/golden", files[i]));
+    cr_assert_eq(golden_number(file, "steps"), BATCHES);
+    golden_open(&v->g, files[i], models[i], settings);
+    tensor_file_close(file);
     arena_free(arena);
-}
-
-static void vectors_close(struct vectors *v)
-{
-    tensor_file_close(v->file);
-    rig_close(&v->rig);
-}
-
-static const struct tensor *get(const struct vectors *v, const char *name)
-{
-    const struct tensor *t = tensor_file_get(v->file, name);
-    cr_assert_not_null(t, "no tensor %s", name);
-    return t;
 }
 
 /* The gradient plan of `train` with the noise of the file: for BATCH sequences at once, of
@@ -107,84 +72,44 @@ static struct plan *gradient_plan(struct vectors *v, int64_t batch, bool accumul
     static const char *const want[] = {"log_score", "score_entropy", "loss_per_sequence", NULL};
     struct rig_program train = {"train", batch, bind, want};
     struct compile_options o = {.gradients = true, .accumulate = accumulate};
-    return rig_compile(&v->rig, &train, &o);
+    return rig_compile(&v->g.rig, &train, &o);
 }
 
 /* Both plans, and the parameters of the file. */
 static void vectors_ready(struct vectors *v, int64_t batch)
 {
     int64_t parts = v->batch / batch;
-    struct update_options o = {.beta1 = meta_number(v, "beta1"),
-                               .beta2 = meta_number(v, "beta2"),
-                               .eps = meta_number(v, "eps"),
-                               .weight_decay = meta_number(v, "weight_decay"),
-                               .clip = meta_number(v, "grad_clip"),
+    struct update_options o = {.beta1 = golden_number(v->g.file, "beta1"),
+                               .beta2 = golden_number(v->g.file, "beta2"),
+                               .eps = golden_number(v->g.file, "eps"),
+                               .weight_decay = golden_number(v->g.file, "weight_decay"),
+                               .clip = golden_number(v->g.file, "grad_clip"),
                                .scale = 1.0 / (double)parts,
-                               .ema = meta_number(v, "ema")};
+                               .ema = golden_number(v->g.file, "ema")};
     v->gradient = gradient_plan(v, batch, parts > 1);
-    v->update = compile_graph(update_graph(v->rig.model, &o), NULL);
-    cr_assert_not_null(v->update, "%s", diags_render(v->rig.diags, false));
-    rig_state(&v->rig, &v->rig.model->states, 1);
-    cr_assert(state_load(v->rig.diags, &v->rig.state, v->file, FILL_WEIGHTS), "%s",
-              diags_render(v->rig.diags, false));
-    v->gradient_run = rig_load(&v->rig, v->gradient);
-    v->update_run = rig_load(&v->rig, v->update);
+    v->update = compile_graph(update_graph(v->g.rig.model, &o), NULL);
+    cr_assert_not_null(v->update, "%s", diags_render(v->g.rig.diags, false));
+    golden_state(&v->g);
+    v->gradient_run = rig_load(&v->g.rig, v->gradient);
+    v->update_run = rig_load(&v->g.rig, v->update);
 }
 
 /* Sequences FIRST .. of batch STEP, as the inputs of the plan: tokens, and times in double. */
 static void run_gradient(struct vectors *v, int64_t step, int64_t first, int64_t count, double keep)
 {
     int64_t row = step * v->batch + first;
-    const struct tensor *t = get(v, "t");
+    const struct tensor *t = golden_get(&v->g, "t");
     double times[16];
     cr_assert(count <= 16);
     for (int64_t i = 0; i < count; i++)
         times[i] = rig_element(t, row + i);
     struct rig_value values[] = {
-        {"x0", (const int32_t *)get(v, "x0")->data + row * v->length},
-        {"x", (const int32_t *)get(v, "xt")->data + row * v->length},
+        {"x0", (const int32_t *)golden_get(&v->g, "x0")->data + row * v->length},
+        {"x", (const int32_t *)golden_get(&v->g, "xt")->data + row * v->length},
         {"t", times},
         {"accumulate.keep", &keep},
     };
     rig_run(v->gradient_run, values, 4, 0, NULL);
-}
-
-static double scalar(const struct loaded *loaded, const char *name)
-{
-    struct tensor t = rig_output(loaded, name);
-    return rig_element(&t, 0);
-}
-
-/* Every tensor PREFIX/NAME of the file against the row ROWS NAME, times SCALE. */
-static void check_rows(struct vectors *v, const char *prefix, const char *rows, double scale,
-                       double tolerance)
-{
-    size_t n = strlen(prefix);
-    uint32_t seen = 0;
-    for (uint32_t e = 0; e < v->file->count; e++) {
-        const char *name = v->file->entries[e].name;
-        if (strncmp(name, prefix, n) != 0)
-            continue;
-        struct tensor ours =
-            rig_row_tensor(&v->rig, arena_printf(v->rig.arena, "%s%s", rows, name + n));
-        float *scaled = arena_new_array(v->rig.arena, float, (size_t)tensor_size(&ours));
-        for (int64_t i = 0; i < tensor_size(&ours); i++)
-            scaled[i] = (float)(scale * rig_element(&ours, i));
-        ours.data = scaled;
-        double apart = rig_distance(&ours, &v->file->entries[e].tensor);
-        cr_expect(apart <= tolerance, "%s: off by %.3g of its norm", name, apart);
-        seen++;
-    }
-    uint32_t parameters = 0;
-    for (uint32_t r = 0; r < v->rig.state.count; r++)
-        parameters += v->rig.state.table->rows[r].class == STATE_PARAMETER;
-    cr_assert_eq(seen, parameters, "%s: %u of %u parameters", prefix, seen, parameters);
-}
-
-static void check_relative(double ours, double theirs, double tolerance, const char *what)
-{
-    cr_assert(fabs(ours - theirs) <= tolerance * fabs(theirs), "%s is %.9g, not %.9g", what, ours,
-              theirs);
 }
 
 /* The score entropy is a small difference of terms of the size of (|log r| + 1) / (r N), or
@@ -192,7 +117,7 @@ static void check_relative(double ours, double theirs, double tolerance, const c
  * test_ctmc.c): its own rounding, per position, before the factor dsigma. */
 static double reference_rounding(const struct vectors *v, int i, double sigma)
 {
-    double e = expm1(sigma), n = meta_number(v, "tokens");
+    double e = expm1(sigma), n = golden_number(v->g.file, "tokens");
     if (i == 0)
         return 0x1p-22 * (1 + (fabs(log(e)) + 1) / e);
     double r = e / (e + n), constant = (1 - log(r)) / (r * n);
@@ -203,16 +128,18 @@ static void check_losses(struct vectors *v, int i)
 {
     struct tensor entropy = rig_output(v->gradient_run, "score_entropy");
     struct tensor loss = rig_output(v->gradient_run, "loss_per_sequence");
-    const struct tensor *theirs = get(v, "score_entropy"), *sums = get(v, "loss_per_sequence");
+    const struct tensor *theirs = golden_get(&v->g, "score_entropy"),
+                        *sums = golden_get(&v->g, "loss_per_sequence");
     for (int64_t row = 0; row < v->batch; row++) {
-        double rounding = reference_rounding(v, i, rig_element(get(v, "sigma"), row));
+        double rounding = reference_rounding(v, i, rig_element(golden_get(&v->g, "sigma"), row));
         for (int64_t p = row * v->length; p < (row + 1) * v->length; p++) {
             double x = rig_element(&entropy, p), y = rig_element(theirs, p);
             cr_assert(fabs(x - y) <= 1e-5 * fabs(y) + rounding, "%s, position %lld: %.9g, not %.9g",
                       files[i], (long long)p, x, y);
         }
         double x = rig_element(&loss, row), y = rig_element(sums, row);
-        double allowed = rounding * (double)v->length * rig_element(get(v, "dsigma"), row);
+        double allowed =
+            rounding * (double)v->length * rig_element(golden_get(&v->g, "dsigma"), row);
         cr_assert(fabs(x - y) <= 1e-5 * fabs(y) + allowed, "%s, sequence %lld: %.9g, not %.9g",
                   files[i], (long long)row, x, y);
     }
@@ -225,7 +152,7 @@ static void check_first_batch(int i)
     vectors_ready(&v, v.batch);
     run_gradient(&v, 0, 0, v.batch, 0);
     struct tensor ours = rig_output(v.gradient_run, "log_score");
-    const struct tensor *theirs = get(&v, "log_score");
+    const struct tensor *theirs = golden_get(&v.g, "log_score");
     cr_assert_eq(tensor_size(&ours), tensor_size(theirs));
     for (int64_t k = 0; k < tensor_size(theirs); k++) {
         double x = rig_element(&ours, k), y = rig_element(theirs, k);
@@ -233,10 +160,10 @@ static void check_first_batch(int i)
                   x, y);
     }
     check_losses(&v, i);
-    check_relative(scalar(v.gradient_run, "loss"), rig_element(get(&v, "train_loss"), 0), 1e-5,
-                   "the loss");
-    check_rows(&v, "grad/", "grad/", 1, 1e-4);
-    vectors_close(&v);
+    golden_relative(golden_scalar(v.gradient_run, "loss"),
+                    rig_element(golden_get(&v.g, "train_loss"), 0), 1e-5, "the loss");
+    golden_rows(&v.g, "grad/", "grad/", 1, 1e-4);
+    golden_close(&v.g);
 }
 
 Test(golden, sedd_absorb_first_batch)
@@ -258,27 +185,29 @@ static void check_training(int i, int64_t batch)
         batch = v.batch;
     int64_t parts = v.batch / batch;
     vectors_ready(&v, batch);
-    struct train_config config = {.lr = meta_number(&v, "lr"),
-                                  .warmup = (int64_t)meta_number(&v, "warmup"),
+    struct train_config config = {.lr = golden_number(v.g.file, "lr"),
+                                  .warmup = (int64_t)golden_number(v.g.file, "warmup"),
                                   .schedule = LR_CONSTANT};
     for (int64_t step = 0; step < BATCHES; step++) {
         double loss = 0, number = (double)(step + 1), lr = train_lr(&config, step + 1, 0);
         for (int64_t part = 0; part < parts; part++) {
             run_gradient(&v, step, part * batch, batch, part > 0);
-            loss += scalar(v.gradient_run, "loss") / (double)parts;
+            loss += golden_scalar(v.gradient_run, "loss") / (double)parts;
         }
-        check_relative(loss, rig_element(get(&v, "train_loss"), step), 1e-3, "a training loss");
+        golden_relative(loss, rig_element(golden_get(&v.g, "train_loss"), step), 1e-3,
+                        "a training loss");
         if (step == 0)
-            check_rows(&v, "grad/", "grad/", 1.0 / (double)parts, 1e-4);
+            golden_rows(&v.g, "grad/", "grad/", 1.0 / (double)parts, 1e-4);
         struct rig_value values[] = {{"lr", &lr}, {"step", &number}};
         rig_run(v.update_run, values, 2, 0, NULL);
         if (step == 0)
-            check_relative(scalar(v.update_run, "grad_norm"), rig_element(get(&v, "grad_norm"), 0),
-                           1e-4, "the norm of the gradient");
+            golden_relative(golden_scalar(v.update_run, "grad_norm"),
+                            rig_element(golden_get(&v.g, "grad_norm"), 0), 1e-4,
+                            "the norm of the gradient");
     }
-    check_rows(&v, "final/", "", 1, 1e-3);
-    check_rows(&v, "ema/", "ema/", 1, 1e-3);
-    vectors_close(&v);
+    golden_rows(&v.g, "final/", "", 1, 1e-3);
+    golden_rows(&v.g, "ema/", "ema/", 1, 1e-3);
+    golden_close(&v.g);
 }
 
 Test(golden, sedd_absorb_training)
