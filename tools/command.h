@@ -54,7 +54,7 @@ struct command {
 
 extern const struct command command_new, command_check, command_config, command_explain,
     command_plan, command_train, command_sample, command_eval, command_compare, command_run,
-    command_bench, command_ops, command_tokens, command_import, command_export;
+    command_bench, command_ops, command_tokens, command_import, command_export, command_judge;
 extern const struct command *const commands[];
 extern const uint32_t command_count;
 

@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 const struct command *const commands[] = {
-    &command_new,   &command_check,  &command_config, &command_explain, &command_plan,
-    &command_train, &command_sample, &command_eval,   &command_compare, &command_run,
-    &command_bench, &command_ops,    &command_tokens, &command_import,  &command_export,
+    &command_new,     &command_check,  &command_config, &command_explain,
+    &command_plan,    &command_train,  &command_sample, &command_eval,
+    &command_compare, &command_run,    &command_bench,  &command_ops,
+    &command_tokens,  &command_import, &command_export, &command_judge,
 };
 const uint32_t command_count = sizeof commands / sizeof *commands;
 

@@ -63,7 +63,7 @@ struct zip {
 static void put(unsigned char *to, size_t *at, uint64_t value, int width)
 {
     for (int i = 0; i < width; i++)
-        to[(*at)++] = (unsigned char)(value >> 8 * i);
+        to[(*at)++] = i < 8 ? (unsigned char)(value >> 8 * i) : 0;
 }
 
 static uint32_t crc(const unsigned char *bytes, size_t size)

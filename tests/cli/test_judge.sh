@@ -1,0 +1,62 @@
+#!/bin/sh
+# sedge judge: what is counted of samples, beside real text.
+#   SEDGE=build/release/sedge sh tests/cli/test_judge.sh
+# The last line counts.
+# shellcheck source=tests/cli/harness
+. "$(dirname "$0")/harness"
+
+here=$(pwd)
+mkdir "$top/desk"
+cd "$top/desk" || exit 1
+
+# By hand: three lines of 8, 8 and 4 bytes; `abab` and `baba` stand twice in the first two each.
+printf 'abababab\nabababab\ncdef\n' >lines
+run 0 judge lines --json
+holds 'three texts' test "$(number texts)" = 3
+holds '20 symbols' test "$(number symbols)" = 20
+# (2 log 2 + log 4) / 3
+holds 'entropy' test "$(number entropy)" = 0.924196241
+# 6 of 20, and of 4-grams: 3 of each eight are repeated, of 11.
+holds 'repeated 4-grams' test "$(number repeated)" = 0.545454545
+holds 'equal to an earlier one' test "$(number twice)" = 0.333333333
+holds 'distinct' grep -q '^ *0.3,$' "$top/out"
+run 0 judge lines
+says 'repeated 4-grams                          0.5455'
+quiet
+# Real text is cut as long as samples are: here into 7 symbols.
+printf 'a quick brown fox jumps over the lazy dog, and so does another one' >real
+run 0 judge lines --real real
+says 'real text: 9 pieces of 7 symbols, of which one in 3 is taken'
+hints 'the samples vary less than real text (entropy 0.92, not 1.88 nats)'
+sed 's/ /\n/g' real >words
+run 0 judge real --real words --format lines
+hides 'pieces of'
+quiet
+# What sedge sample prints: strings, and ids where they are no text.
+printf '{"texts": ["abab", [255, 0, 97]], "seed": 1}' >samples.json
+run 0 judge samples.json --json
+holds 'two texts of 7 symbols' test "$(number texts) $(number symbols)" = '2 7'
+holds 'one is malformed' test "$(number malformed)" = 0.5
+printf '{"texts": ["abab", [256, 0, 97]]}' >more.json
+run 0 judge more.json # the mask of 256 bytes
+printf '{"texts": [[257]]}' >many.json
+run 3 judge many.json
+hints 'many.json: a text is no list of ids of these 256 symbols'
+printf '{"texts": []}' >none.json
+run 3 judge none.json
+hints 'none.json: holds no texts'
+printf 'ab\377\nab\n' >broken
+run 0 judge broken --json
+holds 'broken UTF-8 is malformed' test "$(number malformed)" = 0.5
+# As a tokenizer reads them.
+run 0 judge "$here/tests/golden/bpe/text.txt" --format text --tokenizer "gpt2:$here/tests/golden/bpe" --json
+holds 'symbols are those of the tokenizer' test "$(number symbols)" = 2637
+run 3 judge lines --real broken --format text --tokenizer "gpt2:$here/tests/golden/bpe/none"
+run 3 judge absent
+hints 'absent'
+run 2 judge lines --format prose
+hints 'there is no format `prose` of data'
+printf 'ab' >short
+run 3 judge lines --real short
+hints 'short: is shorter than a sample'
+count_up

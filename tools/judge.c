@@ -1,0 +1,321 @@
+/* sedge judge: what can be said of samples, beside the same of real text. */
+#include "graph/base/check.h"
+#include "runtime/data/format.h"
+#include "runtime/statistics.h"
+#include "tools/json_print.h"
+#include "tools/option_vocabulary.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REMARKABLE 0.05 /* nats by which samples must vary less than real text to be warned of */
+
+/* One file of texts, and what was counted of them. */
+struct texts_of {
+    struct statistics *gathered;
+    uint64_t malformed;
+    struct sample_statistics sum;
+    size_t piece; /* running text is cut into pieces of so many tokens; 0: it is not */
+    uint64_t seen, every, most; /* of all that come, each EVERY-th is counted, MOST at most */
+};
+
+struct judging {
+    struct command_line *line;
+    struct arena *arena;
+    struct diags *diags;
+    const struct vocabulary *vocabulary;
+    struct format_options format;
+    struct texts_of samples, real;
+    bool any_real;
+};
+
+/* --- texts -------------------------------------------------------------------------------- */
+
+/* Text, all of it: no broken UTF-8, no NUL, and no sign for what could not be read. */
+static bool is_text(const char *text, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        uint32_t code, length = utf8_decode(text + at, size - at, &code);
+        if (!length || code == 0 || code == 0xfffd)
+            return false;
+        at += length;
+    }
+    return true;
+}
+
+/* Whether the text that comes now is one that is counted. */
+static bool is_counted(const struct texts_of *t)
+{
+    return t->every && t->seen % t->every == 0 && t->seen / t->every < t->most;
+}
+
+/* What is left over of running text is not counted. */
+static void count_ids(struct texts_of *t, const int32_t *ids, size_t count)
+{
+    size_t piece = t->piece ? t->piece : count;
+    for (size_t at = 0; at + piece <= count; at += piece) {
+        if (is_counted(t))
+            statistics_add(t->gathered, ids + at, piece);
+        t->seen++;
+        if (!piece)
+            break;
+    }
+}
+
+static bool count_text(struct judging *j, struct texts_of *t, const struct source *text)
+{
+    struct arena *arena = arena_new();
+    int32_t *ids = NULL;
+    size_t count = 0;
+    bool good = vocabulary_encode(j->vocabulary, j->diags, arena, text, EDGES_CLOSED, &ids, &count);
+    t->malformed += !t->piece && is_counted(t) && !is_text(text->text, text->size);
+    if (good)
+        count_ids(t, ids, count);
+    arena_free(arena);
+    return good;
+}
+
+/* A text that `sedge sample --json` printed: a string, or ids where it is no UTF-8. */
+static bool count_sample(struct judging *j, const char *path, const json_t *item)
+{
+    struct source text = {.name = path, .text = json_string_value(item)};
+    size_t count = json_array_size(item);
+    if (text.text) {
+        text.size = json_string_length(item);
+        return count_text(j, &j->samples, &text);
+    }
+    int32_t *ids = arena_new_array(j->arena, int32_t, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        json_int_t id = json_integer_value(json_array_get(item, i));
+        if (!json_is_integer(json_array_get(item, i)) || id < 0 || id > j->vocabulary->size) {
+            diag_error(j->diags, FAULT_DATA, (struct span){0},
+                       "%s: a text is no list of ids of these %u symbols", path,
+                       j->vocabulary->size);
+            return false;
+        }
+        ids[i] = (int32_t)id;
+    }
+    j->samples.malformed++;
+    count_ids(&j->samples, ids, count);
+    return true;
+}
+
+/* False, with *IS, when SOURCE is such JSON but something in it is wrong. */
+static bool count_json(struct judging *j, const struct source *source, bool *is)
+{
+    *is = source->size && source->text[0] == '{';
+    json_t *json = *is ? json_loadb(source->text, source->size, JSON_ALLOW_NUL, NULL) : NULL;
+    const json_t *texts = json_object_get(json, "texts");
+    bool good = true;
+    *is = json_is_array(texts);
+    for (size_t i = 0; good && i < json_array_size(texts); i++)
+        good = count_sample(j, source->name, json_array_get(texts, i));
+    json_decref(json);
+    return good;
+}
+
+/* The documents of SOURCE, by FORMAT. */
+static bool count_documents(struct judging *j, const struct source *source,
+                            const struct format *format, struct texts_of *t)
+{
+    struct reader reader;
+    struct document document;
+    bool good = reader_open(&reader, j->diags, format, source, &j->format);
+    while (good && reader_next(&reader, &document)) {
+        if (document.ids)
+            count_ids(t, document.ids, document.id_count);
+        else
+            good = count_text(j, t, &document.text);
+    }
+    good = good && !reader.failed;
+    reader_close(&reader);
+    return good;
+}
+
+/* Samples are texts of their own, be they lines of a file that is no more than text. */
+static bool count_samples(struct judging *j, const char *path)
+{
+    struct source source;
+    bool json;
+    if (!source_open(j->diags, path, &source))
+        return false;
+    bool good = count_json(j, &source, &json);
+    if (good && !json) {
+        const struct format *format = format_find(j->diags, &source, &j->format);
+        if (format == &format_text && !j->format.format)
+            format = &format_lines;
+        good = format && count_documents(j, &source, format, &j->samples);
+    }
+    source_close(&source);
+    statistics_sum(j->samples.gathered, &j->samples.sum);
+    if (!good || j->samples.sum.samples)
+        return good;
+    diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: holds no texts", path);
+    return false;
+}
+
+/* As many real texts as there are samples, spread over all, and running text cut as long as samples
+ * are: what is counted depends on both. */
+static bool count_real(struct judging *j, const char *path)
+{
+    struct source source;
+    struct texts_of *t = &j->real;
+    if (!source_open(j->diags, path, &source))
+        return false;
+    const struct format *format = format_find(j->diags, &source, &j->format);
+    if (format && !format->ended)
+        t->piece = (size_t)fmax(1, rint(j->samples.sum.length));
+    bool good = format && count_documents(j, &source, format, t);
+    t->most = j->samples.sum.samples;
+    t->every = t->seen / t->most > 1 ? t->seen / t->most : 1;
+    t->seen = 0;
+    good = good && count_documents(j, &source, format, t);
+    source_close(&source);
+    statistics_sum(t->gathered, &t->sum);
+    if (!good || t->sum.samples)
+        return good;
+    diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: is shorter than a sample", path);
+    return false;
+}
+
+/* --- what is said ------------------------------------------------------------------------- */
+
+static void print_row(const struct judging *j, const char *name, const char *format,
+                      const double *samples, const double *real)
+{
+    char text[64];
+    printf("%-26s", name);
+    for (int i = 0; i < 1 + j->any_real; i++) {
+        const double *v = i ? real : samples;
+        snprintf(text, sizeof text, format, v[0], v[1]);
+        printf("  %20s", text);
+    }
+    putchar('\n');
+}
+
+static double malformed(const struct texts_of *t)
+{
+    return t->sum.samples ? (double)t->malformed / (double)t->sum.samples : 0;
+}
+
+static void print_text(const struct judging *j)
+{
+    const struct sample_statistics *s = &j->samples.sum, *r = &j->real.sum;
+    printf("%-26s  %20s%s\n", "", "samples", j->any_real ? "             real text" : "");
+#define ROW(name, format, first, second)                                                           \
+    print_row(j, name, format, (const double[]){s->first, s->second},                              \
+              (const double[]){r->first, r->second})
+    print_row(j, "texts", "%.0f", (const double[]){(double)s->samples, 0},
+              (const double[]){(double)r->samples, 0});
+    ROW("symbols, ± deviation", "%.1f ± %.1f", length, length_deviation);
+    ROW("entropy, nats, ± error", "%.4f ± %.4f", entropy, entropy_error);
+    ROW("distinct-1, -2", "%.4f, %.4f", distinct[0], distinct[1]);
+    ROW("distinct-3, -4", "%.4f, %.4f", distinct[2], distinct[3]);
+    ROW("repeated 4-grams", "%.4f", repeated, repeated);
+    ROW("equal to an earlier text", "%.4f", twice, twice);
+#undef ROW
+    const double of_samples[] = {malformed(&j->samples), 0}, of_real[] = {malformed(&j->real), 0};
+    print_row(j, "malformed", "%.4f", of_samples, of_real);
+    if (j->real.piece)
+        printf("\nreal text: %llu pieces of %zu symbols, of which one in %llu is taken\n",
+               (unsigned long long)j->real.seen, j->real.piece, (unsigned long long)j->real.every);
+}
+
+static json_t *sum_json(const struct texts_of *t)
+{
+    const struct sample_statistics *s = &t->sum;
+    json_t *distinct = json_array();
+    for (int n = 0; n < STATISTICS_GRAMS; n++)
+        json_array_append_new(distinct, json_real(s->distinct[n]));
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:f, s:f, s:f}", "texts",
+                     (json_int_t)s->samples, "symbols", (json_int_t)s->tokens, "length", s->length,
+                     "length_deviation", s->length_deviation, "entropy", s->entropy,
+                     "entropy_error", s->entropy_error, "distinct", distinct, "repeated",
+                     s->repeated, "twice", s->twice, "malformed", malformed(t));
+}
+
+static void print_json(const struct judging *j)
+{
+    json_t *all = json_pack("{s:o}", "samples", sum_json(&j->samples));
+    if (j->any_real)
+        json_object_set_new(all, "real", sum_json(&j->real));
+    json_print(j->diags, all, 9);
+}
+
+/* A model that repeats itself finds itself likely: that is no quality. */
+static void warn(const struct judging *j)
+{
+    const struct sample_statistics *s = &j->samples.sum, *r = &j->real.sum;
+    double error = sqrt(s->entropy_error * s->entropy_error + r->entropy_error * r->entropy_error);
+    if (!j->any_real || r->entropy - s->entropy < fmax(REMARKABLE, 3 * error))
+        return;
+    diag_warning(j->diags, (struct span){0},
+                 "the samples vary less than real text (entropy %.2f, not %.2f nats): a low "
+                 "perplexity of theirs is bought with repetition",
+                 s->entropy, r->entropy);
+    diag_hint(j->diags, "compare at equal entropy: more steps, or a temperature nearer to 1");
+}
+
+/* --- the command -------------------------------------------------------------------------- */
+
+static bool find_vocabulary(struct judging *j)
+{
+    if (option_given(j->line, "tokenizer"))
+        j->vocabulary = option_vocabulary(j->line);
+    else
+        j->vocabulary = vocabulary_from_texts(j->arena, TOKENIZER_BYTES, NULL, 0);
+    return j->vocabulary != NULL;
+}
+
+static int run(struct command_line *line)
+{
+    const char *real = option_text(line, "real");
+    struct judging j = {.line = line,
+                        .arena = line->arena,
+                        .diags = line->diags,
+                        .format = {.format = option_text(line, "format"), .any_bytes = true},
+                        .any_real = real != NULL};
+    j.samples = (struct texts_of){.gathered = statistics_new(), .every = 1, .most = UINT64_MAX};
+    j.real.gathered = statistics_new();
+    bool good = find_vocabulary(&j) && count_samples(&j, line->positional[0]) &&
+                (!real || count_real(&j, real));
+    if (good && option_given(line, "json"))
+        print_json(&j);
+    else if (good)
+        print_text(&j);
+    if (good)
+        warn(&j);
+    statistics_free(j.samples.gathered);
+    statistics_free(j.real.gathered);
+    return diags_exit_code(line->diags);
+}
+
+static const struct option_spec options[] = {
+    {"real", 'r', OPTION_FILE, "FILE", "real text, to say the same of", NULL},
+    OPTION_TOKENIZER,
+    {"format", 0, OPTION_TEXT, "NAME",
+     "what the files are, as the key data.format says (samples: lines)", NULL},
+    {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
+    {0}};
+
+const struct command command_judge = {
+    .name = "judge",
+    .usage = "SAMPLES [--real FILE] [--tokenizer NAME]",
+    .doc = "how varied samples are, beside real text",
+    .detail =
+        "SAMPLES is what `sedge sample --json` printed, or a file of texts, one a line. Symbols\n"
+        "are bytes unless --tokenizer says otherwise.\n\n"
+        "  entropy     of the histogram of one text's symbols, mean over texts\n"
+        "  distinct-n  different n-grams over all n-grams, of all texts together\n"
+        "  repeated    4-grams that stood earlier in the same text\n"
+        "  malformed   texts with broken UTF-8, a NUL or U+FFFD\n\n"
+        "All of these depend on length and some on the number of texts: compare at equal both.\n"
+        "MAUVE is not offered: it depends on a large network's features and on how they are\n"
+        "clustered.",
+    .least = 1,
+    .most = 1,
+    .options = options,
+    .run = run,
+};
