@@ -4,6 +4,7 @@
 #include "graph/base/check.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define AT(field) offsetof(struct recipe, field)
@@ -23,6 +24,11 @@ const struct recipe_key recipe_keys[] = {
     {"data.classes", KEY_TEXTS, NULL, 0, 0,
      "a name for each of data.files, which then are classes: training tells the model which", NULL,
      AT(data.classes)},
+    {"data.weights", KEY_TEXTS, NULL, 0, 0,
+     "a number above 0 for each of data.files: training windows come from each as often as it "
+     "says, "
+     "and each holds its share out (default: the files are one text)",
+     NULL, AT(data.weights)},
     {"data.format", KEY_CHOICE, "auto", 0, 0,
      "what the files hold, compressed by gzip or not: text; documents, one a line (lines), in a "
      "field of JSON lines (jsonl), as the first word of a line (smiles); sequences of letters "
@@ -43,6 +49,20 @@ const struct recipe_key recipe_keys[] = {
      "the symbol that ends each document; none: nothing does (default: a line's end, "
      "<|endoftext|> of gpt2 or [SEP] of bert for lines, jsonl and smiles; else none)",
      NULL, AT(data.separator)},
+    {"data.documents", KEY_CHOICE, "auto", 0, 0,
+     "joined: one text, and windows lie across documents; apart: each is cut by itself, and where "
+     "a "
+     "separator ends it, padding fills its last window up, which counts neither in the loss nor in "
+     "the bound (else what is short is left out). auto: apart for smiles, fasta, fastq and idx",
+     "auto joined apart", AT(data.documents)},
+    {"data.windows", KEY_CHOICE, "random", 0, 0,
+     "training windows: begin anywhere (random); or follow each other without overlap (chunked) or "
+     "every data.stride tokens (sliding), each once an epoch, in an order that seed and epoch "
+     "decide. Held-out windows follow each other; where they slide, what a window shows again is "
+     "given to it",
+     "random chunked sliding", AT(data.windows)},
+    {"data.stride", KEY_INT, "0", 0, 1 << 20, "tokens between sliding windows; 0: half a window",
+     NULL, AT(data.stride)},
     {"data.tokenizer", KEY_CHOICE, NULL, 0, 0,
      "how text becomes tokens (default: words for a grammar, else chars); gpt2:DIR: byte-level BPE "
      "by the vocab.bpe and encoder.json in a folder, or its tokenizer.json; bert:DIR: WordPiece by "
@@ -428,22 +448,46 @@ static void read_defaults(struct reading *r)
     }
 }
 
+/* LIST has an entry for each file, and each file holds out a share of its own. */
+static void check_each_file(struct reading *r, const struct texts *list, const char *key,
+                            const char *what)
+{
+    const struct data_recipe *d = &r->recipe->data;
+    struct span files = r->recipe->files_span;
+    if (list->count != d->files.count)
+        diag_error(r->diags, FAULT_CONFIG, files, "%s has %u %s, and data.files %u files", key,
+                   list->count, what, d->files.count);
+    if (d->valid_file)
+        diag_error(r->diags, FAULT_CONFIG, files,
+                   "with %s, data.valid is a share, held out from each file", key);
+}
+
 static void check_classes(struct reading *r)
 {
     const struct data_recipe *d = &r->recipe->data;
     struct span files = r->recipe->files_span;
-    if (d->classes.count != d->files.count)
-        diag_error(r->diags, FAULT_CONFIG, files,
-                   "data.classes has %u names, and data.files %u files", d->classes.count,
-                   d->files.count);
-    if (d->valid_file)
-        diag_error(r->diags, FAULT_CONFIG, files,
-                   "with data.classes, data.valid is a share, held out from each class");
+    check_each_file(r, &d->classes, "data.classes", "names");
     for (uint32_t i = 0; i < d->classes.count; i++)
         for (uint32_t k = 0; k < i; k++)
             if (strcmp(d->classes.items[i], d->classes.items[k]) == 0)
                 diag_error(r->diags, FAULT_CONFIG, files, "data.classes names `%s` twice",
                            d->classes.items[i]);
+}
+
+static void check_weights(struct reading *r)
+{
+    const struct data_recipe *d = &r->recipe->data;
+    struct span files = r->recipe->files_span;
+    check_each_file(r, &d->weights, "data.weights", "numbers");
+    if (d->classes.count)
+        diag_error(r->diags, FAULT_CONFIG, files, "classes come alike often: no data.weights");
+    for (uint32_t i = 0; i < d->weights.count; i++) {
+        char *end;
+        double weight = strtod(d->weights.items[i], &end);
+        if (*end || !(weight > 0 && weight <= MANY))
+            diag_error(r->diags, FAULT_CONFIG, files, "data.weights: `%s` is no number above 0",
+                       d->weights.items[i]);
+    }
 }
 
 static void check_whole(struct reading *r, const struct yaml *root)
@@ -467,6 +511,8 @@ static void check_whole(struct reading *r, const struct yaml *root)
     }
     if (q->data.classes.count)
         check_classes(r);
+    if (q->data.weights.count)
+        check_weights(r);
     if ((double)q->train.batch * (double)q->train.accumulate > 2e9)
         diag_error(r->diags, FAULT_CONFIG, root->span,
                    "`train.batch` times `train.accumulate` is above 2e9 sequences a step");

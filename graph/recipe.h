@@ -40,11 +40,14 @@ struct texts {
 struct data_recipe {
     struct texts files;
     struct texts classes; /* names, one per file; none: the files are one stream */
+    struct texts weights; /* numbers, one per file; none: the files are one stream */
     const char *format;
     const char *field, *letters; /* of JSON lines; of FASTA and FASTQ */
     int64_t levels;              /* of images */
     const char *separator;       /* NULL: by the format */
-    const char *tokenizer;       /* NULL: by the data */
+    const char *documents, *windows;
+    int64_t stride;        /* of windows that slide; 0: half a window */
+    const char *tokenizer; /* NULL: by the data */
     const char *split;
     double valid;
     const char *valid_file; /* set instead when `valid` names a file */

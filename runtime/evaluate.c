@@ -16,15 +16,16 @@ struct evaluation {
     const struct estimator *estimator;
     struct estimate_clock clock;
     struct random_key key;
-    /* One batch of inputs. */
+    /* One batch of inputs, and how many positions of each sequence are not given. */
     int32_t *x0, *label;
+    int64_t *free;
     bool *fixed, *hidden, *scored;
     double *t, *turn, *sigma, *scale;
     /* Per sequence. */
     double *integral[REPLICATES], *base, *reconstruction[REPLICATES], *truth;
     double *position;  /* sums over sequences and replicates; NULL: not asked for */
     int64_t *scorings; /* sequences in which each position is not given */
-    int64_t free;
+    double *symbols;   /* of each sequence, not given */
     bool known;
     bool turned;   /* draws of a sequence share the numbers that noise it */
     double *share; /* noised at the last time of each sequence of a batch */
@@ -98,7 +99,7 @@ static bool read_truth(const struct evaluation *e, int64_t i, double *nats)
     const struct bound_source *s = e->source;
     int64_t length = e->config->length;
     const int32_t *window = e->x0 + i * length;
-    const bool *given = e->free < length ? e->fixed + i * length : NULL;
+    const bool *given = e->free[i] < length ? e->fixed + i * length : NULL;
     if (!e->known)
         return false;
     return (s->label ? s->class_truth(s->context, e->label[i], window, given, nats)
@@ -107,10 +108,14 @@ static bool read_truth(const struct evaluation *e, int64_t i, double *nats)
 }
 
 /* What of the sequence INDEX is given. */
-static void mark_given(const struct bound_config *c, int64_t index, bool *fixed)
+static void mark_given(const struct evaluation *e, int64_t index, bool *fixed)
 {
+    const struct bound_config *c = e->config;
+    memset(fixed, 0, (size_t)c->length * sizeof *fixed);
+    if (e->source->given)
+        e->source->given(e->source->context, index, fixed);
     for (int64_t p = 0; p < c->length; p++)
-        fixed[p] = c->but_one ? p != index % c->length : c->given && c->given[p];
+        fixed[p] |= c->but_one ? p != index % c->length : c->given && c->given[p];
 }
 
 static void read_batch(struct evaluation *e, int64_t first, int64_t count)
@@ -118,9 +123,13 @@ static void read_batch(struct evaluation *e, int64_t first, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         double nats;
         e->source->window(e->source->context, first + i, e->x0 + i * e->config->length);
-        mark_given(e->config, first + i, e->fixed + i * e->config->length);
-        for (int64_t p = 0; p < e->config->length; p++)
+        mark_given(e, first + i, e->fixed + i * e->config->length);
+        e->free[i] = 0;
+        for (int64_t p = 0; p < e->config->length; p++) {
+            e->free[i] += !e->fixed[i * e->config->length + p];
             e->scorings[p] += !e->fixed[i * e->config->length + p];
+        }
+        e->symbols[first + i] = (double)e->free[i];
         if (e->source->label)
             e->label[i] = e->source->label(e->source->context, first + i);
         e->known = read_truth(e, i, &nats);
@@ -187,12 +196,12 @@ static void draw_counts(struct evaluation *e, int64_t count, int64_t first, int 
     for (int64_t i = 0; i < count; i++) {
         uint32_t sequence = (uint32_t)(first + i);
         double at = estimator_place(e->estimator, e->key, (uint32_t)r, sequence, k, c->times);
-        int64_t masked = 1 + (int64_t)(at * (double)e->free);
-        masked = masked < e->free ? masked : e->free;
+        int64_t free = e->free[i], masked = 1 + (int64_t)(at * (double)free);
+        masked = masked < free ? masked : free;
         hide_positions(e->key, (uint32_t)(r * c->times + k), sequence, masked,
                        e->fixed + i * c->length, c->length, e->hidden + i * c->length);
         e->sigma[i] = sigma_of_share((double)masked / (double)c->length);
-        e->scale[i] = (double)e->free / (double)masked / (double)c->times;
+        e->scale[i] = free ? (double)free / (double)masked / (double)c->times : 0;
     }
     memcpy(e->scored, e->hidden, (size_t)(count * c->length) * sizeof *e->scored);
 }
@@ -246,26 +255,29 @@ static bool evaluate_batch(struct evaluation *e, int64_t first, int64_t count)
 
 /* --- in a fixed order ----------------------------------------------------------------------- */
 
-static bool evaluate_ordered(struct evaluation *e, const int32_t *order, int64_t first,
-                             int64_t count)
+/* ORDER lists COUNTED positions; of a sequence to which some of them are given besides, the others.
+ * */
+static bool evaluate_ordered(struct evaluation *e, const int32_t *order, int64_t counted,
+                             int64_t first, int64_t count)
 {
     int64_t length = e->config->length;
     read_batch(e, first, count);
     fill(e->scale, count, 1);
-    memset(e->hidden, 0, (size_t)(count * length) * sizeof *e->hidden);
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t k = 0; k < e->free; k++)
-            e->hidden[i * length + order[k]] = true;
-    for (int64_t k = 0; k < e->free; k++) {
+    for (int64_t i = 0; i < count * length; i++)
+        e->hidden[i] = !e->fixed[i];
+    for (int64_t k = 0; k < counted; k++) {
         if (stopped(e))
             return false;
         memset(e->scored, 0, (size_t)(count * length) * sizeof *e->scored);
-        for (int64_t i = 0; i < count; i++)
-            e->scored[i * length + order[k]] = true;
-        fill(e->sigma, count, sigma_of_share((double)(e->free - k) / (double)length));
+        for (int64_t i = 0; i < count; i++) {
+            e->scored[i * length + order[k]] = e->hidden[i * length + order[k]];
+            e->sigma[i] = sigma_of_share((double)e->free[i] / (double)length);
+        }
         add_nats(e, e->plans->conditional, count, first, (uint32_t)k, 1, e->integral[0]);
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count; i++) {
+            e->free[i] -= e->hidden[i * length + order[k]];
             e->hidden[i * length + order[k]] = false;
+        }
     }
     repeat_first(e, first, count);
     return true;
@@ -281,34 +293,38 @@ static double mean(const double *v, int64_t n)
     return sum / (double)n;
 }
 
-static double standard_error(const double *v, int64_t n)
+/* Of sum V / sum SYMBOLS, times the mean of these: by how each V differs from its part of the sum.
+ * */
+static double standard_error(const double *v, const double *symbols, int64_t n)
 {
-    double m = mean(v, n), sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += (v[i] - m) * (v[i] - m);
+    double m = mean(v, n), each = mean(symbols, n), sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double apart = v[i] - m * (symbols[i] / each);
+        sum += apart * apart;
+    }
     return n > 1 ? sqrt(sum / (double)(n - 1) / (double)n) : INFINITY;
 }
 
 /* Mean of the replicates of one term and its error over sequences, a symbol; the first replicate is
  * left holding the means of each sequence. *NOISE: the Monte Carlo part of the error. */
-static double summarise_term(double *const replicate[REPLICATES], int64_t n, double symbols,
+static double summarise_term(double *const replicate[REPLICATES], int64_t n, const double *symbols,
                              double *error, double *noise)
 {
-    double sum = 0;
+    double sum = 0, each = mean(symbols, n);
     for (int64_t i = 0; i < n; i++) {
         double one = replicate[0][i], two = replicate[1][i];
         replicate[0][i] = (one + two) / 2;
         sum += (one - two) * (one - two) / 4; /* variance of the mean of the two */
     }
-    *noise = sqrt(sum) / (double)n / symbols;
-    *error = standard_error(replicate[0], n) / symbols;
-    return mean(replicate[0], n) / symbols;
+    *noise = sqrt(sum) / (double)n / each;
+    *error = standard_error(replicate[0], symbols, n) / each;
+    return mean(replicate[0], n) / each;
 }
 
 static void summarise_sequences(struct evaluation *e, struct arena *arena, struct bound *b)
 {
     int64_t n = b->sequences;
-    double symbols = (double)b->free, noise = 0;
+    double noise = 0;
     b->per_sequence = arena_new_array(arena, double, n);
     b->per_sequence_noise = arena_new_array(arena, double, n);
     b->integral_squares = arena_new_array(arena, double, n);
@@ -324,33 +340,34 @@ static void summarise_sequences(struct evaluation *e, struct arena *arena, struc
         gap[i] = b->per_sequence[i] - e->truth[i];
         noise += b->per_sequence_noise[i] * b->per_sequence_noise[i];
     }
-    b->error = standard_error(b->per_sequence, n) / symbols;
-    b->error_noise = sqrt(noise) / (double)n / symbols;
+    b->error = standard_error(b->per_sequence, b->symbols, n) / b->free;
+    b->error_noise = sqrt(noise) / (double)n / b->free;
     double rest = b->error * b->error - b->error_noise * b->error_noise;
     b->error_data = rest >= 0 ? sqrt(rest) : NAN;
     if (!b->known)
         return;
-    b->truth = mean(e->truth, n) / symbols;
-    b->gap = mean(gap, n) / symbols;
-    b->gap_error = standard_error(gap, n) / symbols;
+    b->truth = mean(e->truth, n) / b->free;
+    b->gap = mean(gap, n) / b->free;
+    b->gap_error = standard_error(gap, b->symbols, n) / b->free;
 }
 
 static void summarise(struct evaluation *e, struct arena *arena, struct bound *b)
 {
     const struct bound_config *c = e->config;
-    double symbols = (double)e->free, unused;
+    double unused;
     *b = (struct bound){.sequences = c->sequences,
                         .length = c->length,
-                        .free = e->free,
+                        .free = mean(e->symbols, c->sequences),
+                        .symbols = e->symbols,
                         .known = e->known,
                         .per_position = e->position};
     summarise_sequences(e, arena, b);
-    b->integral =
-        summarise_term(e->integral, c->sequences, symbols, &b->integral_error, &b->integral_noise);
-    b->reconstruction =
-        summarise_term(e->reconstruction, c->sequences, symbols, &b->reconstruction_error, &unused);
-    b->base = mean(e->base, c->sequences) / symbols;
-    b->base_error = standard_error(e->base, c->sequences) / symbols;
+    b->integral = summarise_term(e->integral, c->sequences, e->symbols, &b->integral_error,
+                                 &b->integral_noise);
+    b->reconstruction = summarise_term(e->reconstruction, c->sequences, e->symbols,
+                                       &b->reconstruction_error, &unused);
+    b->base = mean(e->base, c->sequences) / b->free;
+    b->base_error = standard_error(e->base, e->symbols, c->sequences) / b->free;
     b->nats = b->integral + b->base + b->reconstruction;
     for (int64_t p = 0; e->position && p < c->length; p++)
         e->position[p] = e->scorings[p] ? e->position[p] / (double)e->scorings[p] : NAN;
@@ -381,16 +398,14 @@ static void evaluation_init(struct evaluation *e, struct arena *arena)
     e->share = arena_new_array(arena, double, c->batch);
     e->sigma = arena_new_array(arena, double, c->batch);
     e->scale = arena_new_array(arena, double, c->batch);
+    e->free = arena_new_array(arena, int64_t, c->batch);
+    e->symbols = arena_new_array(arena, double, c->sequences);
     e->base = arena_new_array(arena, double, c->sequences);
     e->truth = arena_new_array(arena, double, c->sequences);
     e->position = c->by_position ? arena_new_array(arena, double, c->length) : NULL;
     e->scorings = arena_new_array(arena, int64_t, c->length);
     e->known = e->source->label ? e->source->class_truth != NULL : e->source->truth != NULL;
-    e->free = c->length;
-    mark_given(c, 0, e->fixed);
-    for (int64_t i = 0; i < c->length; i++)
-        e->free -= e->fixed[i];
-    BUG_ON(e->free < 1 || (e->plans->exact && !e->fixed[0]));
+    BUG_ON(e->plans->exact && !(c->given && c->given[0]));
     for (int r = 0; r < REPLICATES; r++) {
         e->integral[r] = arena_new_array(arena, double, c->sequences);
         e->reconstruction[r] = arena_new_array(arena, double, c->sequences);
@@ -434,27 +449,30 @@ bool order_evaluate(struct diags *diags, struct arena *arena, const struct bound
                     const struct bound_source *source, struct bound *out)
 {
     struct evaluation e = {.diags = diags, .plans = plans, .config = config, .source = source};
+    int64_t counted = 0;
     evaluation_init(&e, arena);
+    for (int64_t p = 0; p < config->length; p++)
+        counted += !config->given || !config->given[p];
     for (int64_t at = 0; at < config->sequences; at += config->batch) {
         int64_t left = config->sequences - at;
-        if (!evaluate_ordered(&e, order, at, left < config->batch ? left : config->batch))
+        if (!evaluate_ordered(&e, order, counted, at, left < config->batch ? left : config->batch))
             return false;
     }
-    return finish(&e, arena, e.free, out);
+    return finish(&e, arena, counted, out);
 }
 
 void bound_compare(const struct bound *a, const struct bound *b, double *difference, double *error)
 {
-    double sum = 0, squares = 0, n = (double)a->sequences, symbols = (double)a->free;
+    double sum = 0, squares = 0, n = (double)a->sequences;
     BUG_ON(a->sequences != b->sequences || a->free != b->free);
     for (int64_t i = 0; i < a->sequences; i++)
         sum += b->per_sequence[i] - a->per_sequence[i];
     for (int64_t i = 0; i < a->sequences; i++) {
-        double off = b->per_sequence[i] - a->per_sequence[i] - sum / n;
+        double off = b->per_sequence[i] - a->per_sequence[i] - sum / n * (a->symbols[i] / a->free);
         squares += off * off;
     }
-    *difference = sum / n / symbols;
-    *error = n > 1 ? sqrt(squares / (n - 1) / n) / symbols : INFINITY;
+    *difference = sum / n / a->free;
+    *error = n > 1 ? sqrt(squares / (n - 1) / n) / a->free : INFINITY;
 }
 
 double bound_share_of_calls(const struct bound *a, const struct bound *b, double *error)

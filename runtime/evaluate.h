@@ -51,10 +51,11 @@ struct bound_config {
     bool apart;
 };
 
-/* Means a symbol, in nats, each with its standard error over sequences where that is known. */
+/* Means a symbol, in nats, each with its standard error over sequences where that is known: sums
+ * over sequences divided by the symbols that they have, and errors to first order. */
 struct bound {
     int64_t sequences, length;
-    int64_t free;  /* symbols of a sequence that are not given */
+    double free;   /* symbols of a sequence that are not given, on average */
     int64_t calls; /* network calls for a sequence */
     double integral, base, reconstruction;
     double integral_error, base_error, reconstruction_error; /* each over sequences */
@@ -72,6 +73,7 @@ struct bound {
     double *per_sequence_noise; /* standard errors of noise of these */
     double *integral_squares;   /* nats^2 a sequence: squares of the errors of its integral alone */
     double *truths;             /* per sequence; meaningful where KNOWN */
+    double *symbols;            /* of each sequence, not given */
     /* Mean nats over the sequences in which the position is not given, LENGTH of them; NAN: there
      * is none. NULL: not asked for. */
     double *per_position;
@@ -92,6 +94,8 @@ struct bound_source {
     int32_t (*label)(void *context, int64_t index);
     bool (*class_truth)(void *context, int32_t label, const int32_t *window, const bool *given,
                         double *nats);
+    /* Marks what of the sequence is given besides, as padding is; may be NULL. */
+    void (*given)(void *context, int64_t index, bool *given);
 };
 
 /* False after reporting (a value that is not finite), or when it was stopped. With an EXACT plan it

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define INPUTS_MAX 5 /* of a plan */
+#define INPUTS_MAX 7 /* of a plan */
 
 struct training {
     struct diags *diags;
@@ -15,6 +15,9 @@ struct training {
     const struct train_hooks *hooks;
     struct random_key key;
     int32_t *x0, *label;
+    float *weight;           /* 0 where a window has padding, else 1 */
+    bool *fixed;             /* the other way round */
+    int64_t symbols;         /* of the step so far, without padding */
     double keep, lr, number; /* scalars that a step is given: of accumulation, rate, its number */
     double started;          /* on the monotonic clock, less what was trained before */
 };
@@ -60,11 +63,10 @@ static void find_inputs(const struct training *t, const struct plan *plan, const
     const struct {
         const char *name;
         const void *data;
-    } known[INPUTS_MAX] = {{"x0", t->x0},
-                           {"label", t->label},
-                           {"accumulate.keep", &t->keep},
-                           {"lr", &t->lr},
-                           {"step", &t->number}};
+    } known[INPUTS_MAX] = {
+        {"x0", t->x0},       {"label", t->label},           {"weight", t->weight},
+        {"fixed", t->fixed}, {"accumulate.keep", &t->keep}, {"lr", &t->lr},
+        {"step", &t->number}};
     for (uint32_t i = 0; i < plan->input_count; i++) {
         uint32_t k = 0;
         while (k < INPUTS_MAX && strcmp(known[k].name, plan->inputs[i].name) != 0)
@@ -79,7 +81,14 @@ static void fill_windows(struct training *t, int64_t step, int64_t micro)
     const struct train_config *c = t->config;
     for (int64_t i = 0; i < c->batch; i++) {
         uint32_t sequence = (uint32_t)(micro * c->batch + i);
-        t->hooks->window(t->hooks->context, (uint32_t)step, sequence, t->x0 + i * c->length);
+        int64_t first = i * c->length;
+        int64_t tokens =
+            t->hooks->window(t->hooks->context, (uint32_t)step, sequence, t->x0 + first);
+        for (int64_t k = 0; k < c->length; k++) {
+            t->weight[first + k] = k < tokens;
+            t->fixed[first + k] = k >= tokens;
+        }
+        t->symbols += tokens;
         if (t->hooks->label)
             t->label[i] = t->hooks->label(t->hooks->context, (uint32_t)step, sequence);
     }
@@ -129,6 +138,7 @@ static bool gradient_steps(struct training *t, int64_t step, double *loss)
 {
     const struct train_config *c = t->config;
     *loss = 0;
+    t->symbols = 0;
     for (int64_t micro = 0; micro < c->accumulate; micro++) {
         uint32_t unused;
         run_gradient(t, step, micro, false, &unused);
@@ -179,6 +189,7 @@ static bool one_step(struct training *t, struct train_report *r)
     if (!gradient_steps(t, r->step, &r->loss) || !update_step(t, r->step, &r->grad_norm))
         return false;
     *t->trainer->step = r->step;
+    r->symbols = (double)t->symbols / (double)(t->config->batch * t->config->accumulate);
     r->seconds = clock_seconds() - t->started;
     r->progress = progress_at(t, r->step + 1, r->seconds);
     return true;
@@ -214,6 +225,8 @@ enum train_end train_run(struct diags *diags, struct arena *arena, struct traine
                          .key = random_key(config->seed, "train"),
                          .x0 = arena_new_array(arena, int32_t, config->batch * config->length),
                          .label = arena_new_array(arena, int32_t, config->batch),
+                         .weight = arena_new_array(arena, float, config->batch * config->length),
+                         .fixed = arena_new_array(arena, bool, config->batch * config->length),
                          .started = clock_seconds() - config->seconds};
     struct train_report r = {.step = *trainer->step, .seconds = config->seconds};
     bool over = train_is_over(config, r.step, config->seconds);

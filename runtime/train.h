@@ -29,6 +29,7 @@ struct train_config {
 struct train_report {
     int64_t step; /* counted from 1 */
     double loss, grad_norm, lr;
+    double symbols;  /* tokens a sequence of the step, without padding */
     double seconds;  /* of training so far, resumed parts included */
     double progress; /* 0 .. 1 towards the end */
 };
@@ -46,7 +47,9 @@ enum train_end {
 /* What the caller supplies. Those that return bool return false after reporting. */
 struct train_hooks {
     void *context;
-    void (*window)(void *context, uint32_t iteration, uint32_t sequence, int32_t *out);
+    /* Returns how many tokens the window has: padding follows them, which is not noised and counts
+     * for nothing, by the inputs `fixed` and `weight`; a plan without these has windows without. */
+    int64_t (*window)(void *context, uint32_t iteration, uint32_t sequence, int32_t *out);
     bool (*report)(void *context, const struct train_report *report);
     bool (*validate)(void *context, const struct train_report *report);
     bool (*checkpoint)(void *context, const struct train_report *report); /* once a step or twice */
@@ -56,7 +59,8 @@ struct train_hooks {
 };
 
 struct trainer {
-    /* Inputs x0, label where it takes one and, when accumulating, accumulate.keep; output loss. */
+    /* Inputs x0, label, weight and fixed where it takes them and, when accumulating,
+     * accumulate.keep; output loss. */
     struct loaded *gradient;
     /* Inputs lr, step; output grad_norm. NULL: the gradient plan has these, and updates as well. */
     struct loaded *update;

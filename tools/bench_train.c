@@ -57,13 +57,14 @@ bool training_open(struct training *t, struct command_line *line)
     return session_model(&t->s, line, line->positional[0]) && compile(t, line) && load(t);
 }
 
-static void random_window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
+static int64_t random_window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
 {
     const struct training *t = context;
     struct random_key key = random_key(1, "bench");
     for (int64_t i = 0; i < t->length; i++)
         out[i] =
             (int32_t)(random_uniform(key, iteration, 0, sequence, (uint32_t)i) * (double)t->tokens);
+    return t->length;
 }
 
 bool training_step(struct training *t, bool measured, double *seconds)

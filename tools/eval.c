@@ -247,7 +247,7 @@ static void put_run(json_t *o, const struct job *j)
         json_object_set_new(o, "given", json_string(m->p.recipe->eval.given));
     json_object_set_new(o, "sequences", json_integer(b->sequences));
     json_object_set_new(o, "length", json_integer(b->length));
-    json_object_set_new(o, "symbols_per_sequence", json_integer(b->free));
+    json_object_set_new(o, "symbols_per_sequence", json_real(b->free));
     json_object_set_new(o, "checkpoint", json_string(m->weights));
     json_object_set_new(o, "weights", json_string(m->averaged ? "ema" : "raw"));
     json_object_set_new(o, "protocol", json_string(measure_protocol(m)));

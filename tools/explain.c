@@ -35,11 +35,10 @@ static const char *key_example(const struct recipe_key *k, struct arena *arena)
 {
     static const struct {
         const char *key, *value;
-    } own[] = {{"model", "sedd-absorb"},
-               {"preset", "tiny"},
-               {"memory", "4GiB"},
-               {"data.classes", "[letters, news]"},
-               {"sample.grid", "[1, 0.5, 0.1]"}};
+    } own[] = {{"model", "sedd-absorb"},   {"preset", "tiny"},
+               {"memory", "4GiB"},         {"data.classes", "[letters, news]"},
+               {"data.weights", "[3, 1]"}, {"data.field", "text"},
+               {"data.separator", "none"}, {"sample.grid", "[1, 0.5, 0.1]"}};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(k->name, own[i].key) == 0)
             return own[i].value;

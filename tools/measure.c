@@ -304,7 +304,7 @@ bool measure_load(struct measured *m, bool by_position)
                 section_find(&p->s.model->programs, "order_step") && !lacks_law(p);
     struct bound_wish wish = {.terms = !counts || m->all,
                               .conditional = counts || both,
-                              .given = m->given || m->but_one,
+                              .given = m->given || m->but_one || dataset_gives(p->data),
                               .label = p->told,
                               .by_position = by_position};
     if ((counts && !check_scores(m)) ||
@@ -368,6 +368,8 @@ char *measure_protocol(const struct measured *m)
                                m->but_one ? "all but one position" : p->recipe->eval.given);
     else if (m->exact)
         windows = arena_printf(p->arena, "%s, given its first symbol", windows);
+    if (dataset_gives(p->data))
+        windows = arena_printf(p->arena, "%s, %.1f symbols of each counted", windows, m->b.free);
     if (p->told)
         windows = arena_printf(
             p->arena, "%s, told %s", windows,

@@ -74,7 +74,7 @@ static void show(struct progress *p, const struct train_report *r)
 
 void progress_step(struct progress *p, const struct train_report *report)
 {
-    p->loss += report->loss / p->length;
+    p->loss += report->loss / report->symbols;
     p->losses++;
     if (clock_seconds() - p->shown >= (p->live ? LIVE_SECONDS : PLAIN_SECONDS))
         show(p, report);

@@ -9,7 +9,6 @@ struct progress {
     int64_t steps; /* of the whole run; 0: by time */
     double minutes;
     double symbols;            /* a step */
-    double length;             /* symbols a sequence */
     const char *measure;       /* what is validated: "bound", or "-log p" */
     double bound, bound_error; /* of the last validation, nats a symbol; NaN before it */
     double truth;              /* NaN where it is not known */

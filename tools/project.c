@@ -4,6 +4,7 @@
 #include "runtime/data/source.h"
 #include "tools/budget.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +38,28 @@ static const char *find_tokenizer(const struct project *p, const char *spec)
                  : spec;
 }
 
+/* Which of the words of KEY it is: enums of the dataset are in their order. */
+static int choice(const char *key, const char *word)
+{
+    int index = 0;
+    size_t size = strlen(word);
+    for (const char *at = recipe_key_find(key)->choices; at; at = strchr(at, ' '), index++) {
+        at += *at == ' ';
+        if (strncmp(at, word, size) == 0 && strcspn(at, " ") == size)
+            return index;
+    }
+    BUG_ON(true); /* the recipe was read by these */
+}
+
+static const double *weights(const struct project *p)
+{
+    const struct texts *texts = &p->recipe->data.weights;
+    double *numbers = arena_new_array(p->arena, double, texts->count);
+    for (uint32_t i = 0; i < texts->count; i++)
+        numbers[i] = strtod(texts->items[i], NULL);
+    return numbers;
+}
+
 static bool open_data(struct project *p)
 {
     struct recipe *q = p->recipe;
@@ -51,21 +74,27 @@ static bool open_data(struct project *p)
     if (q->data.valid_file)
         q->data.valid_file = project_data_file(p, q->data.valid_file);
     q->data.tokenizer = find_tokenizer(p, q->data.tokenizer);
-    struct dataset_options o = {.files = files,
-                                .file_count = q->data.files.count,
-                                .format = q->data.format,
-                                .field = q->data.field,
-                                .letters = q->data.letters,
-                                .levels = (uint32_t)q->data.levels,
-                                .separator = q->data.separator,
-                                .by_document = strcmp(q->data.split, "documents") == 0,
-                                .tokenizer = q->data.tokenizer,
-                                .valid = q->data.valid,
-                                .valid_file = q->data.valid_file,
-                                .seed = (uint64_t)q->train.seed,
-                                .length = (uint32_t)p->length,
-                                .vocabulary = p->vocabulary,
-                                .where = q->files_span};
+    struct dataset_options o = {
+        .files = files,
+        .file_count = q->data.files.count,
+        .weights = q->data.weights.count ? weights(p) : NULL,
+        .format = q->data.format,
+        .field = q->data.field,
+        .letters = q->data.letters,
+        .levels = (uint32_t)q->data.levels,
+        .separator = q->data.separator,
+        .documents = (enum documents)choice("data.documents", q->data.documents),
+        .windows = (enum window_kind)choice("data.windows", q->data.windows),
+        .stride = (uint32_t)q->data.stride,
+        .batch = (uint32_t)(q->train.batch * q->train.accumulate),
+        .by_document = strcmp(q->data.split, "documents") == 0,
+        .tokenizer = q->data.tokenizer,
+        .valid = q->data.valid,
+        .valid_file = q->data.valid_file,
+        .seed = (uint64_t)q->train.seed,
+        .length = (uint32_t)p->length,
+        .vocabulary = p->vocabulary,
+        .where = q->files_span};
     p->data = q->data.classes.count ? dataset_open_classes(p->diags, p->arena, &o)
                                     : dataset_open(p->diags, p->arena, &o);
     if (!p->data)
@@ -77,7 +106,14 @@ static bool open_data(struct project *p)
         return false;
     }
     p->vocabulary = dataset_vocabulary(p->data);
-    return true;
+    bool leaves_out = project_takes(p, "train", "weight") && project_takes(p, "train", "fixed");
+    if (!dataset_pads(p->data) || leaves_out)
+        return true;
+    diag_error(p->diags, FAULT_CONFIG, q->files_span,
+               "windows of these documents have padding, and `train` of the model leaves none out");
+    diag_hint(p->diags, "data.documents=joined has none; score-entropy.yaml shows how its inputs "
+                        "`weight` and `fixed` leave it out");
+    return false;
 }
 
 /* --- opening ------------------------------------------------------------------------------ */
@@ -168,6 +204,7 @@ bool project_run_data(struct project *p, const char *const *data_files)
         p->recipe->data.files = (struct texts){n, (const char **)data_files};
         p->recipe->data.valid_file = NULL;
         p->recipe->data.classes.count = 0;
+        p->recipe->data.weights.count = 0;
         p->recipe->data.valid = 1;
     }
     return open_data(p);
@@ -299,15 +336,16 @@ struct update_options project_update(const struct recipe *recipe)
 
 void project_gradient_program(const struct project *p, struct gradient_program *out)
 {
-    static const char *const label[] = {"label"};
+    static const char *const bound[] = {"weight", "fixed", "label"};
     const struct train_recipe *t = &p->recipe->train;
     bool labelled = p->data && dataset_class_count(p->data) && project_takes(p, "train", "label");
+    bool padded = p->data && dataset_pads(p->data);
     out->batch = (struct named_size){"batch", t->batch};
     out->request = (struct elaborate_request){.program = "train",
                                               .dims = &out->batch,
                                               .dim_count = 1,
-                                              .bind = label,
-                                              .bind_count = labelled};
+                                              .bind = padded ? bound : bound + 2,
+                                              .bind_count = (padded ? 2 : 0) + (labelled ? 1 : 0)};
     out->update = project_update(p->recipe);
     out->options = (struct compile_options){.gradients = true,
                                             .accumulate = t->accumulate > 1,

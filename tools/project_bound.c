@@ -100,7 +100,9 @@ bool project_bound_wish(struct project *p, int64_t batch, const struct bound_wis
 
 bool project_bound_plans(struct project *p, int64_t batch, struct bound_plan_set *set)
 {
-    return project_bound_wish(p, batch, &(struct bound_wish){.terms = true, .label = p->told}, set);
+    struct bound_wish wish = {
+        .terms = true, .label = p->told, .given = p->data && dataset_gives(p->data)};
+    return project_bound_wish(p, batch, &wish, set);
 }
 
 uint32_t project_bound_list(const struct bound_plan_set *set, struct plan **plans)
@@ -215,6 +217,12 @@ static void valid_window(void *context, int64_t index, int32_t *out)
     dataset_valid_window(p->data, spread_window(p, index), out);
 }
 
+static void valid_given(void *context, int64_t index, bool *given)
+{
+    struct project *p = context;
+    dataset_valid_given(p->data, spread_window(p, index), given);
+}
+
 static int32_t valid_label(void *context, int64_t index)
 {
     struct project *p = context;
@@ -242,5 +250,6 @@ struct bound_source project_valid_source(struct project *p, int64_t count)
                                  .truth = valid_truth,
                                  .context = p,
                                  .label = p->told ? valid_label : NULL,
-                                 .class_truth = class_truth};
+                                 .class_truth = class_truth,
+                                 .given = dataset_gives(p->data) ? valid_given : NULL};
 }

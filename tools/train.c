@@ -36,10 +36,11 @@ struct job {
 
 /* --- hooks -------------------------------------------------------------------------------- */
 
-static void window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
+static int64_t window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
 {
     struct job *j = context;
-    dataset_train_window(j->p.data, random_key(j->config.seed, "data"), iteration, sequence, out);
+    return dataset_train_window(j->p.data, random_key(j->config.seed, "data"), iteration, sequence,
+                                out);
 }
 
 static int32_t label(void *context, uint32_t iteration, uint32_t sequence)
@@ -57,13 +58,12 @@ static bool stop(void *context)
 static bool report(void *context, const struct train_report *r)
 {
     struct job *j = context;
-    double length = (double)j->p.length;
     progress_step(&j->progress, r);
     char line[256];
     snprintf(
         line, sizeof line,
         "{\"step\": %lld, \"loss\": %.9g, \"grad_norm\": %.6g, \"lr\": %.6g, \"seconds\": %.3f}",
-        (long long)r->step, r->loss / length, r->grad_norm, r->lr, r->seconds);
+        (long long)r->step, r->loss / r->symbols, r->grad_norm, r->lr, r->seconds);
     return folder_metric(&j->folder, line);
 }
 
@@ -355,7 +355,6 @@ static int train(struct job *j)
     j->progress = (struct progress){.steps = t->steps,
                                     .measure = project_exact(p) ? "-log p" : "bound",
                                     .minutes = t->minutes,
-                                    .length = (double)p->length,
                                     .symbols = (double)(t->batch * t->accumulate * p->length),
                                     .first_step = *p->step};
     progress_open(&j->progress);

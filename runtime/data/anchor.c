@@ -1,7 +1,6 @@
 /* Unigram and bigram cross-entropies. Called by dataset.c. */
 #include "runtime/data/anchor.h"
 
-#include "graph/base/arena.h"
 #include "graph/base/check.h"
 
 #include <math.h>
@@ -48,7 +47,7 @@ static void pairs_add(struct pairs *t, uint64_t key)
     t->counts[slot]++;
 }
 
-struct model {
+struct anchor_model {
     uint32_t vocab;
     size_t total;
     uint64_t *count; /* of a token */
@@ -56,72 +55,77 @@ struct model {
     struct pairs pairs;
 };
 
-static uint64_t pair_key(const struct model *m, int32_t a, int32_t b)
+static uint64_t pair_key(const struct anchor_model *m, int32_t a, int32_t b)
 {
     return (uint64_t)a * m->vocab + (uint64_t)b + 1;
 }
 
-static struct model fit(struct arena *arena, const int32_t *train, size_t count, uint32_t vocab)
+struct anchor_model *anchor_new(struct arena *arena, uint32_t vocab)
 {
-    struct model m = {.vocab = vocab, .total = count, .pairs = {.arena = arena}};
-    m.count = arena_new_array(arena, uint64_t, vocab);
-    m.first = arena_new_array(arena, uint64_t, vocab);
-    pairs_resize(&m.pairs, 1024);
-    for (size_t i = 0; i < count; i++) {
-        BUG_ON(train[i] < 0 || (uint32_t)train[i] >= vocab);
-        m.count[train[i]]++;
-        if (i + 1 < count) {
-            m.first[train[i]]++;
-            pairs_add(&m.pairs, pair_key(&m, train[i], train[i + 1]));
-        }
-    }
+    struct anchor_model *m = arena_alloc(arena, sizeof *m);
+    BUG_ON(vocab == 0);
+    m->vocab = vocab;
+    m->pairs.arena = arena;
+    m->count = arena_new_array(arena, uint64_t, vocab);
+    m->first = arena_new_array(arena, uint64_t, vocab);
+    pairs_resize(&m->pairs, 1024);
     return m;
 }
 
-static double unigram_cost(const struct model *m, int32_t x)
+void anchor_train(struct anchor_model *m, const int32_t *tokens, size_t count)
+{
+    m->total += count;
+    for (size_t i = 0; i < count; i++) {
+        BUG_ON(tokens[i] < 0 || (uint32_t)tokens[i] >= m->vocab);
+        m->count[tokens[i]]++;
+        if (i + 1 < count) {
+            m->first[tokens[i]]++;
+            pairs_add(&m->pairs, pair_key(m, tokens[i], tokens[i + 1]));
+        }
+    }
+}
+
+static double unigram_cost(const struct anchor_model *m, int32_t x)
 {
     return log((double)m->total + m->vocab) - log((double)m->count[x] + 1);
 }
 
-static double bigram_cost(const struct model *m, int32_t x, int32_t y)
+static double bigram_cost(const struct anchor_model *m, int32_t x, int32_t y)
 {
     uint32_t seen = m->pairs.counts[pair_slot(&m->pairs, pair_key(m, x, y))];
     return log((double)m->first[x] + m->vocab) - log((double)seen + 1);
 }
 
-struct anchor anchor_of(const double *values, size_t count)
+uint32_t anchor_score(const struct anchor_model *m, const int32_t *x, const bool *given,
+                      uint32_t length, double *unigram, double *bigram)
 {
-    BUG_ON(count == 0);
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += values[i];
-    double mean = sum / (double)count;
-    double square = 0;
-    for (size_t i = 0; i < count; i++)
-        square += (values[i] - mean) * (values[i] - mean);
-    double error = count < 2 ? NAN : sqrt(square / (double)(count - 1) / (double)count);
-    return (struct anchor){.mean = mean, .error = error};
+    uint32_t scored = 0;
+    *unigram = *bigram = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        BUG_ON(x[i] < 0 || (uint32_t)x[i] >= m->vocab);
+        if (given && given[i])
+            continue;
+        double alone = unigram_cost(m, x[i]);
+        *unigram += alone;
+        *bigram += i == 0 ? alone : bigram_cost(m, x[i - 1], x[i]);
+        scored++;
+    }
+    return scored;
 }
 
-struct anchors anchors_measure(const int32_t *train, size_t train_count, uint32_t vocab,
-                               const int32_t *valid, size_t windows, uint32_t length)
+struct anchor anchor_of(const double *costs, const double *sizes, size_t count)
 {
-    BUG_ON(windows == 0 || length == 0 || vocab == 0);
-    struct arena *arena = arena_new();
-    struct model m = fit(arena, train, train_count, vocab);
-    double *unigram = arena_new_array(arena, double, windows);
-    double *bigram = arena_new_array(arena, double, windows);
-    for (size_t w = 0; w < windows; w++) {
-        const int32_t *x = valid + w * length;
-        for (uint32_t i = 0; i < length; i++) {
-            BUG_ON(x[i] < 0 || (uint32_t)x[i] >= vocab);
-            double alone = unigram_cost(&m, x[i]);
-            unigram[w] += alone / length;
-            bigram[w] += (i == 0 ? alone : bigram_cost(&m, x[i - 1], x[i])) / length;
-        }
+    BUG_ON(count == 0);
+    double sum = 0, size = 0, square = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += costs[i];
+        size += sizes[i];
     }
-    struct anchors anchors = {.unigram = anchor_of(unigram, windows),
-                              .bigram = anchor_of(bigram, windows)};
-    arena_free(arena);
-    return anchors;
+    double mean = sum / size;
+    for (size_t i = 0; i < count; i++) {
+        double apart = costs[i] - mean * sizes[i];
+        square += apart * apart;
+    }
+    double error = count < 2 ? NAN : sqrt(square * (double)count / (double)(count - 1)) / size;
+    return (struct anchor){.mean = mean, .error = error};
 }

@@ -6,10 +6,13 @@
  *     p(x) = (n(x) + 1) / (n + V),    p(y | x) = (n(x, y) + 1) / (n(x, .) + V),
  *
  * and scored on held-out windows, each on its own: the first token by the unigram, the others by
- * the bigram. */
+ * the bigram. What is given of a window is not scored. */
 #ifndef SEDGE_DATA_ANCHOR_H
 #define SEDGE_DATA_ANCHOR_H
 
+#include "graph/base/arena.h"
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,12 +26,19 @@ struct anchors {
     struct anchor bigram;
 };
 
-/* VALID holds WINDOWS >= 1 windows of LENGTH >= 1 tokens, side by side; all ids are below VOCAB.
- * Without training tokens both are log VOCAB. */
-struct anchors anchors_measure(const int32_t *train, size_t train_count, uint32_t vocab,
-                               const int32_t *valid, size_t windows, uint32_t length);
+struct anchor_model;
 
-/* Mean and standard error of COUNT numbers, in their order. */
-struct anchor anchor_of(const double *values, size_t count);
+/* Without training tokens, where both cost log VOCAB. */
+struct anchor_model *anchor_new(struct arena *arena, uint32_t vocab);
+/* COUNT tokens that follow each other, ids below VOCAB. */
+void anchor_train(struct anchor_model *model, const int32_t *tokens, size_t count);
+/* Nats of what is not GIVEN (NULL: of all) of a window, in *UNIGRAM and *BIGRAM; returns how many
+ * tokens that are. */
+uint32_t anchor_score(const struct anchor_model *model, const int32_t *window, const bool *given,
+                      uint32_t length, double *unigram, double *bigram);
+
+/* The sum of COUNT costs over that of what they are costs of, and its standard error: to first
+ * order, from how each cost differs from the mean times its size. */
+struct anchor anchor_of(const double *costs, const double *sizes, size_t count);
 
 #endif

@@ -70,10 +70,7 @@ static bool no_separator(const struct corpus_options *o, const struct format *fo
 
 static const char *separator_text(const struct corpus_options *o)
 {
-    return o->separator                     ? o->separator
-           : o->tokenizer == TOKENIZER_GPT2 ? "<|endoftext|>"
-           : o->tokenizer > TOKENIZER_GPT2  ? "[SEP]"
-                                            : "\n";
+    return o->separator ? o->separator : tokenizer_separator(o->tokenizer);
 }
 
 static bool find_separator(struct reading *r)

@@ -16,10 +16,15 @@ struct dataset {
     struct corpus corpus;    /* of files; its streams are those of a known language as well */
     struct stream held_text; /* of a known language: what the stream of a file was cut from */
     struct windows train, valid;
+    bool drawn;     /* training windows begin anywhere; else each comes once an epoch */
+    bool padding;   /* windows may end in separators that count for nothing */
+    uint32_t batch; /* training windows of an iteration */
     uint64_t hash;
     const char *description;
-    struct dataset **classes; /* NULL: none. Else the streams are theirs, one after the other */
-    uint32_t class_count;
+    struct dataset **parts; /* of a file each; NULL: none. Else all but the vocabulary is theirs */
+    uint32_t part_count;
+    bool told;           /* they are classes */
+    const double *share; /* of each and those before it, of training windows; NULL: alike */
 };
 
 /* --- opening --- */
@@ -216,11 +221,46 @@ static const char *describe(struct arena *arena, const struct dataset *d)
                         d->corpus.train.count, dataset_valid_count(d), d->length);
 }
 
-static void lay_windows(struct dataset *d, struct arena *arena)
+static bool check_stride(struct diags *diags, const struct dataset_options *o)
 {
-    windows_open(&d->train, arena, &d->corpus.train, d->length, d->length, true, false);
-    windows_open(&d->valid, arena, &d->corpus.valid, d->length, d->length, true, false);
+    if (o->stride <= o->length)
+        return true;
+    diag_error(diags, FAULT_CONFIG, o->where,
+               "data.stride is %u, longer than a window of %u: tokens would be left out", o->stride,
+               o->length);
+    return false;
 }
+
+static void lay_windows(struct dataset *d, struct arena *arena, const struct dataset_options *o)
+{
+    uint32_t half = o->length > 1 ? o->length / 2 : 1, step = o->length;
+    bool joined = d->grammar || o->documents == DOCUMENTS_JOINED ||
+                  (o->documents == DOCUMENTS_AUTO && d->corpus.format->joined);
+    if (o->windows == WINDOWS_SLIDING)
+        step = o->stride ? o->stride : half;
+    d->drawn = o->windows == WINDOWS_RANDOM;
+    d->batch = o->batch ? o->batch : 1;
+    d->padding = !joined && d->corpus.separator >= 0;
+    windows_open(&d->train, arena, &d->corpus.train, d->length, step, joined, d->padding);
+    windows_open(&d->valid, arena, &d->corpus.valid, d->length, step, joined, d->padding);
+}
+
+static bool check_windows(const struct dataset *d, struct diags *diags,
+                          const struct dataset_options *o)
+{
+    bool none = d->corpus.train.count && !windows_count(&d->train);
+    if (!none && !(d->corpus.valid.count && !windows_count(&d->valid)))
+        return true;
+    diag_error(diags, FAULT_DATA, o->where,
+               "no document of the %s part is as long as a window of %u tokens",
+               none ? "training" : "held-out", o->length);
+    diag_hint(diags, "make params.length smaller; data.separator=SYMBOL ends documents and fills "
+                     "their windows up; data.documents=joined lets windows lie across them");
+    return false;
+}
+
+static struct dataset *open_parts(struct diags *diags, struct arena *arena,
+                                  const struct dataset_options *options, bool told);
 
 static bool check_levels(struct diags *diags, const struct dataset_options *o)
 {
@@ -236,11 +276,14 @@ struct dataset *dataset_open(struct diags *diags, struct arena *arena,
                              const struct dataset_options *asked)
 {
     BUG_ON(asked->length == 0 || asked->levels == 1);
+    if (asked->weights)
+        return open_parts(diags, arena, asked, false);
     struct dataset_options options = *asked;
     struct dataset *d = arena_alloc(arena, sizeof *d);
     d->length = options.length;
     bool is_grammar;
-    if (!check_levels(diags, &options) || !look(diags, &options, &is_grammar, &d->hash))
+    if (!check_levels(diags, &options) || !check_stride(diags, &options) ||
+        !look(diags, &options, &is_grammar, &d->hash))
         return NULL;
     enum tokenizer tokenizer = is_grammar ? TOKENIZER_WORDS : TOKENIZER_CHARS;
     if (!find_tokenizer(diags, arena, &options, &tokenizer))
@@ -251,29 +294,34 @@ struct dataset *dataset_open(struct diags *diags, struct arena *arena,
         dataset_close(d);
         return NULL;
     }
-    lay_windows(d, arena);
+    lay_windows(d, arena, &options);
+    if (!check_windows(d, diags, &options)) {
+        dataset_close(d);
+        return NULL;
+    }
     d->hash = hash_data(d->hash, d->vocabulary);
     d->description = describe(arena, d);
     return d;
 }
 
-/* --- classes --- */
+/* --- parts: classes, or files with weights --- */
 
 /* Each file of OPTIONS opened by itself, with VOCABULARY. */
 static bool open_each(struct dataset *d, struct diags *diags, struct arena *arena,
                       const struct dataset_options *options, const struct vocabulary *vocabulary)
 {
-    if (!d->classes)
-        d->classes = arena_new_array(arena, struct dataset *, options->file_count);
-    d->class_count = options->file_count;
+    if (!d->parts)
+        d->parts = arena_new_array(arena, struct dataset *, options->file_count);
+    d->part_count = options->file_count;
     for (uint32_t i = 0; i < options->file_count; i++) {
         struct dataset_options one = *options;
         one.files = &options->files[i];
         one.file_count = 1;
         one.vocabulary = vocabulary;
-        dataset_close(d->classes[i]);
-        d->classes[i] = dataset_open(diags, arena, &one);
-        if (!d->classes[i])
+        one.weights = NULL;
+        dataset_close(d->parts[i]);
+        d->parts[i] = dataset_open(diags, arena, &one);
+        if (!d->parts[i])
             return false;
     }
     return true;
@@ -283,65 +331,63 @@ static bool open_each(struct dataset *d, struct diags *diags, struct arena *aren
 static const struct vocabulary *join_vocabularies(const struct dataset *d, struct diags *diags,
                                                   struct arena *arena, struct span where)
 {
-    const struct vocabulary *first = d->classes[0]->vocabulary;
+    const struct vocabulary *first = d->parts[0]->vocabulary;
     size_t count = 0, at = 0;
-    for (uint32_t i = 0; i < d->class_count; i++) {
-        count += d->classes[i]->vocabulary->size;
-        if (d->classes[i]->vocabulary->tokenizer == first->tokenizer)
+    for (uint32_t i = 0; i < d->part_count; i++) {
+        count += d->parts[i]->vocabulary->size;
+        if (d->parts[i]->vocabulary->tokenizer == first->tokenizer)
             continue;
         diag_error(diags, FAULT_CONFIG, where, "one class is in %s, another in %s",
                    tokenizer_name(first->tokenizer),
-                   tokenizer_name(d->classes[i]->vocabulary->tokenizer));
+                   tokenizer_name(d->parts[i]->vocabulary->tokenizer));
         diag_hint(diags, "tokenizer: words, for all of them");
         return NULL;
     }
     if (first->tokenizer == TOKENIZER_BYTES || tokenizer_of_files(first->tokenizer))
         return first;
     struct symbol *symbols = arena_new_array(arena, struct symbol, count);
-    for (uint32_t i = 0; i < d->class_count; i++) {
-        const struct vocabulary *v = d->classes[i]->vocabulary;
+    for (uint32_t i = 0; i < d->part_count; i++) {
+        const struct vocabulary *v = d->parts[i]->vocabulary;
         for (uint32_t k = 0; k < v->size; k++)
             symbols[at++] = (struct symbol){v->symbols[k], v->lengths[k]};
     }
     return vocabulary_from_texts(arena, first->tokenizer, symbols, count);
 }
 
-static void append(struct stream *to, const int32_t *ids, size_t count)
+static void join_hashes(struct dataset *d, struct arena *arena)
 {
-    if (count)
-        memcpy(to->ids + to->count, ids, count * sizeof *ids);
-    stream_add(to, count);
+    uint64_t *hashes = arena_new_array(arena, uint64_t, d->part_count);
+    for (uint32_t i = 0; i < d->part_count; i++)
+        hashes[i] = d->parts[i]->hash;
+    d->hash = hash_bytes(hashes, d->part_count * sizeof *hashes);
 }
 
-/* The streams of the classes one after the other; of held-out text only whole windows. */
-static void join_streams(struct dataset *d, struct arena *arena)
+static const double *shares(struct arena *arena, const struct dataset_options *o)
 {
-    uint64_t *hashes = arena_new_array(arena, uint64_t, d->class_count);
-    struct stream *train = &d->corpus.train, *valid = &d->corpus.valid;
-    size_t tokens = 0, held = 0;
-    for (uint32_t i = 0; i < d->class_count; i++) {
-        tokens += d->classes[i]->corpus.train.count;
-        held += dataset_valid_count(d->classes[i]) * d->length;
-        hashes[i] = d->classes[i]->hash;
-    }
-    stream_open(train, tokens, d->class_count);
-    stream_open(valid, held, d->class_count);
-    for (uint32_t i = 0; i < d->class_count; i++) {
-        const struct dataset *c = d->classes[i];
-        append(train, c->corpus.train.ids, c->corpus.train.count);
-        append(valid, c->corpus.valid.ids, dataset_valid_count(c) * d->length);
-    }
-    lay_windows(d, arena);
-    d->hash = hash_bytes(hashes, d->class_count * sizeof *hashes);
+    double *share = arena_new_array(arena, double, o->file_count), sum = 0;
+    for (uint32_t i = 0; i < o->file_count; i++)
+        share[i] = sum += o->weights[i];
+    for (uint32_t i = 0; i < o->file_count; i++)
+        share[i] /= sum;
+    return share;
 }
 
-struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
-                                     const struct dataset_options *options)
+static struct dataset *open_parts(struct diags *diags, struct arena *arena,
+                                  const struct dataset_options *options, bool told)
 {
     BUG_ON(options->valid_file || options->file_count == 0);
+    if (options->windows != WINDOWS_RANDOM) {
+        diag_error(diags, FAULT_CONFIG, options->where,
+                   "from several files by weight or class, training windows begin anywhere: there "
+                   "is no epoch of all of them");
+        diag_hint(diags, "data.windows=random");
+        return NULL;
+    }
     struct dataset *d = arena_alloc(arena, sizeof *d);
     d->length = options->length;
     d->vocabulary = options->vocabulary;
+    d->told = told;
+    d->share = options->weights ? shares(arena, options) : NULL;
     bool opened = d->vocabulary ||
                   (open_each(d, diags, arena, options, NULL) &&
                    (d->vocabulary = join_vocabularies(d, diags, arena, options->where)) != NULL);
@@ -349,73 +395,110 @@ struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
         dataset_close(d);
         return NULL;
     }
-    join_streams(d, arena);
+    join_hashes(d, arena);
     d->description = arena_printf(
-        arena, "%u classes, %u symbols (%s), %zu training tokens, %zu held-out windows of %u",
-        d->class_count, d->vocabulary->size, tokenizer_name(d->vocabulary->tokenizer),
-        d->corpus.train.count, dataset_valid_count(d), d->length);
+        arena, "%u %s, %u symbols (%s), %zu training tokens, %zu held-out windows of %u",
+        d->part_count, told ? "classes" : "files by weight", d->vocabulary->size,
+        tokenizer_name(d->vocabulary->tokenizer), dataset_train_tokens(d), dataset_valid_count(d),
+        d->length);
     return d;
+}
+
+struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
+                                     const struct dataset_options *options)
+{
+    return open_parts(diags, arena, options, true);
 }
 
 void dataset_close(struct dataset *d)
 {
-    for (uint32_t i = 0; d && i < d->class_count; i++)
-        dataset_close(d->classes[i]);
+    for (uint32_t i = 0; d && i < d->part_count; i++)
+        dataset_close(d->parts[i]);
     if (d) {
         corpus_close(&d->corpus);
         stream_close(&d->held_text);
-        d->class_count = 0;
+        d->part_count = 0;
     }
 }
 
 uint32_t dataset_class_count(const struct dataset *d)
 {
-    return d->class_count;
+    return d->told ? d->part_count : 0;
+}
+
+/* The part that a training window comes from. */
+static uint32_t draw_part(const struct dataset *d, struct random_key key, uint32_t iteration,
+                          uint32_t sequence)
+{
+    double u = random_uniform(key, iteration, random_stream("class"), sequence, 0);
+    if (!d->share)
+        return (uint32_t)(u * d->part_count);
+    uint32_t part = 0;
+    while (part + 1 < d->part_count && u >= d->share[part])
+        part++;
+    return part;
 }
 
 int32_t dataset_train_label(const struct dataset *d, struct random_key key, uint32_t iteration,
                             uint32_t sequence)
 {
-    double u = random_uniform(key, iteration, random_stream("class"), sequence, 0);
-    return d->class_count ? (int32_t)(u * d->class_count) : 0;
+    return d->told ? (int32_t)draw_part(d, key, iteration, sequence) : 0;
+}
+
+/* The class that has the held-out window *INDEX, which becomes its number there; D itself where
+ * there are none. */
+static const struct dataset *class_of(const struct dataset *d, size_t *index, int32_t *label)
+{
+    *label = 0;
+    for (uint32_t i = 0; i < d->part_count; i++) {
+        size_t count = dataset_valid_count(d->parts[i]);
+        *label = (int32_t)i;
+        if (*index < count)
+            return d->parts[i];
+        *index -= count;
+    }
+    BUG_ON(d->part_count);
+    return d;
 }
 
 int32_t dataset_valid_label(const struct dataset *d, size_t index)
 {
-    for (uint32_t i = 0; i < d->class_count; i++) {
-        size_t count = dataset_valid_count(d->classes[i]);
-        if (index < count)
-            return (int32_t)i;
-        index -= count;
-    }
-    return 0;
+    int32_t label;
+    class_of(d, &index, &label);
+    return label;
 }
 
 const struct grammar *dataset_class_grammar(const struct dataset *d, int32_t label)
 {
-    BUG_ON(label < 0 || (uint32_t)label >= d->class_count);
-    return d->classes[label]->grammar;
+    BUG_ON(label < 0 || (uint32_t)label >= d->part_count);
+    return d->parts[label]->grammar;
 }
 
 bool dataset_class_truth(const struct dataset *d, int32_t label, const int32_t *window,
                          const bool *given, double *nats)
 {
-    BUG_ON(label < 0 || (uint32_t)label >= d->class_count);
-    return dataset_truth(d->classes[label], window, given, nats);
+    BUG_ON(label < 0 || (uint32_t)label >= d->part_count);
+    return dataset_truth(d->parts[label], window, given, nats);
 }
 
 static bool given_truth(const struct dataset *d, const int32_t *window, const bool *given,
                         double *nats);
 
-/* Without its class a window is of each alike often: the logarithm of the mean probability. */
+static double share_of(const struct dataset *d, uint32_t part)
+{
+    return d->share ? d->share[part] - (part ? d->share[part - 1] : 0) : 1.0 / d->part_count;
+}
+
+/* Of a window whose part is not told: the logarithm of the mean probability, by their shares. */
 static bool mixed_truth(const struct dataset *d, const int32_t *window, const bool *given,
                         double *nats)
 {
     double most = -INFINITY, sum = 0;
-    for (uint32_t i = 0; i < d->class_count; i++) {
+    for (uint32_t i = 0; i < d->part_count; i++) {
         double one;
-        if (!given_truth(d->classes[i], window, given, &one))
+        if (!given_truth(d->parts[i], window, given, &one))
             return false;
+        one += log(share_of(d, i));
         if (one > most) {
             sum = sum * exp(most - one) + 1;
             most = one;
@@ -423,7 +506,7 @@ static bool mixed_truth(const struct dataset *d, const int32_t *window, const bo
             sum += exp(one - most);
         }
     }
-    *nats = most > -INFINITY ? most + log(sum / d->class_count) : most;
+    *nats = most > -INFINITY ? most + log(sum) : most;
     return true;
 }
 
@@ -431,7 +514,7 @@ static bool mixed_truth(const struct dataset *d, const int32_t *window, const bo
 static bool given_truth(const struct dataset *d, const int32_t *window, const bool *given,
                         double *nats)
 {
-    if (d->class_count)
+    if (d->part_count)
         return mixed_truth(d, window, given, nats);
     if (!d->grammar)
         return false;
@@ -459,37 +542,88 @@ const struct grammar *dataset_grammar(const struct dataset *d)
 bool dataset_drawn(const struct dataset *d)
 {
     bool drawn = d->grammar != NULL;
-    for (uint32_t i = 0; i < d->class_count; i++)
-        drawn |= dataset_drawn(d->classes[i]);
+    for (uint32_t i = 0; i < d->part_count; i++)
+        drawn |= dataset_drawn(d->parts[i]);
     return drawn;
 }
 
 size_t dataset_train_tokens(const struct dataset *d)
 {
-    return d->corpus.train.count;
+    size_t count = d->corpus.train.count;
+    for (uint32_t i = 0; i < d->part_count; i++)
+        count += dataset_train_tokens(d->parts[i]);
+    return count;
 }
 
-void dataset_train_window(const struct dataset *d, struct random_key key, uint32_t iteration,
-                          uint32_t sequence, int32_t *out)
+/* Windows follow each other through epochs, each of which has an order of its own. */
+static struct window next_window(const struct dataset *d, struct random_key key, uint32_t iteration,
+                                 uint32_t sequence)
 {
-    if (d->class_count) {
-        int32_t label = dataset_train_label(d, key, iteration, sequence);
-        dataset_train_window(d->classes[label], key, iteration, sequence, out);
-        return;
+    uint64_t number = (uint64_t)(iteration ? iteration - 1 : 0) * d->batch + sequence;
+    size_t count = windows_count(&d->train);
+    uint32_t epoch = (uint32_t)(number / count);
+    return windows_at(&d->train, windows_order(key, epoch, number % count, count));
+}
+
+static uint32_t fill_window(const struct dataset *d, const struct stream *stream, struct window at,
+                            int32_t *out)
+{
+    memcpy(out, stream->ids + at.start, at.tokens * sizeof *out);
+    for (uint32_t i = at.tokens; i < d->length; i++)
+        out[i] = d->corpus.separator;
+    return at.tokens;
+}
+
+uint32_t dataset_train_window(const struct dataset *d, struct random_key key, uint32_t iteration,
+                              uint32_t sequence, int32_t *out)
+{
+    if (d->part_count) {
+        uint32_t part = draw_part(d, key, iteration, sequence);
+        return dataset_train_window(d->parts[part], key, iteration, sequence, out);
     }
-    struct window at = windows_draw(&d->train, key, iteration, sequence);
-    memcpy(out, d->corpus.train.ids + at.start, d->length * sizeof *out);
+    struct window at = d->drawn ? windows_draw(&d->train, key, iteration, sequence)
+                                : next_window(d, key, iteration, sequence);
+    return fill_window(d, &d->corpus.train, at, out);
 }
 
 size_t dataset_valid_count(const struct dataset *d)
 {
-    return windows_count(&d->valid);
+    size_t count = d->part_count ? 0 : windows_count(&d->valid);
+    for (uint32_t i = 0; i < d->part_count; i++)
+        count += dataset_valid_count(d->parts[i]);
+    return count;
 }
 
 void dataset_valid_window(const struct dataset *d, size_t index, int32_t *out)
 {
+    int32_t label;
+    d = class_of(d, &index, &label);
+    fill_window(d, &d->corpus.valid, windows_at(&d->valid, index), out);
+}
+
+void dataset_valid_given(const struct dataset *d, size_t index, bool *given)
+{
+    int32_t label;
+    d = class_of(d, &index, &label);
     struct window at = windows_at(&d->valid, index);
-    memcpy(out, d->corpus.valid.ids + at.start, d->length * sizeof *out);
+    for (uint32_t i = 0; i < d->length; i++)
+        given[i] = i < at.seen || i >= at.tokens;
+}
+
+bool dataset_pads(const struct dataset *d)
+{
+    bool pads = d->padding;
+    for (uint32_t i = 0; i < d->part_count; i++)
+        pads |= dataset_pads(d->parts[i]);
+    return pads;
+}
+
+bool dataset_gives(const struct dataset *d)
+{
+    bool gives = d->padding || (!d->part_count && d->valid.step < d->length);
+    for (uint32_t i = 0; i < d->part_count; i++)
+        gives |= dataset_gives(d->parts[i]);
+    return gives;
 }
 
 bool dataset_truth(const struct dataset *d, const int32_t *window, const bool *given, double *nats)
@@ -505,17 +639,32 @@ bool dataset_truth(const struct dataset *d, const int32_t *window, const bool *g
 bool dataset_truth_mean(const struct dataset *d, struct anchor *out)
 {
     size_t count = dataset_valid_count(d);
-    if (!d->grammar || count == 0)
+    if (!d->grammar || count == 0 || dataset_gives(d))
         return false;
     struct arena *scratch = arena_new();
     double *costs = arena_new_array(scratch, double, count);
-    for (size_t i = 0; i < count; i++)
-        costs[i] = -grammar_log_likelihood(d->grammar, d->corpus.valid.ids + i * d->length, NULL,
-                                           d->length) /
-                   d->length;
-    *out = anchor_of(costs, count);
+    double *sizes = arena_new_array(scratch, double, count);
+    for (size_t i = 0; i < count; i++) {
+        const int32_t *window = d->corpus.valid.ids + windows_at(&d->valid, i).start;
+        costs[i] = -grammar_log_likelihood(d->grammar, window, NULL, d->length);
+        sizes[i] = d->length;
+    }
+    *out = anchor_of(costs, sizes, count);
     arena_free(scratch);
     return true;
+}
+
+/* Pairs of tokens are counted where a window could hold both. */
+static void train_anchors(const struct dataset *d, struct anchor_model *model)
+{
+    const struct stream *s = &d->corpus.train;
+    for (uint32_t i = 0; i < d->part_count; i++)
+        train_anchors(d->parts[i], model);
+    if (d->part_count || d->train.joined)
+        anchor_train(model, s->ids, s->count);
+    else
+        for (size_t i = 0; i < s->documents; i++)
+            anchor_train(model, s->ids + s->starts[i], (size_t)(s->starts[i + 1] - s->starts[i]));
 }
 
 bool dataset_anchors(const struct dataset *d, struct anchors *out)
@@ -523,8 +672,21 @@ bool dataset_anchors(const struct dataset *d, struct anchors *out)
     size_t count = dataset_valid_count(d);
     if (count == 0)
         return false;
-    *out = anchors_measure(d->corpus.train.ids, d->corpus.train.count, d->vocabulary->size,
-                           d->corpus.valid.ids, count, d->length);
+    struct arena *scratch = arena_new();
+    struct anchor_model *model = anchor_new(scratch, d->vocabulary->size);
+    double *unigram = arena_new_array(scratch, double, count);
+    double *bigram = arena_new_array(scratch, double, count);
+    double *sizes = arena_new_array(scratch, double, count);
+    int32_t *window = arena_new_array(scratch, int32_t, d->length);
+    bool *given = arena_new_array(scratch, bool, d->length);
+    train_anchors(d, model);
+    for (size_t i = 0; i < count; i++) {
+        dataset_valid_window(d, i, window);
+        dataset_valid_given(d, i, given);
+        sizes[i] = anchor_score(model, window, given, d->length, &unigram[i], &bigram[i]);
+    }
+    *out = (struct anchors){anchor_of(unigram, sizes, count), anchor_of(bigram, sizes, count)};
+    arena_free(scratch);
     return true;
 }
 

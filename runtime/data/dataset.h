@@ -16,22 +16,37 @@
 
 #define DATASET_GRAMMAR_TOKENS 2000000 /* of the training stream of a known language */
 
+/* Whether windows lie across documents (joined) or each is cut by itself; auto: as the format is.
+ * */
+enum documents { DOCUMENTS_AUTO, DOCUMENTS_JOINED, DOCUMENTS_APART };
+
+/* RANDOM: training windows begin anywhere, each place as likely. CHUNKED: they follow each other
+ * without overlap, SLIDING: by STRIDE; each comes once an epoch, in an order of the epoch. Held-out
+ * windows follow each other; where they slide, what a window shows again is given. */
+enum window_kind { WINDOWS_RANDOM, WINDOWS_CHUNKED, WINDOWS_SLIDING };
+
 struct dataset_options {
     const char *const *files; /* data.files, as to be opened from here */
     uint32_t file_count;
-    const char *format; /* data.format: auto, grammar, or as format.h says; NULL: auto */
-    const char *field;  /* data.field, data.letters, data.levels: of format.h */
+    const double *weights; /* data.weights, above 0: training windows come from each file as often;
+                             * NULL: all are one stream */
+    const char *format;    /* data.format: auto, grammar, or as format.h says; NULL: auto */
+    const char *field;     /* data.field, data.letters, data.levels: of format.h */
     const char *letters;
     uint32_t levels;
-    const char *separator;  /* data.separator: of corpus.h */
-    const char *tokenizer;  /* data.tokenizer, as `gpt2:DIR` with a folder to be opened from here;
+    enum documents documents; /* data.documents */
+    enum window_kind windows; /* data.windows */
+    uint32_t stride;          /* data.stride: of WINDOWS_SLIDING, at most LENGTH; 0: half of it */
+    uint32_t batch;           /* training windows of an iteration; 0: one */
+    const char *separator;    /* data.separator: of corpus.h */
+    const char *tokenizer;    /* data.tokenizer, as `gpt2:DIR` with a folder to be opened from here;
                              * NULL: `words` for a grammar, else `chars` */
-    double valid;           /* data.valid as a share; of a known language, the held-out stream is
+    double valid;             /* data.valid as a share; of a known language, the held-out stream is
                              * that share of DATASET_GRAMMAR_TOKENS, drawn in addition */
-    bool by_document;       /* data.split: VALID is a share of documents (corpus.h) */
-    const char *valid_file; /* data.valid as a file with the held-out text; NULL: use VALID */
-    uint64_t seed;          /* of a known language's streams; runs that are compared share it */
-    uint32_t length;        /* of a window, at least 1 */
+    bool by_document;         /* data.split: VALID is a share of documents (corpus.h) */
+    const char *valid_file;   /* data.valid as a file with the held-out text; NULL: use VALID */
+    uint64_t seed;            /* of a known language's streams; runs that are compared share it */
+    uint32_t length;          /* of a window, at least 1 */
     const struct vocabulary *vocabulary; /* of the run that is evaluated; NULL: as TOKENIZER says */
     struct span where;                   /* the recipe's `data` section */
 };
@@ -41,7 +56,7 @@ struct dataset;
 /* Data in classes: each file of OPTIONS, text or grammar, is a class of its own, and all share one
  * vocabulary. Training windows come from each class alike often; held-out windows class by class.
  * What is known of a window without its class is the mean of the classes' laws, where all are known
- * languages. NULL after reporting; there must be no valid_file. */
+ * languages. NULL after reporting; there must be no valid_file, as with weights. */
 struct dataset *dataset_open_classes(struct diags *diags, struct arena *arena,
                                      const struct dataset_options *options);
 /* 0: the data has no classes. */
@@ -68,13 +83,20 @@ const struct grammar *dataset_grammar(const struct dataset *dataset);
 bool dataset_drawn(const struct dataset *dataset);
 size_t dataset_train_tokens(const struct dataset *dataset);
 
-/* One training window of the dataset's length: its start is uniform over all starts and depends
- * on KEY, ITERATION and SEQUENCE alone. There must be training tokens. */
-void dataset_train_window(const struct dataset *dataset, struct random_key key, uint32_t iteration,
-                          uint32_t sequence, int32_t *out);
+/* One training window of the dataset's length, a function of KEY, ITERATION (from 1) and SEQUENCE
+ * (below the batch) alone. Returns how many tokens there are: what follows them is padding, that is
+ * the separator, and counts for nothing. There must be training tokens. */
+uint32_t dataset_train_window(const struct dataset *dataset, struct random_key key,
+                              uint32_t iteration, uint32_t sequence, int32_t *out);
+/* Whether there may be padding. */
+bool dataset_pads(const struct dataset *dataset);
 
-/* Held-out windows do not overlap and come in the order of the text. */
+/* Held-out windows come in the order of the text. */
 size_t dataset_valid_count(const struct dataset *dataset);
+/* Whether some of a held-out window may be given: padding, and what the one before it has counted.
+ * */
+bool dataset_gives(const struct dataset *dataset);
+void dataset_valid_given(const struct dataset *dataset, size_t index, bool *given);
 void dataset_valid_window(const struct dataset *dataset, size_t index, int32_t *out);
 
 /* Whether the law of a window is known; then *NATS is its log-likelihood, -INFINITY when the

@@ -13,13 +13,15 @@
 static const struct {
     const char *name;
     bool any_bytes, single, of_files, wordpiece;
+    const char *separator; /* NULL: a line's end */
 } kinds[TOKENIZER_COUNT] = {
     [TOKENIZER_CHARS] = {"chars", .single = true},
     [TOKENIZER_BYTES] = {"bytes", .any_bytes = true, .single = true},
     [TOKENIZER_WORDS] = {"words"},
-    [TOKENIZER_GPT2] = {"gpt2", .any_bytes = true, .of_files = true},
-    [TOKENIZER_BERT] = {"bert", .of_files = true, .wordpiece = true},
-    [TOKENIZER_BERT_CASED] = {"bert-cased", .of_files = true, .wordpiece = true},
+    [TOKENIZER_GPT2] = {"gpt2", .any_bytes = true, .of_files = true, .separator = "<|endoftext|>"},
+    [TOKENIZER_BERT] = {"bert", .of_files = true, .wordpiece = true, .separator = "[SEP]"},
+    [TOKENIZER_BERT_CASED] = {"bert-cased", .of_files = true, .wordpiece = true,
+                              .separator = "[SEP]"},
 };
 
 const char *tokenizer_name(enum tokenizer tokenizer)
@@ -61,6 +63,11 @@ bool tokenizer_of_files(enum tokenizer tokenizer)
 bool tokenizer_wordpiece(enum tokenizer tokenizer)
 {
     return kinds[tokenizer].wordpiece;
+}
+
+const char *tokenizer_separator(enum tokenizer tokenizer)
+{
+    return kinds[tokenizer].separator ? kinds[tokenizer].separator : "\n";
 }
 
 static bool is_blank(char c)

@@ -45,6 +45,8 @@ bool tokenizer_single(enum tokenizer tokenizer);
 bool tokenizer_of_files(enum tokenizer tokenizer);
 /* Whether it is WordPiece. */
 bool tokenizer_wordpiece(enum tokenizer tokenizer);
+/* The symbol that ends a document, where nothing else is said. */
+const char *tokenizer_separator(enum tokenizer tokenizer);
 
 /* A text that continues where it is cut: at an open end one space is the one between two words,
  * not a separator. A prompt is open after, the text between two holes on both sides. */

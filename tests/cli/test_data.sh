@@ -23,8 +23,8 @@ data() {
 i=0
 while [ "$i" -lt 40 ]; do
     printf '{"id": %d, "text": "one %d\\ntwo"}\n' "$i" $((i % 10)) >>a.jsonl
-    printf '>s%d\nACGTNAC\nGGt\n' "$i" >>a.fa
-    printf '@r%d\nACGTAC\n+\nIIIIII\n' "$i" >>a.fq
+    printf '>s%d\nACGTACGTACGTNACGTACGT\nACg\n' "$i" >>a.fa
+    printf '@r%d\nACGTACGTAC\n+\nIIIIIIIIII\n' "$i" >>a.fq
     printf 'C(=O)N amide\n' >>a.smi
     printf 'a line\r\n\r\n' >>lines.txt
     i=$((i + 1))
@@ -33,13 +33,13 @@ done
     printf '\000\000\010\003\000\000\000\004\000\000\000\004\000\000\000\004'
     head -c 64 /dev/zero | tr '\000' '\377'
 } >a.idx
-# Documents of 9 symbols and one for the end; of 4 and 5; of 6; of 6 and one; of 16: a tenth is held
-# out, and of the images a quarter.
+# Documents of 9 symbols and one for the end; of 12 and 11; of 10; of 6 and one; of 16: a tenth is held
+# out, and of the images a quarter. Molecules have a window each, sequences those that they fill.
 kinds() {
     data 'jsonl, 17 symbols (chars), 360 training tokens, 5 held-out windows of 8' data.valid=0.1 "data.files=a.jsonl$1"
-    data 'fasta, 4 symbols (chars), 324 training tokens, 4 held-out windows of 8' data.valid=0.1 "data.files=a.fa$1"
-    data 'fastq, 4 symbols (chars), 216 training tokens, 3 held-out windows of 8' data.valid=0.1 "data.files=a.fq$1"
-    data 'smiles, 7 symbols (chars), 252 training tokens, 3 held-out windows of 8' data.valid=0.1 "data.files=a.smi$1"
+    data 'fasta, 4 symbols (chars), 828 training tokens, 8 held-out windows of 8' data.valid=0.1 "data.files=a.fa$1"
+    data 'fastq, 4 symbols (chars), 360 training tokens, 4 held-out windows of 8' data.valid=0.1 "data.files=a.fq$1"
+    data 'smiles, 7 symbols (chars), 252 training tokens, 4 held-out windows of 8' data.valid=0.1 "data.files=a.smi$1"
     data 'lines, 7 symbols (chars), 252 training tokens, 3 held-out windows of 8' data.valid=0.1 \
         "data.files=lines.txt$1" data.format=lines
     data 'idx, 16 symbols (chars), 48 training tokens, 2 held-out windows of 8' data.valid=0.25 "data.files=a.idx$1"
@@ -68,11 +68,47 @@ run 3 check "$recipe" data.files=raw
 hints 'raw:1:2: error: a NUL byte (0x00) at offset 1'
 data 'text, 256 symbols (bytes), 36 training tokens' data.files=raw data.tokenizer=bytes vocab=256
 
+# --- windows ----------------------------------------------------------------------------------
+# Documents of 2 to 7 symbols and one for the end, in windows of 8: a row each.
+i=0
+while [ "$i" -lt 60 ]; do
+    printf 'CCOCNCC\n' | cut -c "1-$((2 + i % 6))" >>b.smi
+    i=$((i + 1))
+done
+small='dim=16 heads=2 layers=1 cond=8 length=8 dropout=0 train.minutes=0 train.eval_every=0 train.batch=4'
+set -- data.files=b.smi data.valid=0.5 eval.sequences=30
+data 'smiles, 4 symbols (chars), 165 training tokens, 30 held-out windows of 8' "$@"
+digest() {
+    sed -n 's/.*state digest //p' "$top/err"
+}
+run 0 train text $small "$@" data.windows=chunked train.steps=40 -o runs/whole
+whole=$(digest)
+run 0 train text $small "$@" data.windows=chunked train.steps=17 -o runs/parts
+run 0 train text $small "$@" data.windows=chunked train.steps=40 -o runs/parts
+holds 'a run that goes on sees the same windows' test "$(digest)" = "$whole"
+run 0 train text $small "$@" data.windows=random train.steps=40 -o runs/random
+holds 'drawn windows are others' test "$(digest)" != "$whole"
+# 165 symbols in 30 windows: 5.5 of each are counted, whatever the batch.
+run 0 eval runs/whole eval.batch=1 --json
+says '"symbols_per_sequence": 5.5'
+one=$(number nats_per_symbol)
+run 0 eval runs/whole eval.batch=7 --json
+seven=$(number nats_per_symbol)
+holds "batches of 1 and 7: $one and $seven" \
+    awk "BEGIN { d = $one - $seven; exit !($one > 0 && d < 1e-6 * $one && -d < 1e-6 * $one) }"
+run 0 eval runs/whole
+says '30 held-out windows of 8, spread over all, each on its own, 5.5 symbols of each counted'
+data 'smiles, 4 symbols (chars), 165 training tokens, 20 held-out windows of 8' "$@" data.documents=joined
+# Sliding by 3: a window and what each later one adds.
+data 'lines, 7 symbols (chars), 140 training tokens, 45 held-out windows of 8' data.files=lines.txt data.format=lines \
+    data.valid=0.5 data.windows=sliding data.stride=3
+data '2 files by weight, 10 symbols (chars)' 'data.files=[lines.txt, b.smi]' 'data.weights=[3, 1]' data.format=lines
+
 # --- nothing half-written ---------------------------------------------------------------------
 head -c 100 a.jsonl.gz >cut.jsonl.gz
 run 3 train "$recipe" data.files=cut.jsonl.gz -o runs/new
 hints 'cut.jsonl.gz: error: the gzip file ends in the middle, after 100 bytes'
-holds 'a run on broken data leaves nothing' test ! -e runs
+holds 'a run on broken data leaves nothing' test ! -e runs/new
 
 # --- files of ids, and published data ---------------------------------------------------------
 run 0 tokens "$here/tests/golden/bpe/text.txt" --tokenizer "gpt2:$here/tests/golden/bpe" -o ids.safetensors

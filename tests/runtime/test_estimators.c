@@ -332,6 +332,63 @@ Test(estimators, means_under_uniform_are_the_enumerated_bound)
     check_times(false, false);
 }
 
+/* Of every third sequence the first token, and of one of them all is given. */
+static void thirds(void *context, int64_t index, bool *given)
+{
+    (void)context;
+    given[0] |= index % 3 == 0;
+    given[1] |= index == 6;
+}
+
+/* What is given from sequence to sequence costs what it costs where it is given to all, with the
+ * same noise; means are sums over the symbols that are counted, whatever the batch. */
+static void check_thirds(bool absorb)
+{
+    struct world w;
+    struct bound all_free, all_given, b, one;
+    world_open(&w, absorb, true);
+    struct bound_config c = {.batch = BATCH,
+                             .sequences = 4 * CLEAN,
+                             .times = 4,
+                             .length = 2,
+                             .t_min = T_MIN,
+                             .seed = 5,
+                             .noised = noised,
+                             .noised_context = &w};
+    struct bound_source source = {.window = window, .given = thirds};
+    cr_assert(bound_evaluate(w.rig.diags, w.rig.arena, &w.plans, &c, &all, &all_free));
+    cr_assert(bound_evaluate(w.rig.diags, w.rig.arena, &w.plans, &c, &source, &b));
+    c.batch = 7;
+    cr_assert(bound_evaluate(w.rig.diags, w.rig.arena, &w.plans, &c, &source, &one));
+    c.given = w.given;
+    cr_assert(bound_evaluate(w.rig.diags, w.rig.arena, &w.plans, &c, &all, &all_given));
+    double sum = 0, symbols = 0;
+    for (int i = 0; i < 4 * CLEAN; i++) {
+        const struct bound *like = i % 3 ? &all_free : &all_given;
+        cr_expect_eq(b.symbols[i], i == 6 ? 0 : i % 3 ? 2 : 1);
+        cr_expect_eq(b.per_sequence[i], i == 6 ? 0 : like->per_sequence[i], "%d", i);
+        cr_expect_eq(one.per_sequence[i], b.per_sequence[i]);
+        sum += b.per_sequence[i];
+        symbols += b.symbols[i];
+    }
+    cr_expect_float_eq(b.nats, sum / symbols, 1e-12 * b.nats); /* sums of 36 numbers */
+    cr_expect_eq(one.nats, b.nats);
+    cr_expect_float_eq(b.free, symbols / (4 * CLEAN), 1e-12);
+    /* A sum over symbols is off by how each sequence differs from its part of it. */
+    double squares = 0;
+    for (int i = 0; i < 4 * CLEAN; i++)
+        squares += pow(b.per_sequence[i] - sum / symbols * b.symbols[i], 2);
+    double error = sqrt(squares / (4 * CLEAN - 1) * 4 * CLEAN) / symbols;
+    cr_expect_float_eq(b.error, error, 1e-9 * error);
+    world_close(&w);
+}
+
+Test(estimators, what_is_given_may_differ_from_sequence_to_sequence)
+{
+    check_thirds(true);
+    check_thirds(false);
+}
+
 /* Given the first token, the means are those of the bound of the second, and over all second tokens
  * the law that the bound promises adds up to at most 1, for each first one. */
 static void check_given(bool absorb)
@@ -489,9 +546,10 @@ Test(estimators, a_missing_token_by_its_own_law)
 
 Test(estimators, a_paired_difference)
 {
-    double one[4] = {1, 2, 3, 6}, two[4] = {2, 3, 4, 9}, difference, error;
-    struct bound a = {.sequences = 4, .free = 2, .per_sequence = one};
-    struct bound b = {.sequences = 4, .free = 2, .per_sequence = two};
+    double one[4] = {1, 2, 3, 6}, two[4] = {2, 3, 4, 9}, symbols[4] = {2, 2, 2, 2};
+    double difference, error;
+    struct bound a = {.sequences = 4, .free = 2, .per_sequence = one, .symbols = symbols};
+    struct bound b = {.sequences = 4, .free = 2, .per_sequence = two, .symbols = symbols};
     bound_compare(&a, &b, &difference, &error);
     /* Differences 1 1 1 3: mean 1.5, variance 1, standard error 1/2; two symbols a sequence. */
     cr_assert_float_eq(difference, 0.75, 1e-12);

@@ -57,14 +57,16 @@ struct bench {
     struct train_report reports[STEPS + 1]; /* by step */
     int64_t stop_at;                        /* updates after which it is asked to stop; -1: never */
     int64_t asked, saved, validated;
+    int64_t padding; /* of each window */
     char path[64];
 };
 
-static void window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
+static int64_t window(void *context, uint32_t iteration, uint32_t sequence, int32_t *out)
 {
-    (void)context;
+    const struct bench *b = context;
     for (uint32_t i = 0; i < LENGTH; i++)
         out[i] = (int32_t)((iteration * 7 + sequence * 3 + i * i) % VOCAB);
+    return LENGTH - b->padding;
 }
 
 static bool report(void *context, const struct train_report *r)
@@ -96,7 +98,8 @@ static bool stop(void *context)
 }
 
 /* With APART the update is a program of its own, as it always is when accumulating. */
-static void bench_open_as(struct bench *b, int64_t accumulate, double lr, double clip, bool apart)
+static void bench_open_as(struct bench *b, int64_t accumulate, double lr, double clip, bool apart,
+                          const char *const *bind)
 {
     static const char *const settings[] = {"dim=8",   "heads=2",  "layers=1",    "cond=4",
                                            "vocab=5", "length=6", "dropout=0.1", NULL};
@@ -110,7 +113,7 @@ static void bench_open_as(struct bench *b, int64_t accumulate, double lr, double
                                       .warmup = 2,
                                       .schedule = LR_COSINE,
                                       .seed = 3};
-    struct rig_program p = {"train", b->config.batch, NULL, NULL};
+    struct rig_program p = {"train", b->config.batch, bind, NULL};
     struct update_options u = {0.9, 0.999, 1e-8, 0.01, clip, 1.0 / (double)accumulate, 0.9};
     struct compile_options o = {
         .gradients = true, .accumulate = accumulate > 1, .update = apart ? NULL : &u};
@@ -134,7 +137,7 @@ static void bench_open_as(struct bench *b, int64_t accumulate, double lr, double
 
 static void bench_open(struct bench *b, int64_t accumulate, double lr)
 {
-    bench_open_as(b, accumulate, lr, 1, accumulate > 1);
+    bench_open_as(b, accumulate, lr, 1, accumulate > 1, NULL);
 }
 
 static enum train_end run(struct bench *b)
@@ -219,8 +222,8 @@ Test(train, accumulating_is_a_larger_batch)
 static void joined_and_apart(double clip)
 {
     struct bench joined, apart;
-    bench_open_as(&joined, 1, 1e-2, clip, false);
-    bench_open_as(&apart, 1, 1e-2, clip, true);
+    bench_open_as(&joined, 1, 1e-2, clip, false, NULL);
+    bench_open_as(&apart, 1, 1e-2, clip, true, NULL);
     cr_assert(run(&joined) == TRAIN_DONE && run(&apart) == TRAIN_DONE);
     for (int s = 1; s <= STEPS; s++) {
         double norm = apart.reports[s].grad_norm, loss = apart.reports[s].loss;
@@ -237,6 +240,36 @@ static void joined_and_apart(double clip)
     }
     bench_close(&joined);
     bench_close(&apart);
+}
+
+static void run_padded(struct bench *b, int64_t padding, const char *const *bind)
+{
+    bench_open_as(b, 1, 1e-3, 1, false, bind);
+    b->padding = padding;
+    cr_assert_eq(run(b), TRAIN_DONE);
+    cr_assert_eq(b->reports[1].symbols, (double)(LENGTH - padding));
+    bench_close(b);
+}
+
+/* Without padding the inputs change nothing but roundings, and all padding is no loss. What is
+ * padding is never noised: under a chain that masks it then costs nothing even if it is counted. */
+Test(train, padding_counts_for_nothing)
+{
+    static const char *const both[] = {"weight", "fixed", NULL}, *const fixed[] = {"fixed", NULL};
+    struct bench plain, whole, none, part, counted;
+    run_padded(&plain, 0, NULL);
+    run_padded(&whole, 0, both);
+    run_padded(&none, LENGTH, both);
+    run_padded(&part, 2, both);
+    run_padded(&counted, 2, fixed);
+    for (int s = 1; s <= STEPS; s++) {
+        double loss = plain.reports[s].loss, less = part.reports[s].loss;
+        cr_assert_float_eq(whole.reports[s].loss, loss, 1e-4 * fabs(loss), "step %d", s);
+        cr_assert_float_eq(counted.reports[s].loss, less, 1e-4 * fabs(less), "step %d", s);
+        cr_assert_eq(none.reports[s].loss, 0);
+        cr_assert_eq(none.reports[s].grad_norm, 0);
+        cr_assert_neq(less, loss);
+    }
 }
 
 Test(train, an_update_that_joins_is_the_same_update)

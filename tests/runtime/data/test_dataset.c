@@ -270,3 +270,138 @@ Test(dataset, classes_have_labels_and_laws)
     cr_assert_float_eq(mixed, own, 1e-12);
     arena_free(arena);
 }
+
+/* Lines of 1 to 7 letters, each of its own: a window of 8 shows a line, its end, and padding. */
+Test(dataset, documents_apart_are_padded)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    char text[200] = "";
+    for (int i = 0; i < 14; i++)
+        for (int k = 0; k <= 1 + i / 2; k++)
+            strcat(text, k <= i / 2 ? (char[]){(char)('a' + i), 0} : "\n");
+    const char *path = fixture_text(arena, text);
+    struct dataset_options o = {.files = &path,
+                                .file_count = 1,
+                                .format = "lines",
+                                .documents = DOCUMENTS_APART,
+                                .windows = WINDOWS_CHUNKED,
+                                .batch = 3,
+                                .length = 8};
+    struct dataset *d = dataset_open(diags, arena, &o);
+    assert_clean(diags);
+    cr_assert(dataset_pads(d) && dataset_gives(d));
+    int32_t window[8];
+    bool given[8];
+    /* 14 windows an epoch, three an iteration: in 14 iterations each comes three times. */
+    int seen[15] = {0};
+    struct random_key key = random_key(1, "data");
+    for (uint32_t i = 1; i <= 14; i++)
+        for (uint32_t s = 0; s < 3; s++) {
+            uint32_t tokens = dataset_train_window(d, key, i, s, window);
+            int line = window[0] - 1; /* the end of a line is symbol 0 */
+            cr_assert_eq(tokens, (uint32_t)line / 2 + 2);
+            for (uint32_t k = 0; k < 8; k++)
+                cr_assert_eq(window[k], k + 1 < tokens ? line + 1 : 0);
+            seen[line]++;
+            if (i * 3 + s == 3 + 13) /* the last of the first epoch */
+                for (int k = 0; k < 14; k++)
+                    cr_assert_eq(seen[k], 1);
+        }
+    for (int k = 0; k < 14; k++)
+        cr_assert_eq(seen[k], 3);
+    dataset_close(d);
+    o.valid = 1;
+    d = dataset_open(diags, arena, &o);
+    cr_assert_eq(dataset_valid_count(d), 14);
+    for (size_t i = 0; i < 14; i++) {
+        dataset_valid_window(d, i, window);
+        dataset_valid_given(d, i, given);
+        for (size_t k = 0; k < 8; k++) {
+            cr_assert_eq(window[k], k <= i / 2 ? (int)i + 1 : 0);
+            cr_assert_eq(given[k], k > i / 2 + 1);
+        }
+    }
+    dataset_close(d);
+    unlink(path);
+    arena_free(arena);
+}
+
+/* Log-likelihoods of what slides in, given what was there, add up to that of the text where the
+ * language is a Markov chain whose state a window shows: in the toy language one symbol does. */
+Test(dataset, sliding_windows_count_each_symbol_once)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *grammar = fixture_text(arena, "grammar: 1\nstart: A\nstates:\n"
+                                              "  A: [{say: a, go: A, weight: 3}, {say: b, go: B}]\n"
+                                              "  B: [{say: c, go: A}, {say: d, go: B}]\n");
+    struct dataset_options o = {.files = &grammar,
+                                .file_count = 1,
+                                .valid = 0.0001,
+                                .seed = 1,
+                                .tokenizer = "chars",
+                                .windows = WINDOWS_SLIDING,
+                                .stride = 3,
+                                .length = 8};
+    struct dataset *d = dataset_open(diags, arena, &o);
+    assert_clean(diags);
+    cr_assert_eq(dataset_valid_count(d), 1 + (200 - 8) / 3);
+    int32_t window[8], text[200];
+    bool given[8];
+    double sum = 0, one;
+    size_t at = 0;
+    for (size_t i = 0; i < dataset_valid_count(d); i++) {
+        dataset_valid_window(d, i, window);
+        dataset_valid_given(d, i, given);
+        cr_assert(dataset_truth(d, window, given, &one));
+        sum += one;
+        for (size_t k = 0; k < 8; k++)
+            if (!given[k])
+                text[at++] = window[k];
+    }
+    cr_assert_eq(at, 200);
+    double whole = grammar_log_likelihood(dataset_grammar(d), text, NULL, 200);
+    cr_assert_float_eq(sum, whole, 1e-9 * fabs(whole)); /* 200 logarithms, summed two ways */
+    struct anchor truth;
+    cr_assert_not(dataset_truth_mean(d, &truth));
+    dataset_close(d);
+    unlink(grammar);
+    arena_free(arena);
+}
+
+/* 4000 windows of two files at 3 to 1: 3000 of the first, standard deviation 27. */
+Test(dataset, files_come_by_weight)
+{
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    const char *files[] = {fixture_text(arena, "aaaaaaaaaaaaaaaaaaaa"),
+                           fixture_text(arena, "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb")};
+    static const double weights[] = {1.5, 0.5};
+    struct dataset_options o = {
+        .files = files, .file_count = 2, .weights = weights, .valid = 0.5, .length = 4};
+    struct dataset *d = dataset_open(diags, arena, &o);
+    assert_clean(diags);
+    cr_assert_eq(dataset_class_count(d), 0);
+    cr_assert_eq(dataset_vocab_size(d), 2);
+    cr_assert_eq(dataset_train_tokens(d), 30);
+    cr_assert_eq(dataset_valid_count(d), 2 + 5);
+    int32_t window[4];
+    int first = 0;
+    for (uint32_t i = 0; i < 4000; i++) {
+        dataset_train_window(d, random_key(1, "data"), i, 0, window);
+        cr_assert_eq(window[0], window[3]);
+        cr_assert_eq(dataset_train_label(d, random_key(1, "data"), i, 0), 0);
+        first += window[0] == 0;
+    }
+    cr_assert(abs(first - 3000) < 4 * 27, "%d", first);
+    for (size_t i = 0; i < 7; i++) {
+        dataset_valid_window(d, i, window);
+        cr_assert_eq(window[0], i >= 2);
+    }
+    cr_assert_eq(dataset_valid_label(d, 6), 1);
+    dataset_close(d);
+    unlink(files[0]);
+    unlink(files[1]);
+    arena_free(arena);
+}
