@@ -174,7 +174,7 @@ static void print(struct command_line *line, const struct job *j)
                               .turns = (double)j->runs,
                               .turn = "run"};
     double memory = work_bytes(&profile) / j->seconds;
-    double share = memory / machine_bandwidth(&j->machine);
+    double share = memory / j->machine.read; /* of what passes, next to nothing is written */
     if (option_given(line, "json")) {
         json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:i, s:f, s:f, s:I, s:I, s:f, s:o}",
                               "model", j->s.model->path, "sampler", j->loop->name, "batch",
@@ -196,8 +196,9 @@ static void print(struct command_line *line, const struct job *j)
     printf("sample: %.1f tokens/s, %.3f s for %lld calls of programs (median of %lld runs), %.0f "
            "MiB resident at most\n",
            tokens, j->seconds, (long long)j->calls, (long long)j->runs, j->resident);
-    printf("        %.1f GB/s of what its ops read and write: %.1f%% of memory\n\n", memory / 1e9,
-           100 * share);
+    printf("        %.1f GB/s of what its ops read and write: %.1f%% of the rate at which memory "
+           "is read\n\n",
+           memory / 1e9, 100 * share);
     work_print(&profile, &j->machine);
 }
 

@@ -8,6 +8,7 @@
 #define COLS 64    /* of a task */
 #define FEW_ROWS 4 /* are not worth packing columns of B for */
 #define WIDE 512   /* columns of a row of B, where rows lie contiguous: short reads are slow */
+#define LONG 1024  /* of these, that the processor reads ahead in faster than it can be asked */
 #define SUMS 4096  /* of them, at most: half of the nearest cache */
 #define DEEP 4     /* rows of B that are added at a time */
 
@@ -174,12 +175,19 @@ static void add_one(struct strided a, struct strided b, int64_t left, int64_t co
     }
 }
 
+/* Whether B is read by one row of A alone, from end to end or in long stretches: what is asked for
+ * passes through the nearest cache, which holds fewer requests than the processor's own. */
+static bool reads_on(const struct thin *w, int64_t cols)
+{
+    return w->m == 1 && (cols >= LONG || cols == w->n);
+}
+
 /* All rows of A, LEFT elements of each at most, times the rows of B that B begins with; the DEEP
  * rows after those are asked for, some columns of them with each row of A. */
 static void rows_deep(const struct thin *w, struct strided a, struct strided b, int64_t left,
                       int64_t cols, float *sum)
 {
-    const int64_t runs = left > DEEP ? least(left - DEEP, DEEP) : 0;
+    const int64_t runs = left > DEEP && !reads_on(w, cols) ? least(left - DEEP, DEEP) : 0;
     const int64_t share = round_up((2 * cols + w->m - 1) / w->m, LINE); /* two may go at a time */
     for (int64_t i = 0, from = 0; i < w->m;) {
         for (int64_t end = least(cols, from + share); from < end; from += LINE)
@@ -222,7 +230,7 @@ void product_thin(const struct thin *w, int threads)
     int64_t width = COLS;
     if (!columns)
         width = least(round_up((w->n + threads - 1) / threads, COLS),
-                      least(WIDE, SUMS / w->m / COLS * COLS));
+                      w->m == 1 ? SUMS : least(WIDE, SUMS / w->m / COLS * COLS));
     int64_t tasks = (w->n + width - 1) / width;
 #pragma omp parallel for schedule(static) num_threads(threads) if (w->m * w->n * w->k > 1 << 16)
     for (int64_t t = 0; t < tasks; t++) {
