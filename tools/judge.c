@@ -4,6 +4,8 @@
 #include "runtime/statistics.h"
 #include "tools/json_print.h"
 #include "tools/option_vocabulary.h"
+#include "tools/scorer.h"
+#include "tools/signals.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@ struct texts_of {
     struct sample_statistics sum;
     size_t piece; /* running text is cut into pieces of so many tokens; 0: it is not */
     uint64_t seen, every, most; /* of all that come, each EVERY-th is counted, MOST at most */
+    struct score score;         /* by the judge */
 };
 
 struct judging {
@@ -29,6 +32,7 @@ struct judging {
     struct format_options format;
     struct texts_of samples, real;
     bool any_real;
+    struct scorer *judge; /* NULL: none */
 };
 
 /* --- texts -------------------------------------------------------------------------------- */
@@ -52,12 +56,14 @@ static bool is_counted(const struct texts_of *t)
 }
 
 /* What is left over of running text is not counted. */
-static void count_ids(struct texts_of *t, const int32_t *ids, size_t count)
+static void count_ids(struct judging *j, struct texts_of *t, const int32_t *ids, size_t count)
 {
     size_t piece = t->piece ? t->piece : count;
-    for (size_t at = 0; at + piece <= count; at += piece) {
+    for (size_t at = 0; at + piece <= count && !signals_caught(); at += piece) {
         if (is_counted(t))
             statistics_add(t->gathered, ids + at, piece);
+        if (is_counted(t) && j->judge)
+            scorer_add(j->judge, ids + at, piece);
         t->seen++;
         if (!piece)
             break;
@@ -72,7 +78,7 @@ static bool count_text(struct judging *j, struct texts_of *t, const struct sourc
     bool good = vocabulary_encode(j->vocabulary, j->diags, arena, text, EDGES_CLOSED, &ids, &count);
     t->malformed += !t->piece && is_counted(t) && !is_text(text->text, text->size);
     if (good)
-        count_ids(t, ids, count);
+        count_ids(j, t, ids, count);
     arena_free(arena);
     return good;
 }
@@ -89,16 +95,16 @@ static bool count_sample(struct judging *j, const char *path, const json_t *item
     int32_t *ids = arena_new_array(j->arena, int32_t, count + 1);
     for (size_t i = 0; i < count; i++) {
         json_int_t id = json_integer_value(json_array_get(item, i));
-        if (!json_is_integer(json_array_get(item, i)) || id < 0 || id > j->vocabulary->size) {
+        if (!json_is_integer(json_array_get(item, i)) || id < 0 ||
+            id >= j->vocabulary->size + (j->judge ? 0 : 1)) {
             diag_error(j->diags, FAULT_DATA, (struct span){0},
-                       "%s: a text is no list of ids of these %u symbols", path,
-                       j->vocabulary->size);
+                       "%s: a text is no list of ids of %u symbols", path, j->vocabulary->size);
             return false;
         }
         ids[i] = (int32_t)id;
     }
     j->samples.malformed++;
-    count_ids(&j->samples, ids, count);
+    count_ids(j, &j->samples, ids, count);
     return true;
 }
 
@@ -125,7 +131,7 @@ static bool count_documents(struct judging *j, const struct source *source,
     bool good = reader_open(&reader, j->diags, format, source, &j->format);
     while (good && reader_next(&reader, &document)) {
         if (document.ids)
-            count_ids(t, document.ids, document.id_count);
+            count_ids(j, t, document.ids, document.id_count);
         else
             good = count_text(j, t, &document.text);
     }
@@ -180,6 +186,28 @@ static bool count_real(struct judging *j, const char *path)
     return false;
 }
 
+/* What the judge says of the texts that were added since FIRST. */
+static struct score judged(const struct judging *j, uint32_t first)
+{
+    if (!j->judge)
+        return (struct score){0};
+    scorer_flush(j->judge);
+    return scorer_sum(j->judge, first, j->judge->count);
+}
+
+static bool count_all(struct judging *j, const char *samples, const char *real)
+{
+    if (!count_samples(j, samples))
+        return false;
+    j->samples.score = judged(j, 0);
+    uint32_t first = j->judge ? j->judge->count : 0;
+    if (real && !count_real(j, real))
+        return false;
+    if (real)
+        j->real.score = judged(j, first);
+    return true;
+}
+
 /* --- what is said ------------------------------------------------------------------------- */
 
 static void print_row(const struct judging *j, const char *name, const char *format,
@@ -200,6 +228,18 @@ static double malformed(const struct texts_of *t)
     return t->sum.samples ? (double)t->malformed / (double)t->sum.samples : 0;
 }
 
+static void print_judged(const struct judging *j)
+{
+    const struct score *s = &j->samples.score, *r = &j->real.score;
+#define ROW(name, first, second)                                                                   \
+    print_row(j, name, "%.4f ± %.4f", (const double[]){s->first, s->second},                       \
+              (const double[]){r->first, r->second})
+    ROW("nats a token, ± error", nats, nats_error);
+    ROW("perplexity, of tokens", of_tokens, of_tokens_error);
+    ROW("perplexity, mean of texts", of_texts, of_texts_error);
+#undef ROW
+}
+
 static void print_text(const struct judging *j)
 {
     const struct sample_statistics *s = &j->samples.sum, *r = &j->real.sum;
@@ -210,6 +250,8 @@ static void print_text(const struct judging *j)
     print_row(j, "texts", "%.0f", (const double[]){(double)s->samples, 0},
               (const double[]){(double)r->samples, 0});
     ROW("symbols, ± deviation", "%.1f ± %.1f", length, length_deviation);
+    if (j->judge)
+        print_judged(j);
     ROW("entropy, nats, ± error", "%.4f ± %.4f", entropy, entropy_error);
     ROW("distinct-1, -2", "%.4f, %.4f", distinct[0], distinct[1]);
     ROW("distinct-3, -4", "%.4f, %.4f", distinct[2], distinct[3]);
@@ -229,16 +271,27 @@ static json_t *sum_json(const struct texts_of *t)
     json_t *distinct = json_array();
     for (int n = 0; n < STATISTICS_GRAMS; n++)
         json_array_append_new(distinct, json_real(s->distinct[n]));
-    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:f, s:f, s:f}", "texts",
-                     (json_int_t)s->samples, "symbols", (json_int_t)s->tokens, "length", s->length,
-                     "length_deviation", s->length_deviation, "entropy", s->entropy,
-                     "entropy_error", s->entropy_error, "distinct", distinct, "repeated",
-                     s->repeated, "twice", s->twice, "malformed", malformed(t));
+    json_t *o = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:f, s:f, s:f}", "texts",
+                          (json_int_t)s->samples, "symbols", (json_int_t)s->tokens, "length",
+                          s->length, "length_deviation", s->length_deviation, "entropy", s->entropy,
+                          "entropy_error", s->entropy_error, "distinct", distinct, "repeated",
+                          s->repeated, "twice", s->twice, "malformed", malformed(t));
+    if (t->score.texts)
+        json_object_set_new(
+            o, "judged",
+            json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "texts", (json_int_t)t->score.texts,
+                      "nats", t->score.nats, "nats_error", t->score.nats_error,
+                      "perplexity_of_tokens", t->score.of_tokens, "perplexity_of_tokens_error",
+                      t->score.of_tokens_error, "perplexity_of_texts", t->score.of_texts,
+                      "perplexity_of_texts_error", t->score.of_texts_error));
+    return o;
 }
 
 static void print_json(const struct judging *j)
 {
     json_t *all = json_pack("{s:o}", "samples", sum_json(&j->samples));
+    if (j->judge)
+        json_object_set_new(all, "judge", json_string(option_text(j->line, "by")));
     if (j->any_real)
         json_object_set_new(all, "real", sum_json(&j->real));
     json_print(j->diags, all, 9);
@@ -260,18 +313,38 @@ static void warn(const struct judging *j)
 
 /* --- the command -------------------------------------------------------------------------- */
 
-static bool find_vocabulary(struct judging *j)
+/* A judge reads texts by its own tokenizer, as it was trained. */
+static bool find_vocabulary(struct judging *j, struct scorer *judge)
 {
-    if (option_given(j->line, "tokenizer"))
-        j->vocabulary = option_vocabulary(j->line);
-    else
-        j->vocabulary = vocabulary_from_texts(j->arena, TOKENIZER_BYTES, NULL, 0);
+    const char *by = option_text(j->line, "by");
+    if (by && option_given(j->line, "tokenizer")) {
+        diag_error(j->diags, FAULT_CONFIG, (struct span){0},
+                   "--by and --tokenizer exclude each other: a judge has its own tokenizer");
+        return false;
+    }
+    if (!by && j->line->override_count) {
+        diag_error(j->diags, FAULT_CONFIG, (struct span){0},
+                   "`%s` is a key of a judge, and there is none: --by names it",
+                   j->line->overrides[0].key);
+        return false;
+    }
+    if (by && !scorer_open(judge, j->line, by))
+        return false;
+    if (by) {
+        j->judge = judge;
+        j->vocabulary = judge->p.vocabulary;
+    } else {
+        j->vocabulary = option_given(j->line, "tokenizer")
+                            ? option_vocabulary(j->line)
+                            : vocabulary_from_texts(j->arena, TOKENIZER_BYTES, NULL, 0);
+    }
     return j->vocabulary != NULL;
 }
 
 static int run(struct command_line *line)
 {
     const char *real = option_text(line, "real");
+    struct scorer judge = {0};
     struct judging j = {.line = line,
                         .arena = line->arena,
                         .diags = line->diags,
@@ -279,34 +352,44 @@ static int run(struct command_line *line)
                         .any_real = real != NULL};
     j.samples = (struct texts_of){.gathered = statistics_new(), .every = 1, .most = UINT64_MAX};
     j.real.gathered = statistics_new();
-    bool good = find_vocabulary(&j) && count_samples(&j, line->positional[0]) &&
-                (!real || count_real(&j, real));
-    if (good && option_given(line, "json"))
-        print_json(&j);
-    else if (good)
-        print_text(&j);
-    if (good)
+    signals_catch(NULL);
+    if (find_vocabulary(&j, &judge) && count_all(&j, line->positional[0], real) &&
+        !signals_caught()) {
+        if (option_given(line, "json"))
+            print_json(&j);
+        else
+            print_text(&j);
         warn(&j);
+    }
+    scorer_close(&judge);
     statistics_free(j.samples.gathered);
     statistics_free(j.real.gathered);
-    return diags_exit_code(line->diags);
+    return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);
 }
 
 static const struct option_spec options[] = {
+    {"by", 'b', OPTION_FILE, "RUN", "an autoregressive run (gpt2), to say what the texts cost",
+     NULL},
     {"real", 'r', OPTION_FILE, "FILE", "real text, to say the same of", NULL},
     OPTION_TOKENIZER,
     {"format", 0, OPTION_TEXT, "NAME",
      "what the files are, as the key data.format says (samples: lines)", NULL},
     {"json", 'j', OPTION_FLAG, NULL, "the result as one JSON object", NULL},
+    {"raw", 0, OPTION_FLAG, NULL, "the judge's parameters themselves, not their average", NULL},
+    SESSION_OPTIONS,
     {0}};
 
 const struct command command_judge = {
     .name = "judge",
-    .usage = "SAMPLES [--real FILE] [--tokenizer NAME]",
-    .doc = "how varied samples are, beside real text",
+    .usage = "SAMPLES [--by RUN] [--real FILE] [key=value…]",
+    .doc = "what samples are worth: by a judge, and how varied they are",
     .detail =
         "SAMPLES is what `sedge sample --json` printed, or a file of texts, one a line. Symbols\n"
-        "are bytes unless --tokenizer says otherwise.\n\n"
+        "are bytes unless --tokenizer or the judge's own says otherwise. A judge is told nothing\n"
+        "before the first token, which is not scored; longer texts than it reads are cut.\n\n"
+        "  perplexity  of tokens: exp of all nats over all tokens (as MDLM has it); mean of "
+        "texts:\n"
+        "              of exp of each text's nats a token (as SEDD has it)\n"
         "  entropy     of the histogram of one text's symbols, mean over texts\n"
         "  distinct-n  different n-grams over all n-grams, of all texts together\n"
         "  repeated    4-grams that stood earlier in the same text\n"
@@ -316,6 +399,7 @@ const struct command command_judge = {
         "clustered.",
     .least = 1,
     .most = 1,
+    .overrides = true,
     .options = options,
     .run = run,
 };

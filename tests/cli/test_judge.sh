@@ -41,7 +41,7 @@ printf '{"texts": ["abab", [256, 0, 97]]}' >more.json
 run 0 judge more.json # the mask of 256 bytes
 printf '{"texts": [[257]]}' >many.json
 run 3 judge many.json
-hints 'many.json: a text is no list of ids of these 256 symbols'
+hints 'many.json: a text is no list of ids of 256 symbols'
 printf '{"texts": []}' >none.json
 run 3 judge none.json
 hints 'none.json: holds no texts'
@@ -59,4 +59,45 @@ hints 'there is no format `prose` of data'
 printf 'ab' >short
 run 3 judge lines --real short
 hints 'short: is shorter than a sample'
+# --- by a judge -----------------------------------------------------------------------------
+text=$here/tests/golden/bpe/text.txt
+cat >gpt.yaml <<EOF
+sedge: 1
+model: gpt2
+params: {dim: 16, heads: 2, layers: 2, length: 16, positions: 16, dropout: 0}
+data: {files: [$text], tokenizer: bytes, valid: 0.1}
+train: {steps: 20, batch: 8, lr: 3.0e-3, eval_every: 0}
+eval: {batch: 7}
+EOF
+run 0 train gpt.yaml -o gpt
+# Forty windows of one text: `eval` reads the same ones.
+head -c 640 "$text" >forty
+run 0 eval gpt --data forty --json
+want=$(number nats_per_symbol)
+run 0 judge forty --format text --by gpt --json
+holds "the nats of eval, $want" test "$(number nats | cut -c 1-9)" = "$(echo "$want" | cut -c 1-9)"
+cp "$top/out" by7
+run 0 judge forty --format text --by gpt --json eval.batch=1
+holds 'the same in batches of one' cmp -s "$top/out" by7
+# Lines one by one: all their nats over all their tokens but the first.
+head -n 5 lines >five
+run 0 judge five --by gpt --json
+cp "$top/out" five.json
+run 0 judge five --by gpt --json eval.batch=100
+holds 'and of a hundred' cmp -s "$top/out" five.json
+printf 'a\nb\n' >single # nothing is scored
+run 0 judge single --by gpt
+says 'texts                                          2'
+run 2 judge lines eval.batch=3
+hints '`eval.batch` is a key of a judge, and there is none'
+run 2 judge lines --by gpt --tokenizer bytes
+hints '--by and --tokenizer exclude each other'
+run 3 judge more.json --by gpt
+hints 'more.json: a text is no list of ids of 256 symbols'
+run 2 judge lines --by absent
+hints 'absent is no run'
+sed 's/gpt2/radd/; s/positions: 16, //' gpt.yaml >radd-run.yaml
+run 0 train radd-run.yaml -o radd
+run 2 judge lines --by radd
+hints 'radd is no judge: of its model only a bound of the likelihood is known'
 count_up
