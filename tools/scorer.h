@@ -35,7 +35,7 @@ void scorer_flush(struct scorer *scorer);
 struct score {
     uint32_t texts;
     double nats, nats_error; /* a token: all nats over all tokens, with its standard error */
-    /* Perplexity under its two published definitions: exp of NATS (MDLM), and the mean over texts of
+    /* Perplexity as it is published: exp of NATS (MDLM), and the mean over texts of
      * exp of a text's own nats a token (SEDD), each with its standard error. */
     double of_tokens, of_tokens_error, of_texts, of_texts_error;
 };

@@ -73,9 +73,9 @@ run 0 train gpt.yaml -o gpt
 # Forty windows of one text: `eval` reads the same ones.
 head -c 640 "$text" >forty
 run 0 eval gpt --data forty --json
-want=$(number nats_per_symbol)
+eval_nats=$(number nats_per_symbol)
 run 0 judge forty --format text --by gpt --json
-holds "the nats of eval, $want" test "$(number nats | cut -c 1-9)" = "$(echo "$want" | cut -c 1-9)"
+holds "the nats of eval, $eval_nats" test "$(number nats | cut -c 1-9)" = "$(echo "$eval_nats" | cut -c 1-9)"
 cp "$top/out" by7
 run 0 judge forty --format text --by gpt --json eval.batch=1
 holds 'the same in batches of one' cmp -s "$top/out" by7
