@@ -76,6 +76,10 @@ const struct recipe_key recipe_keys[] = {
      "how a share is held out: the end of the text, or documents, chosen by a hash of what each "
      "says, so that the same one, or the other strand of it, is never on both sides",
      "end documents", AT(data.split)},
+    {"data.cache", KEY_TEXT, "auto", 0, 0,
+     "folder where tokens are kept, so that a text is encoded once and mapped from then on; auto: "
+     "for data from 16 MiB on, sedge/ in $XDG_CACHE_HOME or ~/.cache; off: nowhere",
+     NULL, AT(data.cache)},
     {"train.steps", KEY_INT, "5000", 0, 4e9, "updates; 0: no limit, train.minutes says when", NULL,
      AT(train.steps)},
     {"train.minutes", KEY_REAL, "0", 0, MANY, "stop after so long; 0: no limit", NULL,

@@ -49,6 +49,7 @@ struct data_recipe {
     int64_t stride;        /* of windows that slide; 0: half a window */
     const char *tokenizer; /* NULL: by the data */
     const char *split;
+    const char *cache; /* a folder, auto or off */
     double valid;
     const char *valid_file; /* set instead when `valid` names a file */
 };

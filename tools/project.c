@@ -60,6 +60,23 @@ static const double *weights(const struct project *p)
     return numbers;
 }
 
+#define CACHE_FROM ((size_t)16 << 20) /* bytes: less is encoded in a second or two */
+
+/* Where tokens are kept, and from how many bytes of data on. */
+static const char *cache_folder(const struct project *p, size_t *from)
+{
+    const char *asked = p->recipe->data.cache, *home = getenv("HOME");
+    const char *caches = getenv("XDG_CACHE_HOME");
+    bool any = strcmp(asked, "auto") == 0;
+    *from = any ? CACHE_FROM : 0;
+    if (strcmp(asked, "off") == 0 || (any && !(caches && *caches) && !(home && *home)))
+        return NULL;
+    if (!any)
+        return asked;
+    return caches && *caches ? arena_printf(p->arena, "%s/sedge", caches)
+                             : arena_printf(p->arena, "%s/.cache/sedge", home);
+}
+
 static bool open_data(struct project *p)
 {
     struct recipe *q = p->recipe;
@@ -74,6 +91,7 @@ static bool open_data(struct project *p)
     if (q->data.valid_file)
         q->data.valid_file = project_data_file(p, q->data.valid_file);
     q->data.tokenizer = find_tokenizer(p, q->data.tokenizer);
+    size_t cache_from;
     struct dataset_options o = {
         .files = files,
         .file_count = q->data.files.count,
@@ -88,6 +106,7 @@ static bool open_data(struct project *p)
         .stride = (uint32_t)q->data.stride,
         .batch = (uint32_t)(q->train.batch * q->train.accumulate),
         .by_document = strcmp(q->data.split, "documents") == 0,
+        .cache = cache_folder(p, &cache_from),
         .tokenizer = q->data.tokenizer,
         .valid = q->data.valid,
         .valid_file = q->data.valid_file,
@@ -95,6 +114,7 @@ static bool open_data(struct project *p)
         .length = (uint32_t)p->length,
         .vocabulary = p->vocabulary,
         .where = q->files_span};
+    o.cache_from = cache_from;
     p->data = q->data.classes.count ? dataset_open_classes(p->diags, p->arena, &o)
                                     : dataset_open(p->diags, p->arena, &o);
     if (!p->data)

@@ -81,6 +81,8 @@ void record_pin(struct project *p)
         q->data.valid_file = absolute(p->arena, q->data.valid_file);
         pin_value(q, "data.valid", scalar(p->arena, q->data.valid_file));
     }
+    if (strcmp(q->data.cache, "auto") != 0 && strcmp(q->data.cache, "off") != 0)
+        pin_value(q, "data.cache", scalar(p->arena, absolute(p->arena, q->data.cache)));
     const char *colon = q->data.tokenizer ? strchr(q->data.tokenizer, ':') : NULL;
     if (colon) {
         q->data.tokenizer = arena_printf(p->arena, "%.*s:%s", (int)(colon - q->data.tokenizer),
@@ -275,9 +277,9 @@ bool record_import(struct project *p, struct folder *folder, json_t *origin)
  * was done. */
 static bool may_change(const char *key)
 {
-    static const char *const keys[] = {"train.steps",      "train.minutes",
-                                       "train.eval_every", "train.checkpoint_every",
-                                       "train.keep",       "memory"};
+    static const char *const keys[] = {
+        "train.steps", "train.minutes", "train.eval_every", "train.checkpoint_every",
+        "train.keep",  "memory",        "data.cache"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i], key) == 0)
             return true;

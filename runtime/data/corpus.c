@@ -176,6 +176,64 @@ static bool encode_all(struct reading *r)
     return true;
 }
 
+/* --- tokens that are there -------------------------------------------------------------------- */
+
+/* A file of ids alone is mapped as it is: *DONE. */
+static bool borrow_ids(struct reading *r, bool *done)
+{
+    const struct corpus_options *o = r->options;
+    struct corpus *c = r->out;
+    struct document d;
+    *done = false;
+    if (r->opened > 1 || o->by_document || c->separator >= 0)
+        return true;
+    if (!open_reader(r, 0, &c->mapped))
+        return false;
+    *done = reader_next(&c->mapped, &d) && d.ids && d.id_count;
+    bool good = !c->mapped.failed;
+    if (*done)
+        stream_borrow(&c->train, d.ids, d.id_count, (const int64_t[]){0, (int64_t)d.id_count}, 1);
+    else
+        reader_close(&c->mapped);
+    return good;
+}
+
+/* Of all that decides which tokens the streams have, in which documents. */
+static uint64_t cache_key(const struct reading *r)
+{
+    const struct corpus_options *o = r->options;
+    const struct format_options *f = &o->format;
+    char *text = arena_printf(
+        r->arena, "1 %016llx %016llx %d %u %d %.17g %s %s %u", (unsigned long long)r->out->hash,
+        (unsigned long long)vocabulary_hash(r->out->vocabulary), r->out->separator, o->file_count,
+        o->by_document, o->by_document ? o->valid : 0, f->field ? f->field : "",
+        f->letters ? f->letters : "", f->levels);
+    for (uint32_t i = 0; i < r->opened; i++)
+        text = arena_printf(r->arena, "%s %s", text, r->formats[i]->name);
+    return hash_bytes(text, strlen(text));
+}
+
+static bool get_tokens(struct reading *r)
+{
+    const struct corpus_options *o = r->options;
+    struct corpus *c = r->out;
+    size_t bytes = 0;
+    bool done;
+    for (uint32_t i = 0; i < r->opened; i++)
+        bytes += r->sources[i].size;
+    if (!borrow_ids(r, &done) || done)
+        return done;
+    if (!o->cache || bytes < o->cache_from)
+        return encode_all(r);
+    uint64_t key = cache_key(r);
+    if (token_cache_open(&c->cache, o->cache, key, &c->train, &c->valid))
+        return true;
+    if (!encode_all(r))
+        return false;
+    token_cache_write(r->diags, o->cache, key, &c->train, &c->valid);
+    return true;
+}
+
 /* --- the split -------------------------------------------------------------------------------- */
 
 /* A part that is wanted must hold a window. */
@@ -250,7 +308,7 @@ bool corpus_read(struct diags *diags, struct arena *arena, const struct corpus_o
                         options->file_count + (options->valid_file ? 1 : 0)};
     r.sources = arena_new_array(arena, struct source, r.opened);
     r.formats = arena_new_array(arena, const struct format *, r.opened);
-    bool read = open_files(&r) && make_vocabulary(&r) && encode_all(&r);
+    bool read = open_files(&r) && make_vocabulary(&r) && get_tokens(&r);
     for (uint32_t i = 0; i < r.opened; i++)
         source_close(&r.sources[i]);
     return read && split(diags, options, out);
@@ -260,4 +318,6 @@ void corpus_close(struct corpus *corpus)
 {
     stream_close(&corpus->valid);
     stream_close(&corpus->train);
+    token_cache_close(&corpus->cache);
+    reader_close(&corpus->mapped);
 }

@@ -10,6 +10,7 @@
 
 #include "runtime/data/format.h"
 #include "runtime/data/stream.h"
+#include "runtime/data/token_cache.h"
 
 struct corpus_options {
     const char *const *files;
@@ -22,6 +23,8 @@ struct corpus_options {
     struct format_options format;
     const char *separator; /* a symbol; "none"; NULL: the vocabulary's own where the format ends its
                             * documents (\n, <|endoftext|>, [SEP]), else none */
+    const char *cache;     /* a folder where tokens are kept (token_cache.h); NULL: nowhere */
+    size_t cache_from;     /* bytes of data from which on they are */
     uint32_t length;       /* of a window */
     struct span where;     /* the recipe's `data`, for faults that no file has */
 };
@@ -31,6 +34,8 @@ struct corpus {
     struct stream train, valid;
     const struct format *format; /* of the first file */
     int32_t separator;           /* the symbol that ends documents, or -1 */
+    struct token_cache cache;    /* what TRAIN and VALID borrow from, */
+    struct reader mapped;        /* or TRAIN, from a file of ids */
     uint64_t hash; /* XXH3 of the one file, or of the list of the files' hashes, valid_file last; of
                     * what a compressed file holds */
 };
@@ -41,6 +46,6 @@ struct corpus {
  * and that is fine. The vocabulary lives in ARENA; corpus_close is due either way. */
 bool corpus_read(struct diags *diags, struct arena *arena, const struct corpus_options *options,
                  struct corpus *out);
-void corpus_close(struct corpus *corpus); /* the streams */
+void corpus_close(struct corpus *corpus); /* the streams; also fine on {0} */
 
 #endif

@@ -39,6 +39,8 @@ struct dataset_options {
     uint32_t stride;          /* data.stride: of WINDOWS_SLIDING, at most LENGTH; 0: half of it */
     uint32_t batch;           /* training windows of an iteration; 0: one */
     const char *separator;    /* data.separator: of corpus.h */
+    const char *cache;        /* data.cache: a folder where tokens are kept, or NULL; */
+    size_t cache_from;        /* from so many bytes of data on */
     const char *tokenizer;    /* data.tokenizer, as `gpt2:DIR` with a folder to be opened from here;
                              * NULL: `words` for a grammar, else `chars` */
     double valid;             /* data.valid as a share; of a known language, the held-out stream is

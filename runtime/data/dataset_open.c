@@ -69,6 +69,8 @@ static struct corpus_options corpus_options(const struct dataset_options *o,
                    .vocabulary = o->vocabulary,
                    .where = o->where},
         .separator = o->separator,
+        .cache = o->cache,
+        .cache_from = o->cache_from,
         .length = o->length,
         .where = o->where,
     };
@@ -97,11 +99,10 @@ static bool open_valid_file(struct dataset *d, struct diags *diags, struct arena
     one.vocabulary = d->vocabulary;
     one.format = NULL;
     struct corpus_options wanted = corpus_options(&one, d->vocabulary->tokenizer);
-    struct corpus held;
-    bool read = corpus_read(diags, arena, &wanted, &held);
-    d->corpus.valid = held.valid;
-    d->held_text = held.train;
-    uint64_t hashes[2] = {d->hash, held.hash};
+    bool read = corpus_read(diags, arena, &wanted, &d->held);
+    d->corpus.valid = d->held.valid;
+    d->held.valid = (struct stream){0};
+    uint64_t hashes[2] = {d->hash, d->held.hash};
     d->hash = hash_bytes(hashes, sizeof hashes);
     return read;
 }
@@ -393,7 +394,7 @@ void dataset_close(struct dataset *d)
         dataset_close(d->parts[i]);
     if (d) {
         corpus_close(&d->corpus);
-        stream_close(&d->held_text);
+        corpus_close(&d->held);
         d->part_count = 0;
     }
 }

@@ -10,8 +10,8 @@ struct dataset {
     const struct vocabulary *vocabulary;
     struct grammar *grammar; /* NULL for files */
     uint32_t length;
-    struct corpus corpus;    /* of files; its streams are those of a known language as well */
-    struct stream held_text; /* of a known language: what the stream of a file was cut from */
+    struct corpus corpus; /* of files; its streams are those of a known language as well */
+    struct corpus held;   /* of a known language: what the held-out stream of a file is a part of */
     struct windows train, valid;
     bool drawn;     /* training windows begin anywhere; else each comes once an epoch */
     bool padding;   /* windows may end in separators that count for nothing */

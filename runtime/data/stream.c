@@ -5,6 +5,7 @@
 #include "graph/base/arena.h"
 #include "graph/base/check.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 /* Not all that is reserved is used: memory is not promised for it. */
@@ -22,6 +23,17 @@ void stream_open(struct stream *s, size_t tokens, size_t documents)
     *s = (struct stream){.id_room = tokens + 1, .start_room = documents + 2};
     s->ids = reserve(s->id_room, sizeof *s->ids);
     s->starts = reserve(s->start_room, sizeof *s->starts);
+}
+
+void stream_borrow(struct stream *s, const int32_t *ids, size_t count, const int64_t *starts,
+                   size_t documents)
+{
+    *s = (struct stream){.ids = (int32_t *)(uintptr_t)ids,
+                         .count = count,
+                         .documents = documents,
+                         .start_room = documents + 2};
+    s->starts = reserve(s->start_room, sizeof *s->starts);
+    memcpy(s->starts, starts, (documents + 1) * sizeof *starts);
 }
 
 void stream_close(struct stream *s)

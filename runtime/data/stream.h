@@ -17,6 +17,10 @@ struct stream {
 /* Reserves addresses for so many tokens in so many documents; memory is taken where they are
  * written. Ends the process where there are none, as an arena does. */
 void stream_open(struct stream *stream, size_t tokens, size_t documents);
+/* Tokens that are somebody else's, and are not written; STARTS, DOCUMENTS + 1 of them, are copied.
+ * */
+void stream_borrow(struct stream *stream, const int32_t *ids, size_t count, const int64_t *starts,
+                   size_t documents);
 /* Also fine on {0} and when closed already. */
 void stream_close(struct stream *stream);
 

@@ -104,6 +104,20 @@ data 'lines, 7 symbols (chars), 140 training tokens, 45 held-out windows of 8' d
     data.valid=0.5 data.windows=sliding data.stride=3
 data '2 files by weight, 10 symbols (chars)' 'data.files=[lines.txt, b.smi]' 'data.weights=[3, 1]' data.format=lines
 
+# --- tokens that are kept ---------------------------------------------------------------------
+set -- data.files=lines.txt data.cache=kept/here
+run 0 train text $small "$@" train.steps=3 -o runs/encoded
+encoded=$(digest)
+run 0 train text $small "$@" train.steps=3 -o runs/mapped
+holds 'tokens that were kept are the same' test "$(digest)" = "$encoded"
+holds 'one file is kept' test "$(ls -A kept/here | wc -l)" -eq 1
+printf x >>"$(ls kept/here/*)"
+run 0 train text $small "$@" train.steps=3 -o runs/broken
+holds 'a broken one is made anew' test "$(digest)" = "$encoded"
+run 0 train text $small data.files=lines.txt data.cache=off train.steps=4 -o runs/mapped
+hints 'resumed at step 3'
+run 0 eval runs/encoded --json
+
 # --- nothing half-written ---------------------------------------------------------------------
 head -c 100 a.jsonl.gz >cut.jsonl.gz
 run 3 train "$recipe" data.files=cut.jsonl.gz -o runs/new
