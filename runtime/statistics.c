@@ -15,7 +15,8 @@ struct set {
 };
 
 struct statistics {
-    struct set grams[STATISTICS_GRAMS], samples, own; /* OWN: n-grams of the sample at hand */
+    struct set grams[STATISTICS_GRAMS], samples, found;
+    struct set own; /* n-grams of the sample at hand */
     uint64_t gram_count[STATISTICS_GRAMS], repeated, twice;
     uint64_t sample_count, tokens;
     double length_squares, entropy_sum, entropy_squares;
@@ -76,6 +77,7 @@ void statistics_free(struct statistics *s)
     for (int n = 0; n < STATISTICS_GRAMS; n++)
         free(s->grams[n].slots);
     free(s->samples.slots);
+    free(s->found.slots);
     free(s->own.slots);
     free(s->sorted);
     free(s);
@@ -126,6 +128,22 @@ void statistics_add(struct statistics *s, const int32_t *ids, size_t count)
     s->sample_count++;
 }
 
+static bool has(const struct set *set, uint64_t number)
+{
+    number = number ? number : 1;
+    size_t at = (size_t)number & (set->room - 1);
+    while (set->room && set->slots[at] && set->slots[at] != number)
+        at = (at + 1) & (set->room - 1);
+    return set->room && set->slots[at];
+}
+
+void statistics_find(struct statistics *s, const int32_t *ids, size_t count)
+{
+    uint64_t text = hash_bytes(ids, count * sizeof *ids);
+    if (has(&s->samples, text))
+        add(&s->found, text);
+}
+
 /* --- sums --------------------------------------------------------------------------------- */
 
 static double share(uint64_t part, uint64_t whole)
@@ -153,7 +171,8 @@ void statistics_sum(const struct statistics *s, struct sample_statistics *out)
         .entropy = s->entropy_sum / n,
         .entropy_error = deviation(s->entropy_sum, s->entropy_squares, s->sample_count) / sqrt(n),
         .repeated = share(s->repeated, s->gram_count[STATISTICS_REPEAT - 1]),
-        .twice = share(s->twice, s->sample_count)};
+        .twice = share(s->twice, s->sample_count),
+        .found = share(s->found.count, s->samples.count)};
     for (int k = 0; k < STATISTICS_GRAMS; k++)
         out->distinct[k] = share(s->grams[k].count, s->gram_count[k]);
 }

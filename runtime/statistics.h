@@ -11,6 +11,8 @@
  *   repeated-n  n-grams that stood earlier in the same sample over all n-grams, of all samples
  *               together (Welleck et al. 2020, arXiv 1908.04319: seq-rep-n)
  *   twice       samples that are equal to an earlier one
+ *   found       different samples that are also elsewhere (statistics_find) over different samples:
+ *               what is left is novelty (Polykovskiy et al. 2020, arXiv 1811.12823)
  *
  * N-grams are told apart by 64-bit hashes (XXH3): of a hundred million, two are taken for one with
  * a probability of 3 in 10,000. */
@@ -31,13 +33,15 @@ struct sample_statistics {
     double entropy, entropy_error;   /* mean, and its standard error over samples */
     double distinct[STATISTICS_GRAMS];
     double repeated;
-    double twice; /* a share of the samples */
+    double twice, found;
 };
 
 struct statistics *statistics_new(void);
 void statistics_free(struct statistics *statistics);
 /* One sample of COUNT ids, which may be 0. */
 void statistics_add(struct statistics *statistics, const int32_t *ids, size_t count);
+/* A text from elsewhere, such as the data: it may be one of the samples that were added. */
+void statistics_find(struct statistics *statistics, const int32_t *ids, size_t count);
 /* Of what was added so far; shares of nothing are 0. */
 void statistics_sum(const struct statistics *statistics, struct sample_statistics *out);
 

@@ -1,6 +1,7 @@
 /* sedge judge: what can be said of samples, beside the same of real text. */
 #include "graph/base/check.h"
 #include "runtime/data/format.h"
+#include "runtime/molecule.h"
 #include "runtime/statistics.h"
 #include "tools/json_print.h"
 #include "tools/option_vocabulary.h"
@@ -31,14 +32,14 @@ struct judging {
     const struct vocabulary *vocabulary;
     struct format_options format;
     struct texts_of samples, real;
-    bool any_real;
-    struct scorer *judge; /* NULL: none */
+    bool any_real, molecules; /* texts are SMILES */
+    struct scorer *judge;     /* NULL: none */
 };
 
 /* --- texts -------------------------------------------------------------------------------- */
 
 /* Text, all of it: no broken UTF-8, no NUL, and no sign for what could not be read. */
-static bool is_text(const char *text, size_t size)
+static bool is_utf8(const char *text, size_t size)
 {
     for (size_t at = 0; at < size;) {
         uint32_t code, length = utf8_decode(text + at, size - at, &code);
@@ -55,6 +56,12 @@ static bool is_counted(const struct texts_of *t)
     return t->every && t->seen % t->every == 0 && t->seen / t->every < t->most;
 }
 
+static bool is_well_formed(const struct judging *j, const struct source *text)
+{
+    return j->molecules ? molecule_is_closed(text->text, text->size)
+                        : is_utf8(text->text, text->size);
+}
+
 /* What is left over of running text is not counted. */
 static void count_ids(struct judging *j, struct texts_of *t, const int32_t *ids, size_t count)
 {
@@ -64,6 +71,8 @@ static void count_ids(struct judging *j, struct texts_of *t, const int32_t *ids,
             statistics_add(t->gathered, ids + at, piece);
         if (is_counted(t) && j->judge)
             scorer_add(j->judge, ids + at, piece);
+        if (t == &j->real && !t->piece && !t->every)
+            statistics_find(j->samples.gathered, ids, count);
         t->seen++;
         if (!piece)
             break;
@@ -76,7 +85,7 @@ static bool count_text(struct judging *j, struct texts_of *t, const struct sourc
     int32_t *ids = NULL;
     size_t count = 0;
     bool good = vocabulary_encode(j->vocabulary, j->diags, arena, text, EDGES_CLOSED, &ids, &count);
-    t->malformed += !t->piece && is_counted(t) && !is_text(text->text, text->size);
+    t->malformed += !t->piece && is_counted(t) && !is_well_formed(j, text);
     if (good)
         count_ids(j, t, ids, count);
     arena_free(arena);
@@ -147,11 +156,13 @@ static bool count_samples(struct judging *j, const char *path)
     bool json;
     if (!source_open(j->diags, path, &source))
         return false;
+    j->molecules = j->format.format && strcmp(j->format.format, "smiles") == 0;
     bool good = count_json(j, &source, &json);
     if (good && !json) {
         const struct format *format = format_find(j->diags, &source, &j->format);
         if (format == &format_text && !j->format.format)
             format = &format_lines;
+        j->molecules = format == &format_smiles;
         good = format && count_documents(j, &source, format, &j->samples);
     }
     source_close(&source);
@@ -177,6 +188,7 @@ static bool count_real(struct judging *j, const char *path)
     t->most = j->samples.sum.samples;
     t->every = t->seen / t->most > 1 ? t->seen / t->most : 1;
     t->seen = 0;
+    statistics_sum(j->samples.gathered, &j->samples.sum); /* some were found among the real ones */
     good = good && count_documents(j, &source, format, t);
     source_close(&source);
     statistics_sum(t->gathered, &t->sum);
@@ -258,6 +270,8 @@ static void print_text(const struct judging *j)
     ROW("repeated 4-grams", "%.4f", repeated, repeated);
     ROW("equal to an earlier text", "%.4f", twice, twice);
 #undef ROW
+    if (j->any_real && !j->real.piece)
+        printf("%-26s  %20.4f\n", "of different, also real", s->found);
     const double of_samples[] = {malformed(&j->samples), 0}, of_real[] = {malformed(&j->real), 0};
     print_row(j, "malformed", "%.4f", of_samples, of_real);
     if (j->real.piece)
@@ -290,6 +304,8 @@ static json_t *sum_json(const struct texts_of *t)
 static void print_json(const struct judging *j)
 {
     json_t *all = json_pack("{s:o}", "samples", sum_json(&j->samples));
+    if (j->any_real && !j->real.piece)
+        json_object_set_new(all, "found", json_real(j->samples.sum.found));
     if (j->judge)
         json_object_set_new(all, "judge", json_string(option_text(j->line, "by")));
     if (j->any_real)
@@ -393,7 +409,10 @@ const struct command command_judge = {
         "  entropy     of the histogram of one text's symbols, mean over texts\n"
         "  distinct-n  different n-grams over all n-grams, of all texts together\n"
         "  repeated    4-grams that stood earlier in the same text\n"
-        "  malformed   texts with broken UTF-8, a NUL or U+FFFD\n\n"
+        "  also real   of the different texts, those that are in FILE too: the rest are new\n"
+        "  malformed   texts with broken UTF-8, a NUL or U+FFFD; of SMILES those with brackets, "
+        "rings\n"
+        "              or bonds that are not closed\n\n"
         "All of these depend on length and some on the number of texts: compare at equal both.\n"
         "MAUVE is not offered: it depends on a large network's features and on how they are\n"
         "clustered.",

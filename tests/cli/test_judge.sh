@@ -48,6 +48,16 @@ hints 'none.json: holds no texts'
 printf 'ab\377\nab\n' >broken
 run 0 judge broken --json
 holds 'broken UTF-8 is malformed' test "$(number malformed)" = 0.5
+# Molecules: one is not closed, one is real, one stands twice.
+printf 'CCO\nC1CC\nCCO\nCC(=O)O\n' >drawn.smi
+printf 'CCO ethanol\nc1ccccc1 benzene\n' >known.smi
+run 0 judge drawn.smi --real known.smi --json
+holds 'a molecule is closed' test "$(number malformed)" = 0.25
+holds 'a molecule is new' test "$(number found)" = 0.333333333
+printf '{"texts": ["CCO", "C(C"]}' >drawn.json
+run 0 judge drawn.json --format smiles --real known.smi
+says 'malformed                                 0.5000                0.0000'
+says 'of different, also real                   0.5000'
 # As a tokenizer reads them.
 run 0 judge "$here/tests/golden/bpe/text.txt" --format text --tokenizer "gpt2:$here/tests/golden/bpe" --json
 holds 'symbols are those of the tokenizer' test "$(number symbols)" = 2637

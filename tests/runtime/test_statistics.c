@@ -47,6 +47,23 @@ Test(statistics, by_hand)
     assert_near(s.twice, 1 / 4.0);
 }
 
+Test(statistics, found_elsewhere)
+{
+    const int32_t a[] = {1, 2}, b[] = {1, 2, 3}, c[] = {2, 1};
+    struct sample_statistics s;
+    statistics_find(statistics, a, 2);
+    statistics_add(statistics, a, 2);
+    statistics_add(statistics, a, 2);
+    statistics_add(statistics, b, 3);
+    statistics_find(statistics, c, 2);
+    statistics_sum(statistics, &s);
+    cr_assert(s.found == 0); /* what came before there was a sample is not looked at */
+    statistics_find(statistics, a, 2);
+    statistics_find(statistics, a, 2);
+    statistics_sum(statistics, &s);
+    assert_near(s.found, 0.5);
+}
+
 Test(statistics, of_nothing)
 {
     struct sample_statistics s;
