@@ -1,6 +1,6 @@
 /* Whether a text can be a molecule in SMILES (Weininger 1988): what its grammar asks of brackets,
-
-
+ * rings and bonds. Valences are chemistry, and not looked at: a toolkit for it will refuse more. */
+#ifndef SEDGE_RUNTIME_MOLECULE_H
 #define SEDGE_RUNTIME_MOLECULE_H
 
 #include <stdbool.h>
