@@ -3,6 +3,7 @@
 #include "graph/base/check.h"
 #include "runtime/data/source.h"
 #include "tools/budget.h"
+#include "tools/project_bound.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +127,9 @@ static bool open_data(struct project *p)
         return false;
     }
     p->vocabulary = dataset_vocabulary(p->data);
-    bool leaves_out = project_takes(p, "train", "weight") && project_takes(p, "train", "fixed");
+    /* Padding comes last: where each token sees those before it, none sees padding. */
+    bool leaves_out = project_takes(p, "train", "weight") &&
+                      (project_takes(p, "train", "fixed") || project_exact(p));
     if (!dataset_pads(p->data) || leaves_out)
         return true;
     diag_error(p->diags, FAULT_CONFIG, q->files_span,
@@ -356,16 +359,22 @@ struct update_options project_update(const struct recipe *recipe)
 
 void project_gradient_program(const struct project *p, struct gradient_program *out)
 {
-    static const char *const bound[] = {"weight", "fixed", "label"};
+    static const char *const padding[] = {"weight", "fixed"};
     const struct train_recipe *t = &p->recipe->train;
     bool labelled = p->data && dataset_class_count(p->data) && project_takes(p, "train", "label");
-    bool padded = p->data && dataset_pads(p->data);
+    const char **bind = arena_new_array(p->arena, const char *, 3);
+    uint32_t bind_count = 0;
+    for (size_t i = 0; p->data && dataset_pads(p->data) && i < 2; i++)
+        if (project_takes(p, "train", padding[i]))
+            bind[bind_count++] = padding[i];
+    if (labelled)
+        bind[bind_count++] = "label";
     out->batch = (struct named_size){"batch", t->batch};
     out->request = (struct elaborate_request){.program = "train",
                                               .dims = &out->batch,
                                               .dim_count = 1,
-                                              .bind = padded ? bound : bound + 2,
-                                              .bind_count = (padded ? 2 : 0) + (labelled ? 1 : 0)};
+                                              .bind = bind,
+                                              .bind_count = bind_count};
     out->update = project_update(p->recipe);
     out->options = (struct compile_options){.gradients = true,
                                             .accumulate = t->accumulate > 1,

@@ -21,7 +21,7 @@ for name in new check config explain plan ops; do
     run 0 --help
 done
 sed -n 's/^  \([a-z]*\)  .*/\1/p' "$top/out" >"$top/listed"
-printf '%s\n' new check config explain plan train sample eval compare run bench ops tokens import export >"$top/order"
+printf '%s\n' new check config explain plan train sample eval compare run bench ops tokens import export judge >"$top/order"
 grep -xF -f "$top/listed" "$top/order" >"$top/expected"
 holds 'commands are listed in their order' cmp -s "$top/listed" "$top/expected"
 run 2 chekc

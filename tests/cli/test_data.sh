@@ -99,6 +99,13 @@ holds "batches of 1 and 7: $one and $seven" \
 run 0 eval runs/whole
 says '30 held-out windows of 8, spread over all, each on its own, 5.5 symbols of each counted'
 data 'smiles, 4 symbols (chars), 165 training tokens, 20 held-out windows of 8' "$@" data.documents=joined
+# The autoregressive baseline counts the same symbols but the first of each.
+run 0 train text-gpt2 ${small% cond*} length=8 dropout=0 train.minutes=0 train.steps=5 "$@" -o runs/gpt2
+run 0 eval runs/gpt2 --json
+says '"symbols_per_sequence": 4.5'
+# It slides, too: what a window shows again is given to it.
+run 0 eval runs/gpt2 data.windows=sliding data.documents=joined data.stride=4 --json
+says '"symbols_per_sequence": 4.'
 # Sliding by 3: a window and what each later one adds.
 data 'lines, 7 symbols (chars), 140 training tokens, 45 held-out windows of 8' data.files=lines.txt data.format=lines \
     data.valid=0.5 data.windows=sliding data.stride=3

@@ -119,9 +119,10 @@ Test(format, json_lines_have_a_field)
     cr_assert_str_eq(read_all(&s, &(struct format_options){.field = "b"}), "1:x|");
     /* A NUL is a character of JSON; what it is to a tokenizer is for that to say. */
     struct source nul = source_of("a.jsonl", "{\"text\": \"a\\u0000b\"}", 20);
+    struct format_options options = {0};
     struct reader reader;
     struct document d;
-    cr_assert(reader_open(&reader, diags, &format_jsonl, &nul, &(struct format_options){0}));
+    cr_assert(reader_open(&reader, diags, &format_jsonl, &nul, &options));
     cr_assert(reader_next(&reader, &d));
     cr_assert_eq(d.text.size, 3);
     cr_assert_eq(memcmp(d.text.text, "a\0b", 3), 0);
