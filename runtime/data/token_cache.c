@@ -5,6 +5,7 @@
 #include "graph/base/safetensors.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,6 +90,17 @@ static bool make_folder(const char *folder)
     return good;
 }
 
+/* What would end the process waits: a file that was begun would stay half-written. */
+static void hold_signals(sigset_t *before)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &held, before);
+}
+
 void token_cache_write(struct diags *diags, const char *folder, uint64_t key,
                        const struct stream *train, const struct stream *valid)
 {
@@ -110,11 +122,14 @@ void token_cache_write(struct diags *diags, const char *folder, uint64_t key,
     }
     const char *value = digest(scratch, key, parts);
     struct diags *unsaid = diags_new(scratch);
+    sigset_t before;
+    hold_signals(&before);
     if (!make_folder(folder) ||
         !tensor_file_write(unsaid, place(scratch, folder, key), parts, PARTS, keys, &value, 1)) {
         diag_warning(diags, (struct span){0}, "the tokens cannot be kept in %s: %s", folder,
                      strerror(errno));
         diag_hint(diags, "data.cache=FOLDER says where else; data.cache=off keeps none");
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     arena_free(scratch);
 }

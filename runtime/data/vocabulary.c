@@ -15,12 +15,17 @@ static const struct {
     bool any_bytes, single, of_files, wordpiece;
     const char *separator; /* NULL: a line's end */
 } kinds[TOKENIZER_COUNT] = {
-    [TOKENIZER_CHARS] = {"chars", .single = true},
-    [TOKENIZER_BYTES] = {"bytes", .any_bytes = true, .single = true},
-    [TOKENIZER_WORDS] = {"words"},
-    [TOKENIZER_GPT2] = {"gpt2", .any_bytes = true, .of_files = true, .separator = "<|endoftext|>"},
-    [TOKENIZER_BERT] = {"bert", .of_files = true, .wordpiece = true, .separator = "[SEP]"},
-    [TOKENIZER_BERT_CASED] = {"bert-cased", .of_files = true, .wordpiece = true,
+    [TOKENIZER_CHARS] = {.name = "chars", .single = true},
+    [TOKENIZER_BYTES] = {.name = "bytes", .any_bytes = true, .single = true},
+    [TOKENIZER_WORDS] = {.name = "words"},
+    [TOKENIZER_GPT2] = {.name = "gpt2",
+                        .any_bytes = true,
+                        .of_files = true,
+                        .separator = "<|endoftext|>"},
+    [TOKENIZER_BERT] = {.name = "bert", .of_files = true, .wordpiece = true, .separator = "[SEP]"},
+    [TOKENIZER_BERT_CASED] = {.name = "bert-cased",
+                              .of_files = true,
+                              .wordpiece = true,
                               .separator = "[SEP]"},
 };
 

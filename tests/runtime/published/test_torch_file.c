@@ -429,7 +429,7 @@ Test(torch_file, damaged_anywhere)
         for (uint32_t i = 0; f && i < f->count; i++) {
             const struct tensor *t = &f->entries[i].tensor;
             for (size_t k = 0; k < (size_t)tensor_size(t) * dtype_size(t->dtype); k++)
-                sum += ((const unsigned char *)t->data)[k];
+                sum = sum + ((const unsigned char *)t->data)[k];
         }
         tensor_file_close(f);
         arena_free(own);
