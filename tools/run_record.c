@@ -302,7 +302,10 @@ struct comparison {
 static void compare_values(struct comparison *c, const char *key, const struct yaml *now,
                            const struct yaml *old)
 {
-    char *a = shown(c->p, now), *b = shown(c->p, old);
+    const struct recipe_key *known = recipe_key_find(key);
+    /* What a run of before the key does not say is its default. */
+    const char *a = shown(c->p, now);
+    const char *b = !old && known && known->value ? known->value : shown(c->p, old);
     const char *of_data =
         c->same_data ? "data.files" : "params.vocab"; /* the data is told of then */
     /* A vocabulary from files is a part of the data. */

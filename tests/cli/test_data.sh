@@ -124,6 +124,12 @@ holds 'a broken one is made anew' test "$(digest)" = "$encoded"
 run 0 train text $small data.files=lines.txt data.cache=off train.steps=4 -o runs/mapped
 hints 'resumed at step 3'
 run 0 eval runs/encoded --json
+# A run of before there were these keys goes on where they say what was.
+sed -i '/^  \(format\|field\|letters\|levels\|documents\|windows\|stride\|split\|cache\):/d' runs/encoded/config.yaml
+run 0 train text $small data.files=lines.txt train.steps=4 -o runs/encoded
+hints 'resumed at step 3'
+run 2 train text $small data.files=lines.txt train.steps=5 data.windows=chunked -o runs/encoded
+hints 'data.windows: random there, chunked now'
 
 # --- nothing half-written ---------------------------------------------------------------------
 head -c 100 a.jsonl.gz >cut.jsonl.gz
