@@ -197,6 +197,8 @@ static json_t *describe(struct project *p)
     if (p->data) {
         json_object_set_new(o, "data", json_string(dataset_description(p->data)));
         json_object_set_new(o, "data_hash", json_string(data_hash(p)));
+        if (dataset_document_end(p->data))
+            json_object_set_new(o, "document_end", json_string(dataset_document_end(p->data)));
     }
     json_object_set_new(o, "model_hash", json_string(model));
     json_object_set_new(o, "cpu", json_string(cpu_name(p->arena)));
@@ -428,6 +430,11 @@ static const char *recorded(struct arena *arena, const char *run, const char *ke
 const char *record_data_hash(struct arena *arena, const char *run)
 {
     return recorded(arena, run, "data_hash");
+}
+
+const char *record_document_end(struct arena *arena, const char *run)
+{
+    return recorded(arena, run, "document_end");
 }
 
 bool record_check_model(struct project *p, const char *run)

@@ -25,6 +25,9 @@ bool record_matches(struct project *p, struct folder *folder);
 /* The hash of the data that RUN was trained on; NULL where no record says. */
 const char *record_data_hash(struct arena *arena, const char *run);
 
+/* The symbol that ended each document of that data, and padding followed; NULL: none did. */
+const char *record_document_end(struct arena *arena, const char *run);
+
 /* Warns where the model of the finished RUN, as its files are now and whatever the command line
  * sets, is not the one that was trained. False after reporting that it can no longer be read. */
 bool record_check_model(struct project *p, const char *run);

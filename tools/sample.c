@@ -18,7 +18,8 @@ static const struct option_spec options[] = {
     {"template", 0, OPTION_FILE, "FILE", "many such texts, one a line", NULL},
     {"length", 0, OPTION_KEY, "N", "symbols; beyond the model's length, by blocks",
      "sample.length"},
-    {"stop", 0, OPTION_TEXT, "SYMBOL", "end a sequence before it", NULL},
+    {"stop", 0, OPTION_TEXT, "SYMBOL",
+     "end a sequence before it (the end of a document, where each is a row of its own)", NULL},
     {"temperature", 0, OPTION_KEY, "X", "below 1: likelier tokens more often",
      "params.temperature"},
     {"top-p", 0, OPTION_KEY, "P", "only the likeliest tokens of mass P", "params.top_p"},
@@ -185,6 +186,14 @@ static bool check_numbers(struct command_line *line)
     return true;
 }
 
+/* A text of a run whose rows are documents ends where the document does. */
+static void stop_at_end(struct sample_job *j, const char *folder)
+{
+    const char *end = record_document_end(j->p.arena, folder);
+    if (end && !option_given(j->p.line, "stop"))
+        j->stop = vocabulary_find(j->p.vocabulary, end, strlen(end));
+}
+
 /* The run's model and what is given; false after reporting. */
 static bool open_job(struct sample_job *j, struct command_line *line, const char *folder)
 {
@@ -195,9 +204,11 @@ static bool open_job(struct sample_job *j, struct command_line *line, const char
                                    "with a posterior head have them, such as mdlm and radd");
         return false;
     }
-    return record_check_model(&j->p, folder) &&
-           project_run_grammar(&j->p, record_data_hash(line->arena, folder)) &&
-           sample_read_given(j) && sample_open_loop(j, folder);
+    if (!record_check_model(&j->p, folder) ||
+        !project_run_grammar(&j->p, record_data_hash(line->arena, folder)) || !sample_read_given(j))
+        return false;
+    stop_at_end(j, folder);
+    return sample_open_loop(j, folder);
 }
 
 static int run(struct command_line *line)

@@ -197,6 +197,12 @@ void dataset_valid_given(const struct dataset *d, size_t index, bool *given)
         given[i] = i < at.seen || i >= at.tokens;
 }
 
+const char *dataset_document_end(const struct dataset *d)
+{
+    const struct dataset *one = d->part_count ? d->parts[0] : d;
+    return one->padding ? d->vocabulary->symbols[one->corpus.separator] : NULL;
+}
+
 bool dataset_pads(const struct dataset *d)
 {
     bool pads = d->padding;

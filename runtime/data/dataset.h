@@ -90,6 +90,9 @@ size_t dataset_train_tokens(const struct dataset *dataset);
  * the separator, and counts for nothing. There must be training tokens. */
 uint32_t dataset_train_window(const struct dataset *dataset, struct random_key key,
                               uint32_t iteration, uint32_t sequence, int32_t *out);
+/* The symbol that ends each document, where documents are cut by themselves and padding follows it;
+ * else NULL. */
+const char *dataset_document_end(const struct dataset *dataset);
 /* Whether there may be padding. */
 bool dataset_pads(const struct dataset *dataset);
 

@@ -88,6 +88,14 @@ run 0 train text $small "$@" data.windows=chunked train.steps=40 -o runs/parts
 holds 'a run that goes on sees the same windows' test "$(digest)" = "$whole"
 run 0 train text $small "$@" data.windows=random train.steps=40 -o runs/random
 holds 'drawn windows are others' test "$(digest)" != "$whole"
+# What is drawn ends where a document does; asked to end elsewhere it goes on.
+run 0 sample runs/whole -n 20 --json
+hides '\n'
+run 0 sample runs/whole -n 20 --json --stop N
+says '\n'
+run 0 train molecules ${small%% cond*} length=8 train.minutes=0 train.eval_every=0 train.batch=4 train.steps=3 \
+    data.files=b.smi data.split=end data.valid=0.5 -o runs/molecules
+run 0 sample runs/molecules -n 4
 # 165 symbols in 30 windows: 5.5 of each are counted, whatever the batch.
 run 0 eval runs/whole eval.batch=1 --json
 says '"symbols_per_sequence": 5.5'
