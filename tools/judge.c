@@ -137,7 +137,7 @@ static bool count_documents(struct judging *j, const struct source *source,
 {
     struct reader reader;
     struct document document;
-    bool good = reader_open(&reader, j->diags, format, source, &j->format);
+    bool good = reader_open(&reader, j->diags, j->arena, format, source, &j->format);
     while (good && reader_next(&reader, &document)) {
         if (document.ids)
             count_ids(j, t, document.ids, document.id_count);

@@ -20,7 +20,8 @@ struct reading {
 
 static bool open_reader(struct reading *r, uint32_t file, struct reader *reader)
 {
-    return reader_open(reader, r->diags, r->formats[file], &r->sources[file], &r->options->format);
+    return reader_open(reader, r->diags, r->arena, r->formats[file], &r->sources[file],
+                       &r->options->format);
 }
 
 static bool open_files(struct reading *r)
@@ -226,7 +227,8 @@ static bool get_tokens(struct reading *r)
     if (!o->cache || bytes < o->cache_from)
         return encode_all(r);
     uint64_t key = cache_key(r);
-    if (token_cache_open(&c->cache, o->cache, key, &c->train, &c->valid))
+    c->cache = token_cache_open(r->arena, o->cache, key, &c->train, &c->valid);
+    if (c->cache)
         return true;
     if (!encode_all(r))
         return false;
@@ -318,6 +320,7 @@ void corpus_close(struct corpus *corpus)
 {
     stream_close(&corpus->valid);
     stream_close(&corpus->train);
-    token_cache_close(&corpus->cache);
+    tensor_file_close(corpus->cache);
+    corpus->cache = NULL;
     reader_close(&corpus->mapped);
 }

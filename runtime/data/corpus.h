@@ -34,7 +34,7 @@ struct corpus {
     struct stream train, valid;
     const struct format *format; /* of the first file */
     int32_t separator;           /* the symbol that ends documents, or -1 */
-    struct token_cache cache;    /* what TRAIN and VALID borrow from, */
+    struct tensor_file *cache;   /* what TRAIN and VALID borrow from, */
     struct reader mapped;        /* or TRAIN, from a file of ids */
     uint64_t hash; /* XXH3 of the one file, or of the list of the files' hashes, valid_file last; of
                     * what a compressed file holds */

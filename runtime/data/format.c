@@ -53,11 +53,12 @@ bool source_ends_in(const struct source *source, const char *endings)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-bool reader_open(struct reader *reader, struct diags *diags, const struct format *format,
-                 const struct source *source, const struct format_options *options)
+bool reader_open(struct reader *reader, struct diags *diags, struct arena *arena,
+                 const struct format *format, const struct source *source,
+                 const struct format_options *options)
 {
-    *reader =
-        (struct reader){.diags = diags, .format = format, .options = options, .source = *source};
+    *reader = (struct reader){
+        .diags = diags, .arena = arena, .format = format, .options = options, .source = *source};
     reader->failed = format->open && !format->open(reader);
     return !reader->failed;
 }

@@ -45,6 +45,7 @@ struct document {
 
 struct reader {
     struct diags *diags;
+    struct arena *arena;
     const struct format *format;
     const struct format_options *options;
     struct source source; /* the file, borrowed */
@@ -78,10 +79,11 @@ struct format {
 const struct format *format_find(struct diags *diags, const struct source *source,
                                  const struct format_options *options);
 
-/* Reads SOURCE, which stays open as long, from its first document on. OPTIONS are borrowed. False
- * after reporting FAULT_DATA; reader_close is due either way. */
-bool reader_open(struct reader *reader, struct diags *diags, const struct format *format,
-                 const struct source *source, const struct format_options *options);
+/* Reads SOURCE, which stays open as long, from its first document on. OPTIONS and ARENA are
+ * borrowed. False after reporting FAULT_DATA; reader_close is due either way. */
+bool reader_open(struct reader *reader, struct diags *diags, struct arena *arena,
+                 const struct format *format, const struct source *source,
+                 const struct format_options *options);
 /* False at the end, and where READER->failed. A document may be empty. */
 bool reader_next(struct reader *reader, struct document *out);
 uint64_t reader_identity(const struct reader *reader, const struct document *document);

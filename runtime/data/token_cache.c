@@ -2,7 +2,6 @@
 #include "runtime/data/token_cache.h"
 
 #include "graph/base/random.h"
-#include "graph/base/safetensors.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -43,35 +42,24 @@ static bool find_parts(const struct tensor_file *file, struct tensor_entry *part
     return true;
 }
 
-bool token_cache_open(struct token_cache *cache, const char *folder, uint64_t key,
-                      struct stream *train, struct stream *valid)
+struct tensor_file *token_cache_open(struct arena *arena, const char *folder, uint64_t key,
+                                     struct stream *train, struct stream *valid)
 {
-    struct arena *arena = arena_new();
     struct diags *unsaid = diags_new(arena); /* what is wrong with it is nobody's fault to mend */
     const char *path = place(arena, folder, key);
     struct tensor_entry part[PARTS];
-    *cache = (struct token_cache){.arena = arena};
-    if (access(path, F_OK) == 0)
-        cache->file = tensor_file_open(unsaid, arena, path);
-    const char *said = cache->file ? tensor_file_meta(cache->file, "digest") : NULL;
-    if (!said || !find_parts(cache->file, part) || strcmp(said, digest(arena, key, part)) != 0) {
-        token_cache_close(cache);
-        return false;
+    struct tensor_file *file =
+        access(path, F_OK) == 0 ? tensor_file_open(unsaid, arena, path) : NULL;
+    const char *said = file ? tensor_file_meta(file, "digest") : NULL;
+    if (!said || !find_parts(file, part) || strcmp(said, digest(arena, key, part)) != 0) {
+        tensor_file_close(file);
+        return NULL;
     }
     stream_borrow(train, part[TRAIN].tensor.data, (size_t)part[TRAIN].tensor.dim[0],
                   part[TRAIN_STARTS].tensor.data, (size_t)part[TRAIN_STARTS].tensor.dim[0] - 1);
     stream_borrow(valid, part[VALID].tensor.data, (size_t)part[VALID].tensor.dim[0],
                   part[VALID_STARTS].tensor.data, (size_t)part[VALID_STARTS].tensor.dim[0] - 1);
-    return true;
-}
-
-void token_cache_close(struct token_cache *cache)
-{
-    if (cache->arena) {
-        tensor_file_close(cache->file);
-        arena_free(cache->arena);
-    }
-    *cache = (struct token_cache){0};
+    return file;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -7,19 +7,13 @@
 #ifndef SEDGE_DATA_TOKEN_CACHE_H
 #define SEDGE_DATA_TOKEN_CACHE_H
 
-#include "graph/base/diag.h"
+#include "graph/base/safetensors.h"
 #include "runtime/data/stream.h"
 
-struct token_cache {
-    struct arena *arena; /* NULL: nothing is open */
-    struct tensor_file *file;
-};
-
-/* The streams of KEY, which borrow their tokens until the cache is closed; false, and nothing is
- * open or reported, where they are not there whole. */
-bool token_cache_open(struct token_cache *cache, const char *folder, uint64_t key,
-                      struct stream *train, struct stream *valid);
-void token_cache_close(struct token_cache *cache); /* also fine on {0} */
+/* The streams of KEY, which borrow their tokens until the file is closed (tensor_file_close); NULL,
+ * and nothing reported, where they are not there whole. */
+struct tensor_file *token_cache_open(struct arena *arena, const char *folder, uint64_t key,
+                                     struct stream *train, struct stream *valid);
 
 /* Keeps them, whole or not at all, in a folder that is made if need be. Where that cannot be, a
  * warning says so. */

@@ -119,7 +119,6 @@ bool token_text_read(struct diags *diags, struct arena *arena, const struct sour
 /* --- as data ---------------------------------------------------------------------------------- */
 
 struct opened {
-    struct arena *arena;
     struct tensor_file *file;
     const struct tensor *tokens;
 };
@@ -133,11 +132,9 @@ static bool open_tokens(struct reader *r)
         diag_hint(r->diags, "data.tokenizer=gpt2:DIR, the vocabulary that they were made by");
         return false;
     }
-    struct arena *arena = arena_new();
-    struct opened *o = arena_alloc(arena, sizeof *o);
+    struct opened *o = arena_alloc(r->arena, sizeof *o);
     r->held = o;
-    o->arena = arena;
-    o->tokens = open_ids(r->diags, arena, r->source.name, v, &o->file);
+    o->tokens = open_ids(r->diags, r->arena, r->source.name, v, &o->file);
     return o->tokens != NULL;
 }
 
@@ -154,10 +151,8 @@ static bool next_tokens(struct reader *r, struct document *out)
 static void close_tokens(struct reader *r)
 {
     struct opened *o = r->held;
-    if (!o)
-        return;
-    tensor_file_close(o->file);
-    arena_free(o->arena);
+    if (o)
+        tensor_file_close(o->file);
 }
 
 const struct format format_tokens = {.name = "tokens",

@@ -32,7 +32,7 @@ static const char *read_all(const struct source *source, const struct format_opt
     struct document d;
     char *all = arena_strdup(arena, "");
     cr_assert_not_null(format);
-    if (reader_open(&reader, diags, format, source, o))
+    if (reader_open(&reader, diags, arena, format, source, o))
         while (reader_next(&reader, &d))
             all = arena_printf(arena, "%s%u:%.*s|", all, d.text.lines + 1, (int)d.text.size,
                                d.text.text);
@@ -122,7 +122,7 @@ Test(format, json_lines_have_a_field)
     struct format_options options = {0};
     struct reader reader;
     struct document d;
-    cr_assert(reader_open(&reader, diags, &format_jsonl, &nul, &options));
+    cr_assert(reader_open(&reader, diags, arena, &format_jsonl, &nul, &options));
     cr_assert(reader_next(&reader, &d));
     cr_assert_eq(d.text.size, 3);
     cr_assert_eq(memcmp(d.text.text, "a\0b", 3), 0);
@@ -154,13 +154,14 @@ Test(format, images_are_digits)
     cr_assert_str_eq(read_all(&s, &(struct format_options){.levels = 36}), "1:022hiz|2:z0xx98|");
     struct reader reader;
     struct document d;
-    cr_assert(
-        reader_open(&reader, diags, &format_idx, &s, &(struct format_options){.levels = 256}));
+    cr_assert(reader_open(&reader, diags, arena, &format_idx, &s,
+                          &(struct format_options){.levels = 256}));
     cr_assert_null(reader.alphabet);
     cr_assert(reader_next(&reader, &d));
     cr_assert_eq(memcmp(d.text.text, idx + 16, 6), 0);
     reader_close(&reader);
-    cr_assert(reader_open(&reader, diags, &format_idx, &s, &(struct format_options){.levels = 4}));
+    cr_assert(
+        reader_open(&reader, diags, arena, &format_idx, &s, &(struct format_options){.levels = 4}));
     cr_assert_str_eq(reader.alphabet, "0123");
     reader_close(&reader);
 }
