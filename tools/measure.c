@@ -366,7 +366,7 @@ char *measure_protocol(const struct measured *m)
     if (m->given || m->but_one)
         windows = arena_printf(p->arena, "%s, given %s", windows,
                                m->but_one ? "all but one position" : p->recipe->eval.given);
-    else if (m->exact)
+    else if (m->exact && !dataset_gives(p->data))
         windows = arena_printf(p->arena, "%s, given its first symbol", windows);
     if (dataset_gives(p->data))
         windows = arena_printf(p->arena, "%s, %.1f symbols of each counted", windows, m->b.free);

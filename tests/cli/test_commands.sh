@@ -392,6 +392,12 @@ else
         awk "BEGIN {exit !($resident >= $planned && $resident <= 1.05 * $planned)}"
 fi
 # shellcheck disable=SC2086
+run 0 bench gpt2 preset=tiny vocab=20 length=8 batch=2 --sampling --seconds 0.1
+says 'next_uncached'
+run 0 bench gpt2 preset=tiny vocab=20 length=8 batch=2 --sampling --sampler left-to-right --seconds 0.1
+says 'gpt2.yaml, sampler left-to-right, 2 x 8'
+says 'of the rate at which memory is read'
+says 'attention_cached'
 run 0 bench radd $small batch=2 --sampling --steps 4 --seconds 0.01
 says 'radd.yaml, sampler tweedie, 2 x '
 says 'tokens/s'

@@ -52,6 +52,16 @@ says 'exact'
 run 0 compare run run eval.given=prefix:3
 says '+0.0000 ± 0.0000'
 
+# Sliding windows score each of the 210 held-out symbols once, but the first; and the first window as it is.
+run 0 eval run --json --per-sequence side eval.sequences=1000
+for stride in 1 3 7; do
+    run 0 eval run --json --per-sequence slide eval.sequences=1000 data.windows=sliding data.stride=$stride
+    holds "stride $stride: all but one of the symbols" \
+        awk "BEGIN {n = $(number sequences) * $(number symbols_per_sequence); exit !(n > 208.99 && n < 209.01)}"
+    holds "stride $stride: the first window" near "$(sed -n 2p slide | cut -f 2)" "$(sed -n 2p side | cut -f 2)"
+done
+run 0 compare run sedd eval.given=prefix:1 data.windows=sliding data.stride=2
+
 # texts ARGUMENTS…: drawn with a cache and without, in $top/cached and $top/out.
 texts() {
     run 0 sample run "$@"
