@@ -28,15 +28,15 @@ static inline void ahead_at(const void *of, int64_t k)
         __builtin_prefetch(next->data + i * next->cs + k);
 }
 
-/* After columns J on, COLS of them, in the part of the depth from P on. What is no whole part, or
- * no such many columns, is left to be read as it comes. */
-static struct ahead ahead_of(const struct thin *w, int64_t p, int64_t j, int64_t cols)
+/* The part of the depth that is COUNT parts after the one from P on of columns J on, COLS of them,
+ * or of those that follow. What is no whole part, or no such many columns, is left to be read as it
+ * comes. */
+static struct ahead ahead_of(const struct thin *w, int64_t p, int64_t j, int64_t cols,
+                             int64_t count)
 {
-    p += w->part;
-    if (p >= w->k) {
-        p = 0;
-        j += cols;
-    }
+    const int64_t parts = (w->k + w->part - 1) / w->part, next = p / w->part + count;
+    p = next % parts * w->part;
+    j += next / parts * cols;
     if (p + w->part > w->k || j + cols > w->n)
         return (struct ahead){0};
     return (struct ahead){matrix_at(w->b, p, j).data, w->b.cs, cols};
@@ -85,7 +85,7 @@ static void few_columns(const struct thin *w, int64_t j)
 {
     for (int64_t p = 0; p < w->k; p += w->part) {
         const struct strided a = matrix_at(w->a, 0, p), b = matrix_at(w->b, p, j);
-        const struct ahead next = ahead_of(w, p, j, VEC_LANES);
+        const struct ahead next = ahead_of(w, p, j, VEC_LANES, 2);
         const int64_t depth = least(w->part, w->k - p);
         vec acc[FEW_ROWS];
         switch (w->m) {
@@ -117,7 +117,7 @@ static void panel_columns(const struct thin *w, int64_t j, int64_t cols)
     struct addend add = addend_at(w->add, j);
     for (int64_t p = 0; p < w->k; p += w->part, add.keep = true) {
         const int64_t depth = least(w->part, w->k - p);
-        const struct ahead next = ahead_of(w, p, j, cols);
+        const struct ahead next = ahead_of(w, p, j, cols, 1);
         panels_pack(matrix_at(w->b, p, j), depth, cols, panel);
         for (int64_t t = 0; t < tiles; t++) {
             const int64_t i = t * TILE_ROWS, rows = least(w->m - i, TILE_ROWS);
