@@ -114,7 +114,8 @@ static bool result_fits(const struct op_call *c, const struct type *t)
             return op_error(c, "the result is too large to address");
     }
     int64_t drawn = t->rank ? bytes / (int64_t)dtype_size(t->dtype) / t->dim[0].size : 1;
-    if ((c->op->flags & OP_RANDOM) && drawn > UINT32_MAX)
+    bool draws = (c->op->flags & OP_RANDOM) && !(c->op->still && c->op->still(c->attr));
+    if (draws && drawn > UINT32_MAX)
         return op_error(c, "%lld draws for each sequence are too many: they are numbered up to %u",
                         (long long)drawn, UINT32_MAX);
     return true;

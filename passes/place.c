@@ -10,15 +10,23 @@
 /* Of the hill climb, when no priority reaches the bound; fewer where a turn looks at many pairs. */
 #define CLIMB_TURNS 200
 #define CLIMB_PAIRS 20000000
-#define PROMOTIONS 8 /* of each priority, before that */
+#define PROMOTIONS 8 /* of each priority, before that; fewer where they look at many pairs */
+#define PROMOTION_PAIRS 30000000
+
+/* What is placed, as a look over all of them wants it: when it lives, and where. */
+struct spot {
+    uint32_t first, last;
+    int64_t from, to;
+};
 
 struct placer {
     struct storage *s;
     uint32_t *item; /* arena buffers */
     uint32_t count;
     const int64_t *load;
-    int64_t *offset;  /* per item, of the current try */
-    uint32_t *placed; /* items placed so far, by offset */
+    int64_t *offset;     /* per item, of the current try */
+    struct spot *placed; /* so far, by offset */
+    uint64_t pairs;      /* that tries looked at */
     int64_t *best;
     int64_t best_bytes;
 };
@@ -28,27 +36,20 @@ static const struct buffer *item_buffer(const struct placer *p, uint32_t item)
     return &p->s->buffers[p->item[item]];
 }
 
-static bool meet(const struct buffer *a, const struct buffer *b)
-{
-    return a->first <= b->last && b->first <= a->last;
-}
-
 /* The smallest gap that fits among the placed buffers alive at the same time, else above them. */
-static int64_t best_gap(const struct placer *p, uint32_t placed, uint32_t item)
+static int64_t best_gap(const struct placer *p, uint32_t placed, const struct buffer *b,
+                        int64_t need)
 {
-    const struct buffer *b = item_buffer(p, item);
-    int64_t need = aligned(b->bytes), end = 0, best = -1, best_size = INT64_MAX;
-    for (uint32_t i = 0; i < placed; i++) {
-        const struct buffer *o = item_buffer(p, p->placed[i]);
-        if (!meet(b, o))
+    int64_t end = 0, best = -1, best_size = INT64_MAX;
+    for (const struct spot *o = p->placed; o < p->placed + placed; o++) {
+        if (b->first > o->last || o->first > b->last)
             continue;
-        int64_t from = p->offset[p->placed[i]], gap = from - end;
+        int64_t gap = o->from - end;
         if (gap >= need && gap < best_size) {
             best = end;
             best_size = gap;
         }
-        int64_t to = from + aligned(o->bytes);
-        end = to > end ? to : end;
+        end = o->to > end ? o->to : end;
     }
     return best >= 0 ? best : end;
 }
@@ -58,17 +59,16 @@ static int64_t place_all(struct placer *p, const uint32_t *sequence)
 {
     int64_t top = 0;
     for (uint32_t i = 0; i < p->count; i++) {
-        uint32_t item = sequence[i], at = i;
-        int64_t offset = best_gap(p, i, item);
-        p->offset[item] = offset;
-        while (at && p->offset[p->placed[at - 1]] > offset) {
+        const struct buffer *b = item_buffer(p, sequence[i]);
+        int64_t need = aligned(b->bytes), offset = best_gap(p, i, b, need), end = offset + need;
+        uint32_t at = i;
+        p->offset[sequence[i]] = offset;
+        for (; at && p->placed[at - 1].from > offset; at--)
             p->placed[at] = p->placed[at - 1];
-            at--;
-        }
-        p->placed[at] = item;
-        int64_t end = offset + aligned(item_buffer(p, item)->bytes);
+        p->placed[at] = (struct spot){b->first, b->last, offset, end};
         top = end > top ? end : top;
     }
+    p->pairs += (uint64_t)p->count * p->count / 2;
     if (p->best_bytes < 0 || top < p->best_bytes) {
         p->best_bytes = top;
         memcpy(p->best, p->offset, p->count * sizeof *p->best);
@@ -177,7 +177,8 @@ static void move_item(uint32_t *sequence, uint32_t from, uint32_t to)
 static bool promote(struct placer *p, uint32_t *sequence, uint32_t *best)
 {
     int64_t first = p->best_bytes;
-    for (int turn = 0; turn < PROMOTIONS && p->best_bytes > p->s->bound; turn++) {
+    for (int turn = 0;
+         turn < PROMOTIONS && p->best_bytes > p->s->bound && p->pairs < PROMOTION_PAIRS; turn++) {
         move_item(sequence, find_top(p, sequence), 0);
         int64_t before = p->best_bytes;
         if (place_all(p, sequence) < before)
@@ -215,7 +216,7 @@ bool pass_place(struct compile *c)
     struct placer p = {.s = s,
                        .item = arena_new_array(a, uint32_t, s->buffer_count),
                        .offset = arena_new_array(a, int64_t, s->buffer_count),
-                       .placed = arena_new_array(a, uint32_t, s->buffer_count),
+                       .placed = arena_new_array(a, struct spot, s->buffer_count),
                        .best = arena_new_array(a, int64_t, s->buffer_count),
                        .best_bytes = -1};
     for (uint32_t b = 1; b < s->buffer_count; b++)
@@ -235,7 +236,8 @@ bool pass_place(struct compile *c)
             memcpy(best, sequence, p.count * sizeof *best);
         }
     }
-    for (int how = 0; how < PRIORITIES && p.best_bytes > s->bound; how++) {
+    for (int how = 0; how < PRIORITIES && p.best_bytes > s->bound && p.pairs < PROMOTION_PAIRS;
+         how++) {
         rank_items(&p, (enum priority)how, rank, sequence);
         place_all(&p, sequence);
         if (promote(&p, sequence, best))

@@ -58,8 +58,13 @@ static bool add(struct set *set, uint64_t number)
     return new;
 }
 
+/* Keeps its room, unless that is of a much longer sample. */
 static void clear(struct set *set)
 {
+    if (set->room > 16 * set->count + 1024) {
+        free(set->slots);
+        *set = (struct set){0};
+    }
     if (set->count)
         memset(set->slots, 0, set->room * sizeof *set->slots);
     set->count = 0;
@@ -151,11 +156,11 @@ static double share(uint64_t part, uint64_t whole)
     return whole ? (double)part / (double)whole : 0;
 }
 
-/* Of COUNT numbers, from their sum and that of their squares; 0 of one. */
+/* Of COUNT numbers, from their sum and that of their squares; one has none. */
 static double deviation(double sum, double squares, uint64_t count)
 {
     if (count < 2)
-        return 0;
+        return NAN;
     double n = (double)count, variance = (squares - sum * sum / n) / (n - 1);
     return variance > 0 ? sqrt(variance) : 0;
 }

@@ -42,7 +42,7 @@ void statistics_free(struct statistics *statistics);
 void statistics_add(struct statistics *statistics, const int32_t *ids, size_t count);
 /* A text from elsewhere, such as the data: it may be one of the samples that were added. */
 void statistics_find(struct statistics *statistics, const int32_t *ids, size_t count);
-/* Of what was added so far; shares of nothing are 0. */
+/* Of what was added so far; shares of nothing are 0, and what one sample does not tell is NAN. */
 void statistics_sum(const struct statistics *statistics, struct sample_statistics *out);
 
 #endif

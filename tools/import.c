@@ -2,6 +2,7 @@
 #include "graph/base/check.h"
 #include "runtime/published/published.h"
 #include "runtime/published/torch_file.h"
+#include "tools/document.h"
 #include "tools/option_vocabulary.h"
 #include "tools/run_record.h"
 #include "tools/signals.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct import {
@@ -22,6 +24,7 @@ struct import {
     struct tensor_file *file;
     struct published_weights weights;
     struct folder folder;
+    bool made; /* the folder was not there before */
     struct project p;
 };
 
@@ -115,22 +118,27 @@ static char *recipe_text(const struct import *m)
                                                       published_name(m->family), m->path)),
                         m->weights.model, params, named ? "tokenizer: " : "",
                         named ? quoted(m->arena, tokenizer) : "",
-                        m->weights.averaged ? "0.9999" : "0");
+                        m->weights.averaged ? "0.9999" : "0"); /* any above 0: there are some */
 }
 
+/* The folder holds no run, nor what is left of one: what is there afterwards is from here. */
 static bool open_folder(struct import *m)
 {
+    static const char *const files[] = {"config.yaml", "run.json", "last.safetensors"};
     const char *out = option_text(m->line, "output");
     if (!out)
         out = arena_printf(m->arena, "runs/%s", published_name(m->family));
-    if (!folder_open(&m->folder, m->diags, m->arena, out, 1))
+    const struct folder there = {.arena = m->arena, .path = out};
+    m->made = access(out, F_OK) != 0;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (!folder_has(&there, files[i]))
+            continue;
+        diag_error(m->diags, FAULT_CONFIG, (struct span){0},
+                   "%s holds a run or a part of one, and is left as it is", out);
+        diag_hint(m->diags, "choose another folder with -o");
         return false;
-    if (!folder_has(&m->folder, "config.yaml"))
-        return true;
-    diag_error(m->diags, FAULT_CONFIG, (struct span){0}, "%s holds a run, and is left as it is",
-               out);
-    diag_hint(m->diags, "choose another folder with -o");
-    return false;
+    }
+    return folder_open(&m->folder, m->diags, m->arena, out, 1);
 }
 
 /* The model that the weights are of, by a recipe that is no run before all is written. */
@@ -201,13 +209,14 @@ static void print_import(const struct import *m)
            m->folder.path, m->folder.path);
 }
 
-/* What was not finished is no run: it goes, and with it the folder where that is empty then. */
+/* What was not finished is no run: it goes, and with it the folder that was made for it. */
 static void sweep(const struct import *m)
 {
     static const char *const files[] = {"last.safetensors", "run.json", "vocabulary.json"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlink(folder_file(&m->folder, files[i]));
-    rmdir(m->folder.path);
+    if (m->made)
+        rmdir(m->folder.path);
 }
 
 static int import(struct command_line *line)
@@ -256,6 +265,27 @@ const struct command command_import = {
 
 /* --- export ------------------------------------------------------------------------------- */
 
+/* Weights of MODEL have the names and shapes of the FAMILY that was asked for. */
+static bool check_family(struct command_line *line, const char *model,
+                         const struct published *family)
+{
+    const struct published *own = published_of_model(document_base(model));
+    if (!family || family == own)
+        return true;
+    diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+               "weights of `%s` are not published as %s", model, published_name(family));
+    diag_hint(line->diags, "leave --as out: %s",
+              own ? published_name(own) : "they keep the names of the model");
+    return false;
+}
+
+/* Whether both names are those of one file. */
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int export(struct command_line *line)
 {
     const char *run = line->positional[0], *out = option_text(line, "output");
@@ -278,9 +308,16 @@ static int export(struct command_line *line)
         recipe_read(line->arena, line->diags, folder_file(&folder, "config.yaml"), NULL, 0);
     if (!recipe)
         return diags_exit_code(line->diags);
+    if (!check_family(line, recipe->model, family))
+        return 2;
     if (!family)
-        family = published_of_model(recipe->model);
+        family = published_of_model(document_base(recipe->model));
     char *path = project_checkpoint(line->diags, line->arena, run, which ? which : "last");
+    if (path && is_same_file(path, out)) {
+        diag_error(line->diags, FAULT_CONFIG, (struct span){0},
+                   "%s is the checkpoint itself, and is left as it is", out);
+        return 2;
+    }
     struct tensor_file *file = path ? tensor_file_open(line->diags, line->arena, path) : NULL;
     signals_catch(NULL);
     signals_ignore_limits();

@@ -1,4 +1,5 @@
 /* sedge judge: what can be said of samples, beside the same of real text. */
+#define _GNU_SOURCE /* memmem */
 #include "graph/base/check.h"
 #include "runtime/data/format.h"
 #include "runtime/molecule.h"
@@ -117,16 +118,24 @@ static bool count_sample(struct judging *j, const char *path, const json_t *item
     return true;
 }
 
-/* False, with *IS, when SOURCE is such JSON but something in it is wrong. */
+/* *IS: whether SOURCE is what `sedge sample --json` printed, whole or cut short. False after
+ * reporting that something in it is wrong. */
 static bool count_json(struct judging *j, const struct source *source, bool *is)
 {
-    *is = source->size && source->text[0] == '{';
-    json_t *json = *is ? json_loadb(source->text, source->size, JSON_ALLOW_NUL, NULL) : NULL;
+    json_error_t error;
+    bool object = source->size && source->text[0] == '{';
+    json_t *json = object ? json_loadb(source->text, source->size, JSON_ALLOW_NUL, &error) : NULL;
     const json_t *texts = json_object_get(json, "texts");
     bool good = true;
     *is = json_is_array(texts);
-    for (size_t i = 0; good && i < json_array_size(texts); i++)
+    for (size_t i = 0; good && !signals_caught() && i < json_array_size(texts); i++)
         good = count_sample(j, source->name, json_array_get(texts, i));
+    if (object && !json && memmem(source->text, source->size, "\"texts\"", 7)) {
+        *is = true;
+        good = false;
+        diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: line %d is no JSON: %s",
+                   source->name, error.line, error.text);
+    }
     json_decref(json);
     return good;
 }
@@ -138,7 +147,7 @@ static bool count_documents(struct judging *j, const struct source *source,
     struct reader reader;
     struct document document;
     bool good = reader_open(&reader, j->diags, j->arena, format, source, &j->format);
-    while (good && reader_next(&reader, &document)) {
+    while (good && !signals_caught() && reader_next(&reader, &document)) {
         if (document.ids)
             count_ids(j, t, document.ids, document.id_count);
         else
@@ -167,7 +176,7 @@ static bool count_samples(struct judging *j, const char *path)
     }
     source_close(&source);
     statistics_sum(j->samples.gathered, &j->samples.sum);
-    if (!good || j->samples.sum.samples)
+    if (!good || signals_caught() || j->samples.sum.samples)
         return good;
     diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: holds no texts", path);
     return false;
@@ -192,7 +201,7 @@ static bool count_real(struct judging *j, const char *path)
     good = good && count_documents(j, &source, format, t);
     source_close(&source);
     statistics_sum(t->gathered, &t->sum);
-    if (!good || t->sum.samples)
+    if (!good || signals_caught() || t->sum.samples)
         return good;
     diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: is shorter than a sample", path);
     return false;
@@ -222,21 +231,28 @@ static bool count_all(struct judging *j, const char *samples, const char *real)
 
 /* --- what is said ------------------------------------------------------------------------- */
 
+/* NAMES of figures with their errors: what there is none of is a dash. */
 static void print_row(const struct judging *j, const char *name, const char *format,
                       const double *samples, const double *real)
 {
-    char text[64];
     printf("%-26s", name);
     for (int i = 0; i < 1 + j->any_real; i++) {
+        char text[64] = "-";
         const double *v = i ? real : samples;
-        snprintf(text, sizeof text, format, v[0], v[1]);
+        if (isfinite(v[0]) && isfinite(v[1]))
+            snprintf(text, sizeof text, format, v[0], v[1]);
+        else if (isfinite(v[0]))
+            snprintf(text, sizeof text, "%.4f ± -", v[0]);
         printf("  %20s", text);
     }
     putchar('\n');
 }
 
+/* Of pieces of running text nothing is said. */
 static double malformed(const struct texts_of *t)
 {
+    if (t->piece)
+        return NAN;
     return t->sum.samples ? (double)t->malformed / (double)t->sum.samples : 0;
 }
 
@@ -285,19 +301,21 @@ static json_t *sum_json(const struct texts_of *t)
     json_t *distinct = json_array();
     for (int n = 0; n < STATISTICS_GRAMS; n++)
         json_array_append_new(distinct, json_real(s->distinct[n]));
-    json_t *o = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:f, s:f, s:f}", "texts",
-                          (json_int_t)s->samples, "symbols", (json_int_t)s->tokens, "length",
-                          s->length, "length_deviation", s->length_deviation, "entropy", s->entropy,
-                          "entropy_error", s->entropy_error, "distinct", distinct, "repeated",
-                          s->repeated, "twice", s->twice, "malformed", malformed(t));
+    json_t *o =
+        json_pack("{s:I, s:I, s:f, s:o, s:f, s:o, s:o, s:f, s:f, s:o}", "texts",
+                  (json_int_t)s->samples, "symbols", (json_int_t)s->tokens, "length", s->length,
+                  "length_deviation", json_number(s->length_deviation), "entropy", s->entropy,
+                  "entropy_error", json_number(s->entropy_error), "distinct", distinct, "repeated",
+                  s->repeated, "twice", s->twice, "malformed", json_number(malformed(t)));
     if (t->score.texts)
         json_object_set_new(
             o, "judged",
-            json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "texts", (json_int_t)t->score.texts,
-                      "nats", t->score.nats, "nats_error", t->score.nats_error,
+            json_pack("{s:I, s:f, s:o, s:f, s:o, s:f, s:o}", "texts", (json_int_t)t->score.texts,
+                      "nats", t->score.nats, "nats_error", json_number(t->score.nats_error),
                       "perplexity_of_tokens", t->score.of_tokens, "perplexity_of_tokens_error",
-                      t->score.of_tokens_error, "perplexity_of_texts", t->score.of_texts,
-                      "perplexity_of_texts_error", t->score.of_texts_error));
+                      json_number(t->score.of_tokens_error), "perplexity_of_texts",
+                      t->score.of_texts, "perplexity_of_texts_error",
+                      json_number(t->score.of_texts_error)));
     return o;
 }
 
@@ -318,8 +336,8 @@ static void warn(const struct judging *j)
 {
     const struct sample_statistics *s = &j->samples.sum, *r = &j->real.sum;
     double error = sqrt(s->entropy_error * s->entropy_error + r->entropy_error * r->entropy_error);
-    if (!j->any_real || r->entropy - s->entropy < fmax(REMARKABLE, 3 * error))
-        return;
+    if (!j->any_real || !(r->entropy - s->entropy >= fmax(REMARKABLE, 3 * error)))
+        return; /* also where one text has no error */
     diag_warning(j->diags, (struct span){0},
                  "the samples vary less than real text (entropy %.2f, not %.2f nats): a low "
                  "perplexity of theirs is bought with repetition",
@@ -354,6 +372,7 @@ static bool find_vocabulary(struct judging *j, struct scorer *judge)
                             ? option_vocabulary(j->line)
                             : vocabulary_from_texts(j->arena, TOKENIZER_BYTES, NULL, 0);
     }
+    j->format.vocabulary = j->vocabulary;
     return j->vocabulary != NULL;
 }
 

@@ -88,7 +88,7 @@ void scorer_add(struct scorer *s, const int32_t *ids, size_t count)
 /* Of a ratio of sums its error is that of the residuals of the texts. */
 struct score scorer_sum(const struct scorer *s, uint32_t first, uint32_t end)
 {
-    struct score out = {0};
+    struct score out = {.nats_error = NAN, .of_tokens_error = NAN, .of_texts_error = NAN};
     double nats = 0, tokens = 0, residuals = 0, squares = 0, n;
     for (uint32_t i = first; i < end; i++) {
         const struct scored_text *t = &s->texts[i];

@@ -39,7 +39,7 @@ struct score {
      * exp of a text's own nats a token (SEDD), each with its standard error. */
     double of_tokens, of_tokens_error, of_texts, of_texts_error;
 };
-/* Of TEXTS from FIRST up to before END. */
+/* Of TEXTS from FIRST up to before END; one text has no errors: they are NAN. */
 struct score scorer_sum(const struct scorer *scorer, uint32_t first, uint32_t end);
 
 #endif

@@ -42,6 +42,8 @@ struct kind {
 struct range {
     int64_t begin, end;
     const char *name;
+    struct tensor *tensor;
+    const struct kind *kind;
 };
 
 static bool fail(struct reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -186,7 +188,8 @@ static bool read_range(struct reader *r, const char *name, json_t *value, struct
     json_t *begin = json_array_get(value, 0), *end = json_array_get(value, 1);
     if (json_array_size(value) != 2 || !json_is_integer(begin) || !json_is_integer(end))
         return fail(r, "tensor `%s`: data_offsets are not two numbers", name);
-    *out = (struct range){json_integer_value(begin), json_integer_value(end), name};
+    out->begin = json_integer_value(begin);
+    out->end = json_integer_value(end);
     if (out->begin < 0 || out->begin > out->end)
         return fail(r, "tensor `%s`: data_offsets are not a range", name);
     if (out->end > r->data_size)
@@ -209,10 +212,12 @@ static void widen(struct reader *r, struct tensor *t, const struct kind *kind, c
 
 /* Points the tensor at its bytes, or at a copy where they are not aligned to their type: the format
  * promises no alignment. */
-static bool place_data(struct reader *r, const char *name, struct tensor *t,
-                       const struct kind *kind, int64_t begin)
+static bool place_data(struct reader *r, const struct range *range)
 {
-    const uint8_t *bytes = r->data + begin;
+    const char *name = range->name;
+    const struct kind *kind = range->kind;
+    struct tensor *t = range->tensor;
+    const uint8_t *bytes = r->data + range->begin;
     size_t size = (size_t)tensor_size(t) * dtype_size(t->dtype);
     if (kind->widen) {
         widen(r, t, kind, bytes);
@@ -243,6 +248,7 @@ static bool read_entry(struct reader *r, const char *key, json_t *value)
     const struct kind *kind = read_dtype(r, entry->name, json_object_get(value, "dtype"));
     if (!kind)
         return false;
+    *range = (struct range){.name = entry->name, .tensor = &entry->tensor, .kind = kind};
     entry->tensor.dtype = kind->dtype;
     if (!read_shape(r, entry->name, json_object_get(value, "shape"), &entry->tensor) ||
         !read_range(r, entry->name, json_object_get(value, "data_offsets"), range))
@@ -252,7 +258,7 @@ static bool read_entry(struct reader *r, const char *key, json_t *value)
         return fail(r, "tensor `%s`: has %lld bytes, but its shape and dtype need %lld", key,
                     (long long)(range->end - range->begin), (long long)size);
     r->file->count++;
-    return place_data(r, entry->name, &entry->tensor, kind, range->begin);
+    return true;
 }
 
 static int compare_ranges(const void *left, const void *right)
@@ -297,7 +303,12 @@ static bool read_header(struct reader *r, json_t *root)
         if (!ok)
             return false;
     }
-    return check_cover(r);
+    if (!check_cover(r))
+        return false;
+    for (uint32_t i = 0; i < r->file->count; i++)
+        if (!place_data(r, &r->ranges[i]))
+            return false;
+    return true;
 }
 
 static struct tensor_file *open_file(struct diags *diags, struct arena *arena, const char *path,

@@ -5,8 +5,7 @@
 
 #include <math.h>
 
-/* --- of one document ---------------------------------------------------------------------------
- * */
+/* --- of one document -------------------------------------------------------------------------- */
 
 static uint64_t count_cut(const struct windows *w, uint64_t tokens)
 {
@@ -33,8 +32,7 @@ static struct window window_at(const struct windows *w, uint64_t tokens, uint64_
                            .seen = before > start ? (uint32_t)(before - start) : 0};
 }
 
-/* --- of a stream -------------------------------------------------------------------------------
- * */
+/* --- of a stream ------------------------------------------------------------------------------ */
 
 static uint64_t document_start(const struct windows *w, size_t document)
 {
@@ -110,8 +108,7 @@ struct window windows_draw(const struct windows *w, struct random_key key, uint3
                            .tokens = tokens < w->length ? (uint32_t)tokens : w->length};
 }
 
-/* --- order -------------------------------------------------------------------------------------
- * */
+/* --- order ------------------------------------------------------------------------------------ */
 
 /* Enough for any count: orders of six windows are then even to what 36,000 of them show, which the
  * tests do; large counts need fewer. */

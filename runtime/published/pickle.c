@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+/* More of either than any checkpoint has: a few bytes may ask for very much. */
+#define VALUES_MAX (1 << 22)
+#define ITEMS_MAX (1 << 24)
+
 struct machine {
     struct diags *diags;
     struct arena *arena;
@@ -13,7 +17,8 @@ struct machine {
     uint32_t count, capacity;
     struct pickle **memo;
     uint32_t memo_count, memo_capacity;
-    bool refused; /* and reported */
+    uint64_t values, items; /* made so far */
+    bool refused;           /* and reported */
 };
 
 /* --- what may be imported ----------------------------------------------------------------- */
@@ -57,7 +62,7 @@ static bool refuse(struct machine *m, const char *what)
                    "%s: its pickle asks for %s, which is nothing that tensors are made of", m->path,
                    what);
         diag_hint(m->diags, "nothing of it was run; save the tensors alone, by "
-                            "torch.save(model.state_dict(), FILE) or as safetensors");
+                            "torch.save({\"model\": …, \"ema\": …}, FILE) or as safetensors");
     }
     m->refused = true;
     return false;
@@ -72,8 +77,16 @@ static struct pickle *new_value(struct machine *m, enum pickle_kind kind)
     return p;
 }
 
+/* Whether what was made so far is within what a checkpoint may have. */
+static bool is_small(struct machine *m)
+{
+    return (m->values <= VALUES_MAX && m->items <= ITEMS_MAX) ||
+           broken(m, "it describes more than checkpoints have");
+}
+
 static bool push(struct machine *m, struct pickle *p)
 {
+    m->values++;
     m->stack = arena_grow(m->arena, m->stack, m->count, &m->capacity, sizeof *m->stack);
     m->stack[m->count++] = p;
     return true;
@@ -105,6 +118,7 @@ static void add_item(struct machine *m, struct pickle *to, struct pickle *item)
 {
     to->items = arena_grow(m->arena, to->items, to->count, &to->capacity, sizeof *to->items);
     to->items[to->count++] = item;
+    m->items++;
 }
 
 /* Where the values above the last mark begin, which goes; UINT32_MAX after reporting. */
@@ -181,8 +195,8 @@ static bool take_number(struct machine *m, int width, uint64_t *out)
 static bool take_signed(struct machine *m, int width)
 {
     uint64_t n;
-    if (width > 8)
-        return broken(m, "an integer of more than 64 bits");
+    if (width > 8) /* nothing of a tensor */
+        return take(m, (uint64_t)width) && push(m, new_value(m, PICKLE_NONE));
     if (!take_number(m, width, &n))
         return false;
     uint64_t sign = width > 0 && width < 8 ? (uint64_t)1 << (8 * width - 1) : 0;
@@ -195,6 +209,8 @@ static bool take_text(struct machine *m, int width)
     const unsigned char *b = take_number(m, width, &length) ? take(m, length) : NULL;
     if (!b)
         return false;
+    if (memchr(b, 0, (size_t)length) != NULL) /* as bytes may have it */
+        return push(m, new_value(m, PICKLE_NONE));
     struct pickle *p = new_value(m, PICKLE_TEXT);
     p->text = arena_strndup(m->arena, (const char *)b, (size_t)length);
     return push(m, p);
@@ -225,10 +241,10 @@ static const char *take_line(struct machine *m)
 
 /* --- the memo ----------------------------------------------------------------------------- */
 
-/* Picklers number what they keep by and by, so that a number is below the size of the file. */
+/* Picklers number what they keep by and by. */
 static bool memo_put(struct machine *m, uint64_t index)
 {
-    if (!top(m) || index > m->size)
+    if (!top(m) || index > VALUES_MAX)
         return broken(m, "what it keeps has no place");
     while (m->memo_count <= index) {
         m->memo = arena_grow(m->arena, m->memo, m->memo_count, &m->memo_capacity, sizeof *m->memo);
@@ -465,7 +481,7 @@ struct pickle *pickle_read(struct diags *diags, struct arena *arena, const char 
     for (const unsigned char *b; (b = take(&m, 1)) != NULL;) {
         if (*b == '.')
             return pop(&m);
-        if (!run(&m, *b))
+        if (!run(&m, *b) || !is_small(&m))
             return NULL;
     }
     return NULL;

@@ -186,20 +186,19 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
     return a->rank == b->rank && memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
 }
 
-/* What a model has once must be the same wherever the file has it. */
+/* What a model has once must be the same where the file has it twice, be it with the prefix. */
 static bool check_tied(struct reading *r)
 {
+    const char *tied = r->family->tied;
     const struct tensor *one = get(r, r->family->anchor);
-    for (uint32_t i = 0; r->family->tied && i < r->file->count; i++) {
-        const struct tensor_entry *e = &r->file->entries[i];
-        size_t n = strlen(e->name), length = strlen(r->family->tied);
-        if (n < length || strcmp(e->name + n - length, r->family->tied) != 0)
-            continue;
-        if (!same_shape(one, &e->tensor) || one->dtype != e->tensor.dtype ||
-            memcmp(one->data, e->tensor.data, (size_t)tensor_size(one) * dtype_size(one->dtype)) !=
-                0)
-            return fail(r, "`%s` differs from `%s%s`: the model has one for both", e->name,
-                        r->out->prefix, r->family->anchor);
+    const struct tensor *others[] = {tied ? get(r, tied) : NULL,
+                                     tied ? tensor_file_get(r->file, tied) : NULL};
+    for (int i = 0; i < 2; i++) {
+        const struct tensor *t = others[i];
+        if (t && (!same_shape(one, t) || one->dtype != t->dtype ||
+                  memcmp(one->data, t->data, (size_t)tensor_size(one) * dtype_size(one->dtype))))
+            return fail(r, "`%s%s` differs from `%s%s`: the model has one for both",
+                        i ? "" : r->out->prefix, tied, r->out->prefix, r->family->anchor);
     }
     return true;
 }
@@ -304,11 +303,11 @@ static void take_tensors(struct reading *r)
     to->entries = arena_new_array(r->arena, struct tensor_entry, 2 * (size_t)r->file->count);
     for (uint32_t i = 0; i < r->file->count; i++) {
         const struct tensor_entry *e = &r->file->entries[i];
-        const char *name = e->name + skip;
-        if (strncmp(e->name, r->out->prefix, skip) != 0 || strstr(name, AVERAGES))
+        if (strncmp(e->name, r->out->prefix, skip) != 0 || strstr(e->name, AVERAGES))
             r->out->other++;
-        else if (!in_list(r->family->left, name))
-            to->entries[to->count++] = (struct tensor_entry){name, brought(r->arena, &e->tensor)};
+        else if (!in_list(r->family->left, e->name + skip))
+            to->entries[to->count++] =
+                (struct tensor_entry){e->name + skip, brought(r->arena, &e->tensor)};
     }
 }
 
@@ -348,7 +347,9 @@ bool published_read(struct diags *diags, struct arena *arena, const struct publi
     r.config = config ? json_loads(config, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (config && !json_is_object(r.config)) {
         json_decref(r.config);
-        return fail(&r, "the config.json beside it is no JSON object");
+        fail(&r, "the config.json beside it is no JSON object");
+        diag_hint(diags, "without it the shapes alone say what they can");
+        return false;
     }
     bool good = find_prefix(&r) && check_tied(&r) && add_sizes(&r) && add_heads(&r) &&
                 find_model(&r, symbols);
@@ -369,20 +370,29 @@ static bool is_parameter(const char *name)
     return !strchr(name, '/');
 }
 
+/* All parameters have averages, or none counts. */
+static bool has_averages(struct arena *arena, const struct tensor_file *file)
+{
+    for (uint32_t i = 0; i < file->count; i++)
+        if (is_parameter(file->entries[i].name) &&
+            !tensor_file_get(file, arena_printf(arena, "ema/%s", file->entries[i].name)))
+            return false;
+    return true;
+}
+
 bool published_write(struct diags *diags, struct arena *arena, const struct tensor_file *checkpoint,
                      bool averaged, const char *path)
 {
     static const char *const keys[] = {"format"}, *const values[] = {"pt"};
     struct tensor_entry *entries = arena_new_array(arena, struct tensor_entry, checkpoint->count);
     uint32_t count = 0;
+    averaged = averaged && has_averages(arena, checkpoint);
     for (uint32_t i = 0; i < checkpoint->count; i++) {
         const struct tensor_entry *e = &checkpoint->entries[i];
-        if (!is_parameter(e->name))
-            continue;
-        const struct tensor *average =
-            averaged ? tensor_file_get(checkpoint, arena_printf(arena, "ema/%s", e->name)) : NULL;
-        const struct tensor *t = average ? average : &e->tensor;
-        entries[count++] = (struct tensor_entry){e->name, brought(arena, t)};
+        const char *from = averaged ? arena_printf(arena, "ema/%s", e->name) : e->name;
+        if (is_parameter(e->name))
+            entries[count++] =
+                (struct tensor_entry){e->name, brought(arena, tensor_file_get(checkpoint, from))};
     }
     return tensor_file_write(diags, path, entries, count, keys, values, 1);
 }

@@ -44,7 +44,7 @@ struct published_weights {
     uint32_t other; /* tensors that were left: of optimizers and so on */
 };
 
-/* Finds the weights of FAMILY in FILE, which must stay open. STATES: how many symbols the
+/* Finds the weights of FAMILY in FILE, which must stay open. SYMBOLS: how many the
  * vocabulary has, by which the chain is told. CONFIG: text of the config.json that was beside it,
  * or NULL; what it says must agree. False after reporting FAULT_DATA. */
 bool published_read(struct diags *diags, struct arena *arena, const struct published *family,

@@ -8,10 +8,14 @@
 
 #include <minizip/unzip.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEPTH_MAX 16
-#define WALK_MAX (1 << 20) /* values that are looked at: what holds itself has no end */
+#define WALK_MAX (1 << 22) /* values that are looked at: what holds itself has no end */
+/* Of copies, beside four times the file: views of one memory may be far more than it. */
+#define COPY_MAX ((uint64_t)64 << 20)
 #define PICKLE_MAX ((uint64_t)1 << 30)
 
 struct part { /* an entry of the archive, stored as it is */
@@ -29,6 +33,7 @@ struct archive {
     struct tensor_file *file;
     uint32_t entry_capacity;
     uint32_t walked;
+    uint64_t copied; /* bytes of tensors that do not lie in the file as they must in memory */
 };
 
 static bool fail(struct archive *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -44,6 +49,30 @@ static bool fail(struct archive *a, const char *format, ...)
 }
 
 /* --- the archive -------------------------------------------------------------------------- */
+
+/* All lie in one folder, whatever it is called. */
+static const char *short_name(const struct part *part)
+{
+    const char *slash = strchr(part->name, '/');
+    return slash ? slash + 1 : part->name;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(short_name(a), short_name(b));
+}
+
+static int by_wanted(const void *wanted, const void *part)
+{
+    return strcmp(((const struct part *)wanted)->name, short_name(part));
+}
+
+/* NULL: there is none of that name. */
+static const struct part *find_part(const struct archive *a, const char *name)
+{
+    const struct part wanted = {.name = name};
+    return a->count ? bsearch(&wanted, a->parts, a->count, sizeof *a->parts, by_wanted) : NULL;
+}
 
 static bool read_part(struct archive *a, unzFile zip)
 {
@@ -80,18 +109,9 @@ static bool read_parts(struct archive *a)
     for (; good && more == UNZ_OK; more = unzGoToNextFile(zip))
         good = read_part(a, zip);
     unzClose(zip);
+    if (a->count)
+        qsort(a->parts, a->count, sizeof *a->parts, by_name);
     return good && (more == UNZ_END_OF_LIST_OF_FILE || fail(a, "is a damaged archive"));
-}
-
-/* The entry whose name ends so, all being in one folder; NULL: there is none. */
-static const struct part *find_part(const struct archive *a, const char *ending)
-{
-    for (uint32_t i = 0; i < a->count; i++) {
-        const char *slash = strchr(a->parts[i].name, '/');
-        if (slash && strcmp(slash + 1, ending) == 0)
-            return &a->parts[i];
-    }
-    return NULL;
 }
 
 /* --- tensors ------------------------------------------------------------------------------ */
@@ -134,30 +154,32 @@ static void copy_numbers(const struct pickle *t, const unsigned char *store, uns
 }
 
 /* How many numbers T has, and whether they are one stretch of its memory. False when they are not
- * all within the LIMIT numbers of it. */
+ * all within the LIMIT numbers of it. Several may be the same one, at a stride of 0. */
 static bool measure(const struct pickle *t, int64_t limit, int64_t *count, bool *packed)
 {
     int64_t last = t->offset, n = 1;
+    bool empty = false;
     *packed = true;
     for (uint32_t k = t->rank; k-- > 0;) {
-        int64_t reach;
-        *packed &= t->dim[k] == 1 || t->stride[k] == n;
-        if (!size_mul(n, t->dim[k], &n) || n > limit ||
-            !size_mul(t->dim[k] > 0 ? t->dim[k] - 1 : 0, t->stride[k], &reach) ||
+        int64_t reach, dim = t->dim[k] > 0 ? t->dim[k] : 1;
+        empty |= t->dim[k] == 0;
+        *packed &= dim == 1 || t->stride[k] == n;
+        if (!size_mul(n, dim, &n) || n > SIZE_LIMIT || !size_mul(dim - 1, t->stride[k], &reach) ||
             !size_add(last, reach, &last))
             return false;
     }
-    *count = n;
-    return t->offset >= 0 && (n == 0 ? t->offset <= limit : last < limit);
+    *count = empty ? 0 : n;
+    *packed |= empty;
+    return t->offset >= 0 && (empty ? t->offset <= limit : last < limit);
 }
 
 static bool add_tensor(struct archive *a, const char *name, const struct pickle *t)
 {
-    const struct part *part = find_part(a, arena_printf(a->arena, "data/%s", t->store->text));
     int64_t count;
     bool packed;
     if (t->stored == STORED_OTHER || t->rank > TENSOR_RANK_MAX)
         return true;
+    const struct part *part = find_part(a, arena_printf(a->arena, "data/%s", t->store->text));
     if (!part)
         return fail(a, "tensor `%s`: the archive has no memory `%s`", name, t->store->text);
     size_t size = kinds[t->stored].size;
@@ -174,6 +196,9 @@ static bool add_tensor(struct archive *a, const char *name, const struct pickle 
         e->tensor.data = (void *)(uintptr_t)at;
         return true;
     }
+    a->copied += (uint64_t)count * dtype_size(e->tensor.dtype);
+    if (a->copied > 4 * a->source.size + COPY_MAX)
+        return fail(a, "its tensors are far larger than the file, up to `%s`", name);
     e->tensor.data = arena_alloc_array(a->arena, (size_t)count, dtype_size(e->tensor.dtype));
     copy_numbers(t, part->bytes, e->tensor.data, count);
     return true;
@@ -187,10 +212,15 @@ static const char *key_text(struct archive *a, const struct pickle *key)
                                      : NULL;
 }
 
+static bool endless(struct archive *a)
+{
+    return fail(a, "what its pickle describes is too deep or has no end");
+}
+
 static bool walk(struct archive *a, const char *path, const struct pickle *p, uint32_t depth)
 {
-    if (a->walked++ > WALK_MAX || depth > DEPTH_MAX)
-        return fail(a, "what its pickle describes is too deep or has no end");
+    if (depth > DEPTH_MAX)
+        return endless(a);
     if (p->kind == PICKLE_TENSOR)
         return add_tensor(a, path, p);
     if (p->kind != PICKLE_DICT && p->kind != PICKLE_LIST)
@@ -198,6 +228,8 @@ static bool walk(struct archive *a, const char *path, const struct pickle *p, ui
     uint32_t step = p->kind == PICKLE_DICT ? 2 : 1;
     for (uint32_t i = 0; i + step <= p->count; i += step) {
         const struct pickle *item = p->items[i + step - 1];
+        if (a->walked++ > WALK_MAX)
+            return endless(a);
         const char *key = step == 2 ? key_text(a, p->items[i]) : "";
         if (item->kind != PICKLE_TENSOR && item->kind != PICKLE_DICT && item->kind != PICKLE_LIST)
             continue;
@@ -210,12 +242,35 @@ static bool walk(struct archive *a, const char *path, const struct pickle *p, ui
     return true;
 }
 
+static int by_entry(const void *a, const void *b)
+{
+    return strcmp((*(const struct tensor_entry *const *)a)->name,
+                  (*(const struct tensor_entry *const *)b)->name);
+}
+
+/* Keys of several kinds may come to one name. */
+static bool check_names(struct archive *a)
+{
+    uint32_t n = a->file->count;
+    const struct tensor_entry **sorted =
+        arena_new_array(a->arena, const struct tensor_entry *, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        sorted[i] = &a->file->entries[i];
+    if (n)
+        qsort(sorted, n, sizeof *sorted, by_entry);
+    for (uint32_t i = 1; i < n; i++)
+        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
+            return fail(a, "two tensors are called `%s`", sorted[i]->name);
+    return true;
+}
+
 /* --- opening ------------------------------------------------------------------------------ */
 
 bool torch_file_recognize(const char *path)
 {
     char head[4] = {0};
-    FILE *f = fopen(path, "rb");
+    struct stat info;
+    FILE *f = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rb") : NULL;
     bool whole = f && fread(head, 1, sizeof head, f) == sizeof head;
     if (f)
         fclose(f);
@@ -244,7 +299,7 @@ static bool read_all(struct archive *a)
         return fail(a, "was written on a machine with another order of bytes");
     struct pickle *root =
         pickle_read(a->diags, a->arena, a->source.name, pickle->bytes, (size_t)pickle->size);
-    return root && walk(a, "", root, 0);
+    return root && walk(a, "", root, 0) && check_names(a);
 }
 
 struct tensor_file *torch_file_open(struct diags *diags, struct arena *arena, const char *path)

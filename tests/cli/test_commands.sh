@@ -304,6 +304,10 @@ small='preset=tiny vocab=20 length=16 batch=2'
     hints 'did you mean `step`?'
     run 2 plan sedd-absorb $small bacth=3
     hints 'did you mean `batch`?'
+    # More places than draws can be numbered: no matter where nothing is drawn.
+    run 2 check sedd-absorb preset=tiny vocab=20 batch=1 dropout=0.1 length=40000000
+    hints 'draws for each sequence are too many'
+    run 0 check sedd-absorb preset=tiny vocab=20 batch=1 dropout=0 length=40000000
     run 0 plan sedd-absorb $small --map map.svg
     holds 'the map is SVG' grep -q '^<svg xmlns' map.svg
     holds 'the map has a rectangle for each buffer' test "$(grep -c '^<rect .*<title>' map.svg)" -ge 100

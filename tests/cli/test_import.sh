@@ -57,7 +57,20 @@ done
 run 0 export sedd-absorb -o raw.safetensors --raw
 if cmp -s raw.safetensors sedd-absorb.safetensors; then fail 'averages are no raw weights'; else pass; fi
 run 2 import sedd-absorb.safetensors --as sedd --tokenizer bytes -o sedd-absorb
-hints 'sedd-absorb holds a run, and is left as it is'
+hints 'sedd-absorb holds a run or a part of one, and is left as it is'
+# What is left of a run is not swept away with an import that fails.
+mkdir part
+cp sedd-absorb/run.json sedd-absorb/last.safetensors part
+run 2 import sedd-absorb.safetensors --as radd --tokenizer bytes -o part
+holds 'it is still there' test -f part/last.safetensors
+mkdir empty
+run 3 import sedd-absorb.safetensors --as radd --tokenizer bytes -o empty
+holds 'nor is a folder that was there' test -d empty
+run 2 export sedd-absorb -o sedd-absorb/last.safetensors
+hints 'sedd-absorb/last.safetensors is the checkpoint itself'
+run 2 export sedd-absorb -o x.safetensors --as gpt2
+hints 'weights of `sedd-absorb` are not published as gpt2'
+hints 'leave --as out: sedd'
 run 3 import sedd-absorb.safetensors --as radd --tokenizer bytes -o wrong
 hints 'does not fit this model'
 holds 'nothing half-written' test ! -e wrong

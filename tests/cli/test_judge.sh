@@ -42,6 +42,9 @@ run 0 judge more.json # the mask of 256 bytes
 printf '{"texts": [[257]]}' >many.json
 run 3 judge many.json
 hints 'many.json: a text is no list of ids of 256 symbols'
+printf '{"texts": ["abab", ' >cut.json
+run 3 judge cut.json
+hints 'cut.json: line 1 is no JSON'
 printf '{"texts": []}' >none.json
 run 3 judge none.json
 hints 'none.json: holds no texts'
@@ -61,6 +64,10 @@ says 'of different, also real                   0.5000'
 # As a tokenizer reads them.
 run 0 judge "$here/tests/golden/bpe/text.txt" --format text --tokenizer "gpt2:$here/tests/golden/bpe" --json
 holds 'symbols are those of the tokenizer' test "$(number symbols)" = 2637
+run 0 tokens "$here/tests/golden/bpe/text.txt" --tokenizer "gpt2:$here/tests/golden/bpe" -o ids.safetensors
+run 0 judge ids.safetensors --tokenizer "gpt2:$here/tests/golden/bpe" --json
+holds 'a file of ids' test "$(number symbols)" = 2637
+holds 'one text has no error' grep -q '"entropy_error": null' "$top/out"
 run 3 judge lines --real broken --format text --tokenizer "gpt2:$here/tests/golden/bpe/none"
 run 3 judge absent
 hints 'absent'

@@ -182,6 +182,16 @@ Test(published, one_matrix_for_both)
                    "`lm_head.weight` differs from `transformer.wte.weight`: the model has one");
 }
 
+/* With its prefix or without one; but an average of it is another. */
+Test(published, averages_of_the_matrix_are_others)
+{
+    struct published_weights w;
+    struct tensor_file *f = gpt2();
+    f->entries[5].name = "ema_model.lm_head.weight";
+    ((float *)f->entries[5].tensor.data)[3] = 9;
+    cr_assert(read_as("gpt2", f, 5, NULL, &w), "%s", diags_render(diags, false));
+}
+
 /* And back: the file is as it was. */
 Test(published, written_as_published)
 {

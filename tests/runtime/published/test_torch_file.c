@@ -139,16 +139,18 @@ static struct tensor_file *open_pickle(const char *pickle, size_t size)
     return torch_file_open(diags, arena, path);
 }
 
-/* The pickle {'t': a tensor of memory 0}: OFFSET, two sizes and two strides are one byte each. */
+/* A tensor of memory 0: its offset, two sizes and two strides are given with their opcodes. */
 /* clang-format off */
-#define TENSOR(offset, d0, d1, s0, s1) \
-    "\x80\x02}X\x01\0\0\0t" \
+#define TENSOR_OF(offset, d0, d1, s0, s1) \
     "ctorch._utils\n_rebuild_tensor_v2\n((" \
     "X\x07\0\0\0storage" \
     "ctorch\nFloatStorage\n" \
     "X\x01\0\0\0" "0" "X\x03\0\0\0cpuK\x08tQ" \
-    "K" offset "K" d0 "K" d1 "\x86K" s0 "K" s1 "\x86\x89" \
-    "ccollections\nOrderedDict\n)RtRs."
+    offset d0 d1 "\x86" s0 s1 "\x86\x89" \
+    "ccollections\nOrderedDict\n)RtR"
+/* The pickle {'t': such a tensor}, each number one byte. */
+#define TENSOR(offset, d0, d1, s0, s1) \
+    "\x80\x02}X\x01\0\0\0t" TENSOR_OF("K" offset, "K" d0, "K" d1, "K" s0, "K" s1) "s."
 /* clang-format on */
 #define OPEN(pickle) open_pickle(pickle, sizeof(pickle) - 1)
 
@@ -201,10 +203,38 @@ Test(torch_file, a_tensor_lies_in_its_memory)
     assert_says("tensor `t` goes beyond its memory");
 }
 
-Test(torch_file, no_more_numbers_than_memory)
+Test(torch_file, numbers_may_be_the_same_one)
 {
-    cr_assert(!OPEN(TENSOR("\0", "\xff", "\xff", "\0", "\0"))); /* all the same number */
-    assert_says("tensor `t` goes beyond its memory");
+    struct tensor_file *f = OPEN(TENSOR("\x03", "\xff", "\x02", "\0", "\x01"));
+    cr_assert(f, "%s", diags_render(diags, false));
+    const struct tensor *t = tensor_file_get(f, "t");
+    cr_assert(t && t->dim[0] == 255 && t->dim[1] == 2);
+    for (int i = 0; i < 510; i++)
+        cr_assert_eq(((const float *)t->data)[i], (float)(3 + i % 2));
+    tensor_file_close(f);
+}
+
+Test(torch_file, a_tensor_may_be_empty)
+{
+    struct tensor_file *f = OPEN(TENSOR("\0", "\0", "\xff", "\xff", "\x01"));
+    cr_assert(f, "%s", diags_render(diags, false));
+    cr_assert_eq(tensor_size(tensor_file_get(f, "t")), 0);
+    tensor_file_close(f);
+}
+
+Test(torch_file, copies_are_not_far_larger_than_the_file)
+{
+    cr_assert(!OPEN(
+        "\x80\x02}X\x01\0\0\0t" TENSOR_OF("K\0", "M\xff\xff", "M\xff\xff", "K\0", "K\0") "s."));
+    assert_says("its tensors are far larger than the file, up to `t`");
+}
+
+Test(torch_file, names_are_different)
+{
+    cr_assert(!OPEN("\x80\x02}X\x01\0\0\0"
+                    "0" TENSOR_OF("K\0", "K\x01", "K\x01", "K\x01", "K\x01") "sK\0" TENSOR_OF(
+                        "K\0", "K\x01", "K\x01", "K\x01", "K\x01") "s."));
+    assert_says("two tensors are called `0`");
 }
 
 Test(torch_file, what_holds_itself_has_an_end)
@@ -346,6 +376,26 @@ Test(torch_file, numbers_and_texts)
     cr_assert_eq(p->items[4]->kind, PICKLE_NONE);
     cr_assert_str_eq(p->items[5]->text, "ab");
     cr_assert(p->items[6]->kind == PICKLE_BOOL && p->items[6]->integer == 1);
+}
+
+/* Each byte asks for one more value, or for sixteen million places of the memo. */
+Test(torch_file, no_more_than_checkpoints_have)
+{
+    static unsigned char many[5000001];
+    memset(many, ')', sizeof many - 1);
+    many[sizeof many - 1] = '.';
+    cr_assert(!pickle_read(diags, arena, "file", many, sizeof many));
+    assert_says("it describes more than checkpoints have");
+    cr_assert(!READ("Nr\0\0\0\x01."));
+    assert_says("what it keeps has no place");
+}
+
+/* Seeds of 64 bits, and bytes: nothing of a tensor. */
+Test(torch_file, what_is_no_tensor_is_left)
+{
+    struct pickle *p = READ("\x80\x02\x8a\x09\xff\xff\xff\xff\xff\xff\xff\xff\0C\x02\0a\x86.");
+    cr_assert(p && p->count == 2, "%s", diags_render(diags, false));
+    cr_assert(p->items[0]->kind == PICKLE_NONE && p->items[1]->kind == PICKLE_NONE);
 }
 
 Test(torch_file, broken_pickles)
