@@ -364,6 +364,7 @@ const struct op op_gated_add_backward = {
     .result_count = 2,
     .flags = OP_INTERNAL | OP_ZERO_GRAD_TWICE | OP_RANDOM,
     .rows = ROWS_SEQUENCE,
+    .still = keeps_all,
     .shape = gated_backward_shape,
     .cost = map_cost,
     .inplace = 1 | 4,
