@@ -416,6 +416,14 @@ static bool finish(struct evaluation *e, struct arena *arena, int64_t calls, str
 {
     summarise(e, arena, out);
     out->calls = calls;
+    if (out->free == 0) {
+        diag_error(e->diags, FAULT_DATA, (struct span){0},
+                   "every symbol of the %lld held-out windows is given: nothing is left to score",
+                   (long long)out->sequences);
+        diag_hint(e->diags, "give less with eval.given, or hold out longer documents; of an "
+                            "autoregressive model the first symbol of a window is given");
+        return false;
+    }
     if (isfinite(out->nats))
         return true;
     diag_error(e->diags, FAULT_RUN, (struct span){0}, "the %s is not finite (%s)",

@@ -98,7 +98,8 @@ struct bound_source {
     void (*given)(void *context, int64_t index, bool *given);
 };
 
-/* False after reporting (a value that is not finite), or when it was stopped. With an EXACT plan it
+/* False after reporting (a value that is not finite: FAULT_RUN; every symbol is given: FAULT_DATA),
+ * or when it was stopped. With an EXACT plan it
  * is the likelihood itself, by one network call: NATS is the only term, and there is no noise in
  * it. The first position must then be given, as nothing says how likely it is. */
 bool bound_evaluate(struct diags *diags, struct arena *arena, const struct bound_plans *plans,

@@ -114,6 +114,13 @@ says '"symbols_per_sequence": 4.5'
 # It slides, too: what a window shows again is given to it.
 run 0 eval runs/gpt2 data.windows=sliding data.documents=joined data.stride=4 --json
 says '"symbols_per_sequence": 4.'
+# Where every symbol is given nothing is left, whatever is measured.
+printf 'CC\nCO\nOC\nNC\n' >short.smi
+for how in '' '--estimator published' '--order left'; do
+    # shellcheck disable=SC2086 # options and their words
+    run 3 eval runs/whole --data short.smi --given prefix:3 $how
+    hints 'every symbol of the 4 held-out windows is given: nothing is left to score'
+done
 # Sliding by 3: a window and what each later one adds.
 data 'lines, 7 symbols (chars), 140 training tokens, 45 held-out windows of 8' data.files=lines.txt data.format=lines \
     data.valid=0.5 data.windows=sliding data.stride=3
