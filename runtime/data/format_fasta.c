@@ -98,12 +98,15 @@ static bool is_fasta(const struct source *source)
     return source->size && source->text[0] == '>';
 }
 
+/* sizes: whether there was a header, and where the line ends that was last looked at. */
 static bool next_fasta(struct reader *r, struct document *out)
 {
     size_t n = 0;
     uint32_t line = r->line;
     while (r->at < r->source.size) {
-        size_t end = line_end(r);
+        if (r->at >= r->sizes[1]) /* once a line, however many documents it holds */
+            r->sizes[1] = line_end(r);
+        size_t end = r->sizes[1];
         char c = r->source.text[r->at];
         bool begins = r->at == 0 || r->source.text[r->at - 1] == '\n' || !r->sizes[0];
         if (begins && c == '>' && n)

@@ -143,6 +143,37 @@ Test(format, sequences_are_divided_at_uncertain_letters)
     cr_assert_str_eq(read_all(&rna, &(struct format_options){.letters = "rna"}), "2:ACGUU|");
 }
 
+/* A sequence in lines of WIDTH letters, at last on one: its documents are the runs between the Ns,
+ * each at the line of its first letter. */
+Test(format, sequences_are_divided_alike_on_lines_of_any_width)
+{
+    char sequence[120];
+    const uint32_t size = sizeof sequence;
+    uint32_t state = 1;
+    for (uint32_t i = 0; i < size; i++) {
+        state = state * 1664525u + 1013904223u; /* Numerical Recipes' generator */
+        sequence[i] = "ACGTNN"[(state >> 16) % 6];
+    }
+    for (uint32_t width = 1; width <= size; width++) {
+        char text[4 + 2 * sizeof sequence] = ">x\n", *at = text + 3;
+        char *documents = arena_strdup(arena, "");
+        for (uint32_t i = 0; i < size; i++) {
+            bool begins = i == 0 || sequence[i - 1] == 'N';
+            *at++ = sequence[i];
+            if ((i + 1) % width == 0)
+                *at++ = '\n';
+            if (sequence[i] == 'N')
+                continue;
+            if (begins)
+                documents = arena_printf(arena, "%s%u:", documents, 2 + i / width);
+            documents = arena_printf(arena, "%s%c%s", documents, sequence[i],
+                                     i + 1 == size || sequence[i + 1] == 'N' ? "|" : "");
+        }
+        *at = 0;
+        reads("a.fa", text, documents);
+    }
+}
+
 /* Two images of 2 x 3: levels are equal parts of 0 to 255. */
 Test(format, images_are_digits)
 {
