@@ -169,6 +169,11 @@ void diag_trail(struct diags *diags, struct span span, const char *format, ...)
     va_end(args);
 }
 
+const char *diags_last(const struct diags *diags)
+{
+    return diags->count ? diags->kept[diags->count - 1].text : NULL;
+}
+
 uint32_t diags_errors(const struct diags *diags)
 {
     return diags->errors;

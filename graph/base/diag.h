@@ -65,6 +65,9 @@ void diag_warning(struct diags *diags, struct span span, const char *format, ...
  * a letter in common), or NULL. */
 const char *diag_nearest(const char *name, const char *const *names, size_t count);
 
+/* The words of what was reported last, in the arena, without place and hints; NULL: nothing was. */
+const char *diags_last(const struct diags *diags);
+
 uint32_t diags_errors(const struct diags *diags);
 /* 0 when there is no error, else the exit code of the first one. */
 int diags_exit_code(const struct diags *diags);

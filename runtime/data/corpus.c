@@ -186,11 +186,11 @@ static bool borrow_ids(struct reading *r, bool *done)
     struct corpus *c = r->out;
     struct document d;
     *done = false;
-    if (r->opened > 1 || o->by_document || c->separator >= 0)
+    if (r->formats[0] != &format_tokens || r->opened > 1 || o->by_document || c->separator >= 0)
         return true;
     if (!open_reader(r, 0, &c->mapped))
         return false;
-    *done = reader_next(&c->mapped, &d) && d.ids && d.id_count;
+    *done = reader_next(&c->mapped, &d) && d.id_count;
     bool good = !c->mapped.failed;
     if (*done)
         stream_borrow(&c->train, d.ids, d.id_count, (const int64_t[]){0, (int64_t)d.id_count}, 1);

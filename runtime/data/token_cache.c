@@ -64,7 +64,8 @@ struct tensor_file *token_cache_open(struct arena *arena, const char *folder, ui
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static bool make_folder(const char *folder)
+/* False after reporting. */
+static bool make_folder(struct diags *diags, const char *folder)
 {
     struct arena *scratch = arena_new();
     char *path = arena_printf(scratch, "%s/", folder);
@@ -72,6 +73,9 @@ static bool make_folder(const char *folder)
     for (char *slash = strchr(path + 1, '/'); slash && good; slash = strchr(slash + 1, '/')) {
         *slash = 0;
         good = mkdir(path, 0777) == 0 || errno == EEXIST;
+        if (!good)
+            diag_error(diags, FAULT_RUN, (struct span){0}, "%s: cannot make the folder: %s", path,
+                       strerror(errno));
         *slash = '/';
     }
     arena_free(scratch);
@@ -109,13 +113,12 @@ void token_cache_write(struct diags *diags, const char *folder, uint64_t key,
                                                     .data = (void *)(uintptr_t)data}};
     }
     const char *value = digest(scratch, key, parts);
-    struct diags *unsaid = diags_new(scratch);
+    struct diags *said = diags_new(scratch); /* as errors: what cannot be kept is none */
     sigset_t before;
     hold_signals(&before);
-    if (!make_folder(folder) ||
-        !tensor_file_write(unsaid, place(scratch, folder, key), parts, PARTS, keys, &value, 1)) {
-        diag_warning(diags, (struct span){0}, "the tokens cannot be kept in %s: %s", folder,
-                     strerror(errno));
+    if (!make_folder(said, folder) ||
+        !tensor_file_write(said, place(scratch, folder, key), parts, PARTS, keys, &value, 1)) {
+        diag_warning(diags, (struct span){0}, "the tokens cannot be kept: %s", diags_last(said));
         diag_hint(diags, "data.cache=FOLDER says where else; data.cache=off keeps none");
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -216,6 +216,7 @@ Test(diag, rendering_shows_what_is_new)
     diag_error(diags, FAULT_RUN, at(0, 0, 0, 0), "one");
     expect("sedge: error: one\n");
     diag_warning(diags, at(0, 0, 0, 0), "two");
+    cr_assert_str_eq(diags_last(diags), "two");
     expect("sedge: warning: two\n");
     expect("");
     cr_assert_eq(diags_errors(diags), 1);

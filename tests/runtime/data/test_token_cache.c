@@ -6,6 +6,8 @@
 #include "tests/runtime/data/fixture.h"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static struct arena *arena;
@@ -176,9 +178,29 @@ Test(token_cache, a_folder_that_cannot_be_is_a_warning)
     struct corpus c = read_corpus(&o);
     cr_assert_eq(diags_errors(diags), 0);
     assert_says(diags,
-                arena_printf(arena, "warning: the tokens cannot be kept in %s: Not a directory\n",
+                arena_printf(arena,
+                             "warning: the tokens cannot be kept: %s: cannot make the folder: Not "
+                             "a directory\n    data.cache=FOLDER says where else",
                              o.cache));
     cr_assert_gt(c.train.count, 0);
+    corpus_close(&c);
+    unlink(path);
+}
+
+/* A limit on the size of files stands in for a full disk; the folder is there. */
+Test(token_cache, a_full_disk_is_a_warning)
+{
+    const char *path = lines();
+    struct corpus_options o = {
+        .files = &path, .file_count = 1, .valid = 0.3, .length = 4, .cache = folder};
+    struct rlimit limit = {1024, 1024};
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    struct corpus c = read_corpus(&o);
+    cr_assert_eq(diags_errors(diags), 0);
+    assert_says(diags, ".safetensors: cannot make room for it: File too large\n");
+    cr_assert_gt(c.train.count, 0);
+    cr_assert_null(kept());
     corpus_close(&c);
     unlink(path);
 }
@@ -208,5 +230,10 @@ Test(token_cache, ids_are_mapped)
     o.valid = 1;
     c = read_corpus(&o);
     cr_assert(c.valid.count == 100 && c.valid.id_room > 0);
+    corpus_close(&c);
+    o.by_document = false;
+    cr_assert(token_file_write(diags, path, v, ids, 0));
+    cr_assert_not(corpus_read(diags, arena, &o, &c));
+    assert_says(diags, "ids.safetensors: error: no document of the format tokens is in it\n");
     corpus_close(&c);
 }
