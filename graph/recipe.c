@@ -32,8 +32,8 @@ const struct recipe_key recipe_keys[] = {
     {"data.format", KEY_CHOICE, "auto", 0, 0,
      "what the files hold, compressed by gzip or not: text; documents, one a line (lines), in a "
      "field of JSON lines (jsonl), as the first word of a line (smiles); sequences of letters "
-     "(fasta, fastq); images (idx); ids (tokens, as `sedge tokens -o` writes); a grammar. auto: as "
-     "name and content show, else text",
+     "(fasta, fastq); images (idx); ids (tokens, as `sedge tokens -o` writes, never compressed); a "
+     "grammar. auto: as name and content show, else text",
      "auto text lines jsonl smiles fasta fastq idx tokens grammar", AT(data.format)},
     {"data.field", KEY_TEXT, "text", 0, 0, "of JSON lines: the field with the text", NULL,
      AT(data.field)},

@@ -98,14 +98,13 @@ static int encode(struct command_line *line, const struct vocabulary *v, struct 
     return finish(line);
 }
 
-static int decode(struct command_line *line, const struct vocabulary *v, const char *path,
-                  struct source *source)
+static int decode(struct command_line *line, const struct vocabulary *v, struct source *source)
 {
     int32_t *ids;
     size_t count, size;
     const char *out = option_text(line, "output");
     bool read = token_file_recognize(source)
-                    ? token_file_read(line->diags, line->arena, path, v, &ids, &count)
+                    ? token_file_read(line->diags, line->arena, source, v, &ids, &count)
                     : token_text_read(line->diags, line->arena, source, v, &ids, &count);
     if (!read)
         return diags_exit_code(line->diags);
@@ -176,8 +175,7 @@ static int run(struct command_line *line)
         token_file_recognize(&source))
         return fault(line, "a file of ids that -o wrote is mapped, and standard input cannot be",
                      "sedge tokens FILE --decode");
-    int code = option_given(line, "decode") ? decode(line, v, line->positional[0], &source)
-                                            : encode(line, v, &source);
+    int code = option_given(line, "decode") ? decode(line, v, &source) : encode(line, v, &source);
     source_close(&source);
     return code;
 }

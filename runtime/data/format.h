@@ -11,9 +11,9 @@
  *            pixel (its grey level, from 0), row by row
  *   tokens   ids, as `sedge tokens -o` writes them (token_file.h): no text
  *
- * Lines end in \n or \r\n. Every kind may be compressed by gzip (source.h does that). To add a
- * kind: a `struct format` in a file format_NAME.c, and its name in the list of format.c and in
- * data.format. */
+ * Lines end in \n or \r\n. Every kind but tokens, which are mapped, may be compressed by gzip
+ * (source.h does that). To add a kind: a `struct format` in a file format_NAME.c, and its name in
+ * the list of format.c and in data.format. */
 #ifndef SEDGE_DATA_FORMAT_H
 #define SEDGE_DATA_FORMAT_H
 

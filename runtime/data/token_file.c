@@ -58,11 +58,18 @@ static bool check_vocabulary(struct diags *diags, struct arena *arena, struct sp
 }
 
 /* The ids, mapped; NULL after reporting. *FILE, NULL where there is none, is to be closed. */
-static const struct tensor *open_ids(struct diags *diags, struct arena *arena, const char *path,
-                                     const struct vocabulary *v, struct tensor_file **file)
+static const struct tensor *open_ids(struct diags *diags, struct arena *arena,
+                                     const struct source *source, const struct vocabulary *v,
+                                     struct tensor_file **file)
 {
-    struct span span = source_whole(diags, &(struct source){.name = path});
-    *file = tensor_file_open(diags, arena, path);
+    struct span span = source_whole(diags, source);
+    *file = NULL;
+    if (source->inflated) {
+        fault(diags, span, "ids are read as they lie on the disk, and this file is compressed");
+        diag_hint(diags, "gunzip it first");
+        return NULL;
+    }
+    *file = tensor_file_open(diags, arena, source->name);
     const struct tensor *tokens = *file ? tensor_file_get(*file, "tokens") : NULL;
     bool good = tokens && tokens->dtype == DT_I32 && tokens->rank == 1;
     if (*file && !good)
@@ -74,11 +81,11 @@ static const struct tensor *open_ids(struct diags *diags, struct arena *arena, c
     return good ? tokens : NULL;
 }
 
-bool token_file_read(struct diags *diags, struct arena *arena, const char *path,
+bool token_file_read(struct diags *diags, struct arena *arena, const struct source *source,
                      const struct vocabulary *v, int32_t **ids, size_t *count)
 {
     struct tensor_file *file;
-    const struct tensor *tokens = open_ids(diags, arena, path, v, &file);
+    const struct tensor *tokens = open_ids(diags, arena, source, v, &file);
     if (tokens) {
         *count = (size_t)tokens->dim[0];
         *ids = arena_new_array(arena, int32_t, *count);
@@ -134,7 +141,7 @@ static bool open_tokens(struct reader *r)
     }
     struct opened *o = arena_alloc(r->arena, sizeof *o);
     r->held = o;
-    o->tokens = open_ids(r->diags, r->arena, r->source.name, v, &o->file);
+    o->tokens = open_ids(r->diags, r->arena, &r->source, v, &o->file);
     return o->tokens != NULL;
 }
 

@@ -17,9 +17,9 @@ bool token_file_write(struct diags *diags, const char *path, const struct vocabu
 
 /* Whether a text begins as such a file does. */
 bool token_file_recognize(const struct source *source);
-/* *IDS in ARENA. False after reporting FAULT_DATA: no such file, another vocabulary, an id that has
- * no symbol. */
-bool token_file_read(struct diags *diags, struct arena *arena, const char *path,
+/* *IDS in ARENA, of the file that SOURCE names. False after reporting FAULT_DATA: it is compressed,
+ * is of another vocabulary, or has an id without a symbol. */
+bool token_file_read(struct diags *diags, struct arena *arena, const struct source *source,
                      const struct vocabulary *vocabulary, int32_t **ids, size_t *count);
 
 /* Ids as numbers with blanks between them; false after reporting FAULT_DATA. */
