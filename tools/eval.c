@@ -57,7 +57,9 @@ static bool evaluate(struct job *j)
         return false;
     if (is_published(m) && !measure_run(m, estimator_find(NULL), false, &m->strict))
         return false;
-    j->anchored = dataset_train_tokens(m->p.data) > 0 && dataset_anchors(m->p.data, &j->anchors);
+    /* Anchors are of the symbols that the bound is of; where these move there are none. */
+    j->anchored = !m->but_one && dataset_train_tokens(m->p.data) > 0 &&
+                  dataset_anchors(m->p.data, measure_given(m), &j->anchors);
     return true;
 }
 

@@ -232,7 +232,7 @@ static bool check_exact(const struct measured *m)
                            ", and is not estimated", "leave it out");
     if (m->order)
         return exact_fault(m, "--order", ", and has no other order", "leave it out");
-    bool prefix = !m->but_one;
+    bool prefix = !m->but_one && (!given || given[0]);
     for (int64_t i = 1; given && i < p->length; i++)
         prefix &= given[i - 1] || !given[i];
     return prefix || exact_fault(m, "eval.given", ": only what comes before the rest can be given",
@@ -324,6 +324,11 @@ static bool stop(void *context)
     return signals_caught();
 }
 
+const bool *measure_given(struct measured *m)
+{
+    return m->given ? m->given : project_bound_config(&m->p, 0).given;
+}
+
 bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,
                  struct bound *out)
 {
@@ -331,7 +336,7 @@ bool measure_run(struct measured *m, const struct estimator *estimator, bool by_
     struct bound_config c = project_bound_config(p, p->recipe->eval.sequences);
     c.seed = (uint64_t)p->recipe->sample.seed;
     c.estimator = estimator;
-    c.given = m->given ? m->given : c.given;
+    c.given = measure_given(m);
     c.but_one = m->but_one;
     c.by_position = by_position;
     c.apart = m->apart;

@@ -27,6 +27,9 @@ bool measure_open(struct measured *m, struct command_line *line, const char *run
 /* Reads what is asked for (the keys eval.…, the option `--order` where the command has it),
  * compiles and loads. BY_POSITION: costs of each position too. */
 bool measure_load(struct measured *m, bool by_position);
+/* What of each window is given, [length], the first symbol where the likelihood is exact; NULL:
+ * nothing, or not the same of each. */
+const bool *measure_given(struct measured *m);
 /* Evaluates; false after reporting, or when a signal came. */
 bool measure_run(struct measured *m, const struct estimator *estimator, bool by_position,
                  struct bound *out);

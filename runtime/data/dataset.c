@@ -260,7 +260,7 @@ static void train_anchors(const struct dataset *d, struct anchor_model *model)
             anchor_train(model, s->ids + s->starts[i], (size_t)(s->starts[i + 1] - s->starts[i]));
 }
 
-bool dataset_anchors(const struct dataset *d, struct anchors *out)
+bool dataset_anchors(const struct dataset *d, const bool *given, struct anchors *out)
 {
     size_t count = dataset_valid_count(d);
     if (count == 0)
@@ -271,12 +271,14 @@ bool dataset_anchors(const struct dataset *d, struct anchors *out)
     double *bigram = arena_new_array(scratch, double, count);
     double *sizes = arena_new_array(scratch, double, count);
     int32_t *window = arena_new_array(scratch, int32_t, d->length);
-    bool *given = arena_new_array(scratch, bool, d->length);
+    bool *known = arena_new_array(scratch, bool, d->length);
     train_anchors(d, model);
     for (size_t i = 0; i < count; i++) {
         dataset_valid_window(d, i, window);
-        dataset_valid_given(d, i, given);
-        sizes[i] = anchor_score(model, window, given, d->length, &unigram[i], &bigram[i]);
+        dataset_valid_given(d, i, known);
+        for (uint32_t p = 0; given && p < d->length; p++)
+            known[p] |= given[p];
+        sizes[i] = anchor_score(model, window, known, d->length, &unigram[i], &bigram[i]);
     }
     *out = (struct anchors){anchor_of(unigram, sizes, count), anchor_of(bigram, sizes, count)};
     arena_free(scratch);

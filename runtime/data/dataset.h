@@ -114,8 +114,10 @@ bool dataset_class_truth(const struct dataset *dataset, int32_t label, const int
 /* Its cross-entropy over all held-out windows, in nats per token, beside the anchors: what no
  * model can beat. False when it is not known or nothing is held out. */
 bool dataset_truth_mean(const struct dataset *dataset, struct anchor *out);
-/* False when nothing is held out. Counts all training tokens at each call. */
-bool dataset_anchors(const struct dataset *dataset, struct anchors *out);
+/* Of what neither GIVEN [length] (NULL: nothing) nor the window itself gives, so that they stand
+ * beside a bound of the same symbols. False when nothing is held out. Counts all training tokens at
+ * each call. */
+bool dataset_anchors(const struct dataset *dataset, const bool *given, struct anchors *out);
 
 /* Of the files' bytes: XXH3 of the one file, or of the list of the files' XXH3 in order, the
  * held-out file last; together with that of the vocabulary where it is read from files as well. */

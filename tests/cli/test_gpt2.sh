@@ -47,6 +47,46 @@ tab=$(printf '\t')
 says "1$tab"
 holds 'the first position has no likelihood' test "$(grep -c "^0$tab" out)" -eq 0
 
+# Beside it, what counts of symbols and pairs come to: of the same symbols, those from place FROM on of each window.
+anchors() {
+    from=$1
+    shift
+    run 0 eval "$@" --json
+    for name in unigram bigram; do
+        counted=$(awk -v from="$from" -v name=$name '
+            { text = $0 }
+            END {
+                n = length(text)
+                cut = n - int(n * 0.5)
+                for (i = 1; i <= n; i++)
+                    symbols += !seen[substr(text, i, 1)]++
+                for (i = 1; i <= cut; i++) {
+                    count[substr(text, i, 1)]++
+                    if (i < cut) {
+                        first[substr(text, i, 1)]++
+                        pair[substr(text, i, 2)]++
+                    }
+                }
+                for (w = cut; w + 8 <= n; w += 8)
+                    for (i = from; i < 8; i++) {
+                        if (name == "unigram" || i == 0)
+                            sum += log((cut + symbols) / (count[substr(text, w + i + 1, 1)] + 1))
+                        else
+                            sum += log((first[substr(text, w + i, 1)] + symbols) / (pair[substr(text, w + i, 2)] + 1))
+                        scored++
+                    }
+                printf "%.12g", sum / scored
+            }' text.txt)
+        holds "$what: $name $(number $name), counted $counted" near "$(number $name)" "$counted"
+    done
+}
+anchors 1 run
+anchors 3 run --given prefix:3
+anchors 0 sedd
+anchors 2 sedd --given prefix:2
+run 0 eval sedd --json --given but-one
+hides '"unigram"'
+
 run 0 compare run sedd eval.given=prefix:1
 says 'exact'
 run 0 compare run run eval.given=prefix:3

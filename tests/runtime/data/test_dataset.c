@@ -26,7 +26,7 @@ Test(dataset, the_quickstart_language_has_something_to_learn)
     cr_assert_eq(dataset_valid_count(d), 3125);
     struct anchors anchors;
     struct anchor truth;
-    cr_assert(dataset_anchors(d, &anchors));
+    cr_assert(dataset_anchors(d, NULL, &anchors));
     cr_assert(dataset_truth_mean(d, &truth));
     cr_assert_gt(truth.mean, 1.3);
     cr_assert_lt(truth.mean, 2.0);
@@ -122,8 +122,50 @@ Test(dataset, text_has_windows_and_no_truth)
     struct anchors anchors;
     cr_assert_not(dataset_truth(d, window, NULL, &nats));
     cr_assert_not(dataset_truth_mean(d, &truth));
-    cr_assert(dataset_anchors(d, &anchors));
+    cr_assert(dataset_anchors(d, NULL, &anchors));
     cr_assert_lt(anchors.bigram.mean, anchors.unigram.mean);
+    unlink(path);
+    arena_free(arena);
+}
+
+/* What each position costs where all others are given adds up to what all cost, padding or none. */
+Test(dataset, anchors_of_what_is_not_given_add_up)
+{
+    enum { LENGTH = 6 };
+    struct arena *arena = arena_new();
+    struct diags *diags = diags_new(arena);
+    char *text = arena_strdup(arena, "");
+    for (int i = 0; i < 60; i++)
+        text = arena_printf(arena, "%s%.*s\n", text, 2 + i * i % 3, &"CNOCCNNOC"[i % 5]);
+    const char *path = fixture_text(arena, text);
+    struct dataset_options options = {
+        .files = &path, .file_count = 1, .format = "smiles", .valid = 0.5, .length = LENGTH};
+    struct dataset *d = dataset_open(diags, arena, &options);
+    assert_clean(diags);
+    struct anchors all, one;
+    double unigram = 0, bigram = 0;
+    uint32_t symbols = 0;
+    cr_assert(dataset_gives(d) && dataset_anchors(d, NULL, &all));
+    for (int p = 0; p < LENGTH; p++) {
+        bool given[LENGTH], padding[LENGTH];
+        uint32_t count = 0;
+        for (int i = 0; i < LENGTH; i++)
+            given[i] = i != p;
+        for (size_t i = 0; i < dataset_valid_count(d); i++) {
+            dataset_valid_given(d, i, padding);
+            count += !padding[p];
+        }
+        if (count == 0)
+            continue;
+        cr_assert(dataset_anchors(d, given, &one));
+        unigram += one.unigram.mean * count;
+        bigram += one.bigram.mean * count;
+        symbols += count;
+    }
+    cr_assert(symbols > 0 && symbols < LENGTH * dataset_valid_count(d));
+    cr_assert_float_eq(unigram / symbols, all.unigram.mean, 1e-13); /* some hundred roundings */
+    cr_assert_float_eq(bigram / symbols, all.bigram.mean, 1e-13);
+    dataset_close(d);
     unlink(path);
     arena_free(arena);
 }
