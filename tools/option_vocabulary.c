@@ -1,15 +1,8 @@
 /* Finds the vocabulary that --tokenizer names. */
 #include "tools/option_vocabulary.h"
-
-#include <string.h>
+#include "graph/process_source.h"
 
 static const char choices[] = "--tokenizer gpt2:DIR, bert:DIR, bytes, or a run's vocabulary.json";
-
-static bool ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
 
 const struct vocabulary *option_vocabulary(struct command_line *line)
 {
@@ -22,7 +15,7 @@ const struct vocabulary *option_vocabulary(struct command_line *line)
         return NULL;
     }
     bool known = tokenizer_find(name, &tokenizer, &place);
-    if (!known && ends_in(name, ".json"))
+    if (!known && source_ends(name, ".json"))
         return vocabulary_read(line->diags, line->arena, name);
     if (known && tokenizer == TOKENIZER_BYTES)
         return vocabulary_from_texts(line->arena, tokenizer, NULL, 0);
