@@ -1,6 +1,7 @@
 /* Evaluates the bound. Called by `eval`, `compare`, and by validation while training. */
 #include "runtime/evaluate.h"
 #include "graph/base/check.h"
+#include "runtime/data/anchor.h"
 
 #include <math.h>
 #include <string.h>
@@ -293,16 +294,10 @@ static double mean(const double *v, int64_t n)
     return sum / (double)n;
 }
 
-/* Of sum V / sum SYMBOLS, times the mean of these: by how each V differs from its part of the sum.
- * */
+/* Of sum V / sum SYMBOLS; one sequence tells none. */
 static double standard_error(const double *v, const double *symbols, int64_t n)
 {
-    double m = mean(v, n), each = mean(symbols, n), sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double apart = v[i] - m * (symbols[i] / each);
-        sum += apart * apart;
-    }
-    return n > 1 ? sqrt(sum / (double)(n - 1) / (double)n) : INFINITY;
+    return n > 1 ? anchor_of(v, symbols, (size_t)n).error : INFINITY;
 }
 
 /* Mean of the replicates of one term and its error over sequences, a symbol; the first replicate is
@@ -317,7 +312,7 @@ static double summarise_term(double *const replicate[REPLICATES], int64_t n, con
         sum += (one - two) * (one - two) / 4; /* variance of the mean of the two */
     }
     *noise = sqrt(sum) / (double)n / each;
-    *error = standard_error(replicate[0], symbols, n) / each;
+    *error = standard_error(replicate[0], symbols, n);
     return mean(replicate[0], n) / each;
 }
 
@@ -340,7 +335,7 @@ static void summarise_sequences(struct evaluation *e, struct arena *arena, struc
         gap[i] = b->per_sequence[i] - e->truth[i];
         noise += b->per_sequence_noise[i] * b->per_sequence_noise[i];
     }
-    b->error = standard_error(b->per_sequence, b->symbols, n) / b->free;
+    b->error = standard_error(b->per_sequence, b->symbols, n);
     b->error_noise = sqrt(noise) / (double)n / b->free;
     double rest = b->error * b->error - b->error_noise * b->error_noise;
     b->error_data = rest >= 0 ? sqrt(rest) : NAN;
@@ -348,7 +343,7 @@ static void summarise_sequences(struct evaluation *e, struct arena *arena, struc
         return;
     b->truth = mean(e->truth, n) / b->free;
     b->gap = mean(gap, n) / b->free;
-    b->gap_error = standard_error(gap, b->symbols, n) / b->free;
+    b->gap_error = standard_error(gap, b->symbols, n);
 }
 
 static void summarise(struct evaluation *e, struct arena *arena, struct bound *b)
@@ -367,7 +362,7 @@ static void summarise(struct evaluation *e, struct arena *arena, struct bound *b
     b->reconstruction = summarise_term(e->reconstruction, c->sequences, e->symbols,
                                        &b->reconstruction_error, &unused);
     b->base = mean(e->base, c->sequences) / b->free;
-    b->base_error = standard_error(e->base, e->symbols, c->sequences) / b->free;
+    b->base_error = standard_error(e->base, e->symbols, c->sequences);
     b->nats = b->integral + b->base + b->reconstruction;
     for (int64_t p = 0; e->position && p < c->length; p++)
         e->position[p] = e->scorings[p] ? e->position[p] / (double)e->scorings[p] : NAN;

@@ -1,6 +1,7 @@
 /* Scores texts by an autoregressive run. Called by `sedge judge`. */
 #include "tools/scorer.h"
 #include "graph/base/check.h"
+#include "runtime/data/anchor.h"
 #include "tools/project_bound.h"
 
 #include <math.h>
@@ -85,37 +86,31 @@ void scorer_add(struct scorer *s, const int32_t *ids, size_t count)
     s->count++;
 }
 
-/* Of a ratio of sums its error is that of the residuals of the texts. */
 struct score scorer_sum(const struct scorer *s, uint32_t first, uint32_t end)
 {
-    struct score out = {.nats_error = NAN, .of_tokens_error = NAN, .of_texts_error = NAN};
-    double nats = 0, tokens = 0, residuals = 0, squares = 0, n;
+    struct score out = {0, NAN, NAN, NAN, NAN, NAN, NAN};
+    double *nats = arena_new_array(s->p.arena, double, end - first + 1);
+    double *tokens = arena_new_array(s->p.arena, double, end - first + 1), sum = 0, squares = 0;
     for (uint32_t i = first; i < end; i++) {
         const struct scored_text *t = &s->texts[i];
         if (!t->tokens)
             continue;
         double own = exp(t->nats / (double)t->tokens);
-        out.texts++;
-        nats += t->nats;
-        tokens += (double)t->tokens;
-        out.of_texts += own;
+        nats[out.texts] = t->nats;
+        tokens[out.texts++] = (double)t->tokens;
+        sum += own;
         squares += own * own;
     }
     if (!out.texts)
         return out;
-    n = out.texts;
-    out.nats = nats / tokens;
-    for (uint32_t i = first; i < end; i++) {
-        double r = s->texts[i].nats - out.nats * (double)s->texts[i].tokens;
-        residuals += r * r;
-    }
-    out.of_tokens = exp(out.nats);
-    out.of_texts /= n;
-    if (out.texts > 1) {
-        out.nats_error = sqrt(residuals * n / (n - 1)) / tokens;
-        out.of_tokens_error = out.of_tokens * out.nats_error;
-        double variance = (squares - n * out.of_texts * out.of_texts) / (n - 1);
+    double n = out.texts, variance = (squares - sum * sum / n) / (n - 1);
+    const struct anchor mean = anchor_of(nats, tokens, out.texts);
+    out.nats = mean.mean;
+    out.nats_error = mean.error;
+    out.of_tokens = exp(mean.mean);
+    out.of_tokens_error = out.of_tokens * mean.error;
+    out.of_texts = sum / n;
+    if (out.texts > 1)
         out.of_texts_error = variance > 0 ? sqrt(variance / n) : 0;
-    }
     return out;
 }
