@@ -1,6 +1,7 @@
 /* Byte-level BPE against vectors of other implementations, on any bytes, and learned. */
 #include "runtime/data/bpe_file.h"
 #include "runtime/data/bpe_learn.h"
+#include "tests/runtime/data/arena.h"
 #include "tests/runtime/data/fixture.h"
 
 #include <criterion/criterion.h>
@@ -9,21 +10,7 @@
 #define SMALL "tests/golden/bpe"
 #define PUBLISHED "../shared/data/gpt2-bpe"
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_arena(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-
-static void close_arena(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(bpe, .init = open_arena, .fini = close_arena);
+SUITE_WITH_ARENA(bpe);
 
 static struct vocabulary *read_vocabulary(const char *place)
 {

@@ -2,23 +2,10 @@
  * grammar and vocabulary have the others. */
 #include "runtime/data/dataset.h"
 #include "runtime/data/grammar.h"
+#include "tests/runtime/data/arena.h"
 #include "tests/runtime/data/fixture.h"
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_arena(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-
-static void close_arena(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(data_faults, .init = open_arena, .fini = close_arena);
+SUITE_WITH_ARENA(data_faults);
 
 static void refuse_grammar(const char *text, const char *message)
 {

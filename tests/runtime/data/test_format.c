@@ -1,23 +1,10 @@
 /* Documents of each format, and how a format is found. */
 #include "graph/recipe.h"
 #include "runtime/data/format.h"
+#include "tests/runtime/data/arena.h"
 #include "tests/runtime/data/fixture.h"
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_arena(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-
-static void close_arena(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(format, .init = open_arena, .fini = close_arena);
+SUITE_WITH_ARENA(format);
 
 static struct source source_of(const char *name, const char *text, size_t size)
 {

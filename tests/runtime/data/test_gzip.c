@@ -1,27 +1,14 @@
 /* What gzip compressed, and what of it is broken. The bytes are those that gzip 1.12 made of
  * "abc\n", and of "defghij\n", with -n. */
 #include "runtime/data/source.h"
+#include "tests/runtime/data/arena.h"
 #include "tests/runtime/data/fixture.h"
 
 #define ABC "\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x4a\xe6\x02\0\x4e\x81\x88\x47\x04\0\0\0"
 #define DEF                                                                                        \
     "\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x49\x4d\x4b\xcf\xc8\xcc\xe2\x02\0\0\x10\xe1\xdb\x08\0\0\0"
 
-static struct arena *arena;
-static struct diags *diags;
-
-static void open_arena(void)
-{
-    arena = arena_new();
-    diags = diags_new(arena);
-}
-
-static void close_arena(void)
-{
-    arena_free(arena);
-}
-
-TestSuite(gzip, .init = open_arena, .fini = close_arena);
+SUITE_WITH_ARENA(gzip);
 
 static void holds(const char *bytes, size_t size, const char *text)
 {
