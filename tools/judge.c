@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* memmem */
 #include "graph/base/check.h"
 #include "runtime/data/format.h"
+#include "runtime/data/stream.h"
 #include "runtime/molecule.h"
 #include "runtime/statistics.h"
 #include "tools/json_print.h"
@@ -16,14 +17,17 @@
 
 #define REMARKABLE 0.05 /* nats by which samples must vary less than real text to be warned of */
 
-/* One file of texts, and what was counted of them. */
+/* The texts of a file, and what was counted of them. */
 struct texts_of {
-    struct statistics *gathered;
+    struct stream stream; /* each a document */
+    uint8_t *broken;      /* of each, whether it is malformed */
+    uint32_t broken_room;
+    size_t piece;        /* running text is cut into pieces of so many tokens; 0: it is not */
+    size_t count, every; /* texts or pieces; of them each EVERY-th is counted */
     uint64_t malformed;
+    struct statistics *gathered;
     struct sample_statistics sum;
-    size_t piece; /* running text is cut into pieces of so many tokens; 0: it is not */
-    uint64_t seen, every, most; /* of all that come, each EVERY-th is counted, MOST at most */
-    struct score score;         /* by the judge */
+    struct score score; /* by the judge */
 };
 
 struct judging {
@@ -51,76 +55,59 @@ static bool is_utf8(const char *text, size_t size)
     return true;
 }
 
-/* Whether the text that comes now is one that is counted. */
-static bool is_counted(const struct texts_of *t)
-{
-    return t->every && t->seen % t->every == 0 && t->seen / t->every < t->most;
-}
-
 static bool is_well_formed(const struct judging *j, const struct source *text)
 {
     return j->molecules ? molecule_is_closed(text->text, text->size)
                         : is_utf8(text->text, text->size);
 }
 
-/* What is left over of running text is not counted. */
-static void count_ids(struct judging *j, struct texts_of *t, const int32_t *ids, size_t count)
+/* The next text is of COUNT ids, which were written behind those that are there. */
+static void add_text(struct judging *j, struct texts_of *t, size_t count, bool broken)
 {
-    size_t piece = t->piece ? t->piece : count;
-    for (size_t at = 0; at + piece <= count && !signals_caught(); at += piece) {
-        if (is_counted(t))
-            statistics_add(t->gathered, ids + at, piece);
-        if (is_counted(t) && j->judge)
-            scorer_add(j->judge, ids + at, piece);
-        if (t == &j->real && !t->piece && !t->every)
-            statistics_find(j->samples.gathered, ids, count);
-        t->seen++;
-        if (!piece)
-            break;
-    }
+    t->broken = arena_grow(j->arena, t->broken, t->stream.documents, &t->broken_room, 1);
+    t->broken[t->stream.documents] = broken;
+    stream_add(&t->stream, count);
 }
 
-static bool count_text(struct judging *j, struct texts_of *t, const struct source *text)
+static bool read_text(struct judging *j, struct texts_of *t, const struct source *text)
 {
-    struct arena *arena = arena_new();
-    int32_t *ids = NULL;
-    size_t count = 0;
-    bool good = vocabulary_encode(j->vocabulary, j->diags, arena, text, EDGES_CLOSED, &ids, &count);
-    t->malformed += !t->piece && is_counted(t) && !is_well_formed(j, text);
+    size_t count;
+    bool good = vocabulary_encode_into(j->vocabulary, j->diags, text, EDGES_CLOSED,
+                                       t->stream.ids + t->stream.count, &count);
     if (good)
-        count_ids(j, t, ids, count);
-    arena_free(arena);
+        add_text(j, t, count, !is_well_formed(j, text));
     return good;
 }
 
 /* A text that `sedge sample --json` printed: a string, or ids where it is no UTF-8. */
-static bool count_sample(struct judging *j, const char *path, const json_t *item)
+static bool read_sample(struct judging *j, const char *path, const json_t *item)
 {
+    struct texts_of *t = &j->samples;
     struct source text = {.name = path, .text = json_string_value(item)};
+    int32_t *ids = t->stream.ids + t->stream.count;
     size_t count = json_array_size(item);
+    bool good = json_is_array(item);
     if (text.text) {
         text.size = json_string_length(item);
-        return count_text(j, &j->samples, &text);
+        return read_text(j, t, &text);
     }
-    int32_t *ids = arena_new_array(j->arena, int32_t, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        json_int_t id = json_integer_value(json_array_get(item, i));
-        if (!json_is_integer(json_array_get(item, i)) || id < 0 ||
-            id >= j->vocabulary->size + (j->judge ? 0 : 1)) {
-            diag_error(j->diags, FAULT_DATA, (struct span){0},
-                       "%s: a text is no list of ids of %u symbols", path, j->vocabulary->size);
-            return false;
-        }
-        ids[i] = (int32_t)id;
+    for (size_t i = 0; good && i < count; i++) {
+        const json_t *id = json_array_get(item, i);
+        good = json_is_integer(id) && json_integer_value(id) >= 0 &&
+               json_integer_value(id) < j->vocabulary->size + (j->judge ? 0 : 1);
+        ids[i] = good ? (int32_t)json_integer_value(id) : 0;
     }
-    j->samples.malformed++;
-    count_ids(j, &j->samples, ids, count);
-    return true;
+    if (good)
+        add_text(j, t, count, true);
+    else
+        diag_error(j->diags, FAULT_DATA, (struct span){0},
+                   "%s: a text is no list of ids of %u symbols", path, j->vocabulary->size);
+    return good;
 }
 
 /* *IS: whether SOURCE is what `sedge sample --json` printed, whole or cut short. False after
  * reporting that something in it is wrong. */
-static bool count_json(struct judging *j, const struct source *source, bool *is)
+static bool read_json(struct judging *j, const struct source *source, bool *is)
 {
     json_error_t error;
     bool object = source->size && source->text[0] == '{';
@@ -129,7 +116,7 @@ static bool count_json(struct judging *j, const struct source *source, bool *is)
     bool good = true;
     *is = json_is_array(texts);
     for (size_t i = 0; good && !signals_caught() && i < json_array_size(texts); i++)
-        good = count_sample(j, source->name, json_array_get(texts, i));
+        good = read_sample(j, source->name, json_array_get(texts, i));
     if (object && !json && memmem(source->text, source->size, "\"texts\"", 7)) {
         *is = true;
         good = false;
@@ -141,21 +128,56 @@ static bool count_json(struct judging *j, const struct source *source, bool *is)
 }
 
 /* The documents of SOURCE, by FORMAT. */
-static bool count_documents(struct judging *j, const struct source *source,
-                            const struct format *format, struct texts_of *t)
+static bool read_documents(struct judging *j, const struct source *source,
+                           const struct format *format, struct texts_of *t)
 {
     struct reader reader;
     struct document document;
     bool good = reader_open(&reader, j->diags, j->arena, format, source, &j->format);
     while (good && !signals_caught() && reader_next(&reader, &document)) {
-        if (document.ids)
-            count_ids(j, t, document.ids, document.id_count);
-        else
-            good = count_text(j, t, &document.text);
+        if (!document.ids) {
+            good = read_text(j, t, &document.text);
+            continue;
+        }
+        memcpy(t->stream.ids + t->stream.count, document.ids,
+               document.id_count * sizeof *document.ids);
+        add_text(j, t, document.id_count, false);
     }
     good = good && !reader.failed;
     reader_close(&reader);
     return good;
+}
+
+/* --- counting ----------------------------------------------------------------------------- */
+
+/* How many pieces a text of so many tokens has; what is left over of running text is none. */
+static size_t pieces_of(const struct texts_of *t, size_t tokens)
+{
+    return t->piece ? tokens / t->piece : 1;
+}
+
+/* MOST texts at most, spread over all. */
+static void count_texts(struct judging *j, struct texts_of *t, size_t most)
+{
+    const struct stream *s = &t->stream;
+    size_t at = 0;
+    for (size_t i = 0; i < s->documents; i++)
+        t->count += pieces_of(t, (size_t)(s->starts[i + 1] - s->starts[i]));
+    t->every = t->count / most > 1 ? t->count / most : 1;
+    for (size_t i = 0; i < s->documents && !signals_caught(); i++) {
+        size_t tokens = (size_t)(s->starts[i + 1] - s->starts[i]);
+        for (size_t k = 0; k < pieces_of(t, tokens); k++, at++) {
+            const int32_t *ids = s->ids + s->starts[i] + k * t->piece;
+            size_t count = t->piece ? t->piece : tokens;
+            if (at % t->every || at / t->every >= most)
+                continue;
+            statistics_add(t->gathered, ids, count);
+            t->malformed += t->broken[i];
+            if (j->judge)
+                scorer_add(j->judge, ids, count);
+        }
+    }
+    statistics_sum(t->gathered, &t->sum);
 }
 
 /* Samples are texts of their own, be they lines of a file that is no more than text. */
@@ -165,44 +187,55 @@ static bool count_samples(struct judging *j, const char *path)
     bool json;
     if (!source_open(j->diags, path, &source))
         return false;
+    stream_open(&j->samples.stream, source.size, source.size);
     j->molecules = j->format.format && strcmp(j->format.format, "smiles") == 0;
-    bool good = count_json(j, &source, &json);
+    bool good = read_json(j, &source, &json);
     if (good && !json) {
         const struct format *format = format_find(j->diags, &source, &j->format);
         if (format == &format_text && !j->format.format)
             format = &format_lines;
         j->molecules = format == &format_smiles;
-        good = format && count_documents(j, &source, format, &j->samples);
+        good = format && read_documents(j, &source, format, &j->samples);
     }
     source_close(&source);
-    statistics_sum(j->samples.gathered, &j->samples.sum);
-    if (!good || signals_caught() || j->samples.sum.samples)
+    count_texts(j, &j->samples, SIZE_MAX);
+    if (!good || signals_caught() || j->samples.count)
         return good;
     diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: holds no texts", path);
     return false;
 }
 
-/* As many real texts as there are samples, spread over all, and running text cut as long as samples
- * are: what is counted depends on both. */
+/* Which samples are real texts, where these are whole. */
+static void find_samples(struct judging *j)
+{
+    const struct stream *s = &j->real.stream;
+    for (size_t i = 0; i < s->documents; i++)
+        statistics_find(j->samples.gathered, s->ids + s->starts[i],
+                        (size_t)(s->starts[i + 1] - s->starts[i]));
+    statistics_sum(j->samples.gathered, &j->samples.sum);
+}
+
+/* As many real texts as there are samples, and running text cut as long as samples are: what is
+ * counted depends on both. */
 static bool count_real(struct judging *j, const char *path)
 {
     struct source source;
     struct texts_of *t = &j->real;
     if (!source_open(j->diags, path, &source))
         return false;
+    stream_open(&t->stream, source.size, source.size);
     const struct format *format = format_find(j->diags, &source, &j->format);
-    if (format && !format->ended)
-        t->piece = (size_t)fmax(1, rint(j->samples.sum.length));
-    bool good = format && count_documents(j, &source, format, t);
-    t->most = j->samples.sum.samples;
-    t->every = t->seen / t->most > 1 ? t->seen / t->most : 1;
-    t->seen = 0;
-    statistics_sum(j->samples.gathered, &j->samples.sum); /* some were found among the real ones */
-    good = good && count_documents(j, &source, format, t);
+    bool good = format && read_documents(j, &source, format, t);
     source_close(&source);
-    statistics_sum(t->gathered, &t->sum);
-    if (!good || signals_caught() || t->sum.samples)
-        return good;
+    if (!good)
+        return false;
+    if (format->ended)
+        find_samples(j);
+    else
+        t->piece = (size_t)fmax(1, rint(j->samples.sum.length));
+    count_texts(j, t, j->samples.count);
+    if (signals_caught() || t->sum.samples)
+        return true;
     diag_error(j->diags, FAULT_DATA, (struct span){0}, "%s: is shorter than a sample", path);
     return false;
 }
@@ -231,7 +264,7 @@ static bool count_all(struct judging *j, const char *samples, const char *real)
 
 /* --- what is said ------------------------------------------------------------------------- */
 
-/* NAMES of figures with their errors: what there is none of is a dash. */
+/* Figures with their errors: what there is none of is a dash. */
 static void print_row(const struct judging *j, const char *name, const char *format,
                       const double *samples, const double *real)
 {
@@ -291,8 +324,8 @@ static void print_text(const struct judging *j)
     const double of_samples[] = {malformed(&j->samples), 0}, of_real[] = {malformed(&j->real), 0};
     print_row(j, "malformed", "%.4f", of_samples, of_real);
     if (j->real.piece)
-        printf("\nreal text: %llu pieces of %zu symbols, of which one in %llu is taken\n",
-               (unsigned long long)j->real.seen, j->real.piece, (unsigned long long)j->real.every);
+        printf("\nreal text: %zu pieces of %zu symbols, of which one in %zu is taken\n",
+               j->real.count, j->real.piece, j->real.every);
 }
 
 static json_t *sum_json(const struct texts_of *t)
@@ -385,7 +418,7 @@ static int run(struct command_line *line)
                         .diags = line->diags,
                         .format = {.format = option_text(line, "format"), .any_bytes = true},
                         .any_real = real != NULL};
-    j.samples = (struct texts_of){.gathered = statistics_new(), .every = 1, .most = UINT64_MAX};
+    j.samples.gathered = statistics_new();
     j.real.gathered = statistics_new();
     signals_catch(NULL);
     if (find_vocabulary(&j, &judge) && count_all(&j, line->positional[0], real) &&
@@ -397,6 +430,8 @@ static int run(struct command_line *line)
         warn(&j);
     }
     scorer_close(&judge);
+    stream_close(&j.samples.stream);
+    stream_close(&j.real.stream);
     statistics_free(j.samples.gathered);
     statistics_free(j.real.gathered);
     return signals_caught() ? signals_exit_code() : diags_exit_code(line->diags);

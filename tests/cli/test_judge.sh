@@ -42,6 +42,9 @@ run 0 judge more.json # the mask of 256 bytes
 printf '{"texts": [[257]]}' >many.json
 run 3 judge many.json
 hints 'many.json: a text is no list of ids of 256 symbols'
+printf '{"texts": ["abab", 7]}' >seven.json
+run 3 judge seven.json
+hints 'seven.json: a text is no list of ids of 256 symbols'
 printf '{"texts": ["abab", ' >cut.json
 run 3 judge cut.json
 hints 'cut.json: line 1 is no JSON'
